@@ -1,0 +1,1 @@
+"""Numbered SQL files, each with an up and a down part, and the runner that applies them."""
