@@ -1,0 +1,91 @@
+"""What crosses the wire between api, worker and ledger: msgpack of these structs, each with a version `v`.
+
+A reader that meets a version it does not know leaves the entry for a newer process.
+"""
+
+import enum
+import hmac
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from domain.model.limits import CastLimits
+
+MESSAGE_VERSION: Final = 1
+
+
+class Pool(enum.StrEnum):
+    """A group of workers scaled on its own."""
+
+    DEFAULT = "default"
+    LARGE = "large"
+
+
+class Outcome(enum.StrEnum):
+    """How one execution ended, as the executor or the broker saw it."""
+
+    SUCCEEDED = "succeeded"
+    EXIT_NONZERO = "exit_nonzero"
+    TRAP = "trap"
+    FUEL_EXHAUSTED = "fuel_exhausted"
+    MEMORY_EXCEEDED = "memory_exceeded"
+    OUTPUT_TOO_LARGE = "output_too_large"
+    WALL_TIME_EXCEEDED = "wall_time_exceeded"
+    CANCELED = "canceled"
+    SANDBOX_CRASHED = "sandbox_crashed"
+    POISON = "poison"
+    PLATFORM_ERROR = "platform_error"
+    DEADLINE_PASSED = "deadline_passed"
+
+
+class CastJob(msgspec.Struct, frozen=True, kw_only=True):
+    """All a worker needs to run one cast. It holds no secret but `token`, which only proves where it came from."""
+
+    v: int = MESSAGE_VERSION
+    cast_id: UUID
+    token: bytes
+    """`cast_token` of the fields below; the usage event must bring it back."""
+    digest: bytes
+    """SHA-256 of the module, 32 bytes."""
+    limits: CastLimits
+    input: bytes | None
+    """The guest's stdin, or None when it is longer than INLINE_BYTES_MAX and lies beside the stream."""
+    accepted_ms: int
+    """Epoch milliseconds by Postgres' clock."""
+    deadline_ms: int
+    traceparent: str | None = None
+
+
+class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker claims about one cast. `outcome` None means: it has been running for a while and goes on."""
+
+    v: int = MESSAGE_VERSION
+    cast_id: UUID
+    token: bytes
+    outcome: Outcome | None
+    exit_code: int | None = None
+    fuel: int | None = None
+    """None when the child was killed and nobody knows."""
+    cpu_us: int = 0
+    memory_bytes_peak: int = 0
+    wall_us: int = 0
+    started_ms: int = 0
+    """Epoch milliseconds by the worker's clock: for showing, never for deciding."""
+    finished_ms: int = 0
+    output: bytes | None = None
+    """None with `output_beside` when it is longer than INLINE_BYTES_MAX."""
+    output_beside: bool = False
+    log: bytes = b""
+    message: str = ""
+    """One sentence for the caller when the outcome is not `succeeded`, at most 500 characters."""
+    attempts: int = 1
+    worker: str = ""
+    traceparent: str | None = None
+
+
+def cast_token(key: bytes, *, cast_id: UUID, digest: bytes, limits: CastLimits) -> bytes:
+    """Return the 16-byte proof that api or ledger made this job: HMAC-SHA-256 over cast, module and limits."""
+    bounds = (limits.fuel, limits.wall_ms, limits.memory_bytes, limits.output_bytes, limits.log_bytes)
+    text = b"".join((cast_id.bytes, digest, *(bound.to_bytes(8, "big") for bound in bounds)))
+    return hmac.digest(key, text, "sha256")[:16]
