@@ -1,0 +1,387 @@
+"""Who may cast what: the pure decision over one batch of requests and the state read under the account locks.
+
+`decide` judges request by request in order of arrival, each against what the ones before it took. Order of refusal:
+account and key, then money (402), then price (409), then rate and open casts (429), then the queue (503).
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from domain.model import pricing
+from domain.model.admission_state import (
+    AccountState,
+    AdmissionState,
+    IdempotencyState,
+    KeyState,
+    MonthState,
+    Terms,
+    WindowState,
+)
+from domain.model.errors import Code, Refusal, Standing
+from domain.model.funding import Funding, Grant, GrantPart, take_from_grants
+from domain.model.ids import ENTROPY_BYTES, cast_id
+from domain.model.limits import DEADLINE_MS_MAX, CastLimits
+from domain.model.messages import Pool
+from domain.model.periods import Period, month_of, resets_at, starts_on
+
+# A share of the wire that keeps every worker slot of a small deployment busy while one account fills it,
+# and is small enough that the next account's first cast waits for a fraction of a second.
+ON_WIRE_PER_ACCOUNT_MAX: Final = 256
+# The free allowance is for trying things; more fuel than the default is for paying accounts.
+FREE_FUEL_MAX: Final = 1_000_000_000
+
+
+class CastSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One cast somebody asks for, its spell version and bounds already resolved."""
+
+    spell_id: UUID
+    version_id: UUID
+    creator_id: UUID
+    creator_price_micros: int
+    digest: bytes
+    pool: Pool
+    limits: CastLimits
+    input: bytes
+    deadline_ms: int
+    """Milliseconds from acceptance."""
+    max_price_micros: int | None = None
+    metadata: str = "{}"
+    """A JSON object as text, checked at the edge."""
+    traceparent: str | None = None
+
+
+class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One HTTP request: a cast, or a batch that is judged cast by cast and stored as one."""
+
+    account_id: UUID
+    key_id: UUID | None
+    casts: tuple[CastSpec, ...]
+    idempotency_key: str | None = None
+    request_hash: bytes = b""
+    """SHA-256 of method, path and body, needed with an idempotency key."""
+    retry_after_s: int | None = None
+    """Set when the caller is over its rate: nothing will be accepted, and the answer is 402 or 429."""
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """A cast that is now held for, and exactly what its hold consists of."""
+
+    cast_id: UUID
+    request: AdmissionRequest
+    spec: CastSpec
+    accepted_ms: int
+    price_version: int
+    held_micros: int
+    funding: Funding
+    window_ids: tuple[UUID, ...]
+    grants: tuple[GrantPart, ...]
+    on_wire: bool
+    budget: Standing | None
+    """The tightest hard budget that applies, after this hold."""
+    open_casts: int
+    open_casts_max: int
+    """Of the key where it has its own bound, else of the account."""
+
+
+class Replayed(msgspec.Struct, frozen=True, kw_only=True):
+    """The request was accepted before, under the same idempotency key, as these casts in order."""
+
+    cast_ids: tuple[UUID, ...]
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """One verdict for each cast of the request, in order."""
+
+    results: tuple[Accepted | Refusal, ...]
+
+
+Verdict = Replayed | Refusal | Judged
+
+
+def decide(requests: Sequence[AdmissionRequest], state: AdmissionState, terms: Terms, entropy: bytes) -> list[Verdict]:
+    """Judge `requests` in order; `entropy` holds ENTROPY_BYTES random bytes for each cast.
+
+    `state` is consumed: its totals are raised as casts are accepted, so it must not be used again.
+    """
+    batch = _Batch(state, terms, entropy)
+    return [batch.judge(request) for request in requests]
+
+
+class _Batch:
+    """The working copy of one decision."""
+
+    def __init__(self, state: AdmissionState, terms: Terms, entropy: bytes) -> None:
+        self._terms = terms
+        self._entropy = entropy
+        self._sequence = 0
+        self._now = state.now
+        self._now_ms = state.now_us // 1000
+        self._accounts = {account.id: account for account in state.accounts}
+        self._keys = {key.id: key for key in state.keys}
+        self._months = {month.account_id: month for month in state.months}
+        self._remembered = {(row.account_id, row.key): row for row in state.idempotency}
+        self._windows: dict[UUID, list[WindowState]] = {}
+        for window in sorted(state.windows, key=lambda window: window.id):
+            self._windows.setdefault(window.account_id, []).append(window)
+        self._grants: dict[UUID, list[Grant]] = {}
+        for grant in sorted(state.grants, key=Grant.order):
+            self._grants.setdefault(grant.account_id, []).append(grant)
+
+    def judge(self, request: AdmissionRequest) -> Verdict:
+        account = self._accounts.get(request.account_id)
+        key = self._keys.get(request.key_id) if request.key_id else None
+        if (refusal := _refuse_identity(request, account, key)) is not None:
+            return refusal
+        assert account is not None
+        if request.idempotency_key is not None:
+            remembered = self._remembered.get((account.id, request.idempotency_key))
+            if remembered is not None:
+                return _replay(request, remembered)
+        results = tuple(self._judge_cast(request, spec, account, key) for spec in request.casts)
+        accepted = tuple(result.cast_id for result in results if isinstance(result, Accepted))
+        if accepted and request.idempotency_key is not None:
+            self._remembered[account.id, request.idempotency_key] = IdempotencyState(
+                account_id=account.id,
+                key=request.idempotency_key,
+                request_hash=request.request_hash,
+                cast_ids=accepted,
+            )
+        return Judged(results=results)
+
+    def _judge_cast(
+        self, request: AdmissionRequest, spec: CastSpec, account: AccountState, key: KeyState | None
+    ) -> Accepted | Refusal:
+        needed = pricing.hold_micros(
+            self._terms.price, creator_price_micros=spec.creator_price_micros, fuel_limit=spec.limits.fuel
+        )
+        if account.spend_paused:
+            return Refusal(code=Code.SPEND_PAUSED, detail="Spending is paused for this account. Resume it to cast.")
+        windows = [window for window in self._windows.get(account.id, ()) if _applies(window, request, spec)]
+        tightest = self._tightest(windows, needed)
+        if tightest is not None and _room(tightest) < needed:
+            return _budget_exceeded(tightest)
+        funded = self._fund(account, spec, needed)
+        if isinstance(funded, Refusal):
+            return funded
+        if spec.max_price_micros is not None and needed > spec.max_price_micros:
+            return Refusal(
+                code=Code.PRICE_CHANGED,
+                detail=f"This cast may cost {needed} micros, more than max_price_micros {spec.max_price_micros}.",
+                price_micros=needed,
+            )
+        if (refusal := self._refuse_load(request, spec, account, key)) is not None:
+            return refusal
+        return self._accept(request, spec, account, key, needed=needed, windows=windows, funded=funded)
+
+    def _tightest(self, windows: list[WindowState], needed: int) -> Standing | None:
+        """Return the hard budget with the least room left; among equals the first by window id."""
+        tightest: Standing | None = None
+        for window in windows:
+            if window.hard_limit_micros is None:
+                continue
+            standing = Standing(
+                limit_id=window.budget_id,
+                scope=window.scope,
+                scope_id=window.scope_id,
+                period=window.period,
+                limit_micros=window.hard_limit_micros,
+                spent_micros=window.spent_micros,
+                held_micros=window.held_micros,
+                needed_micros=needed,
+                resets_at=resets_at(window.period, self._now),
+            )
+            if tightest is None or _room(standing) < _room(tightest):
+                tightest = standing
+        return tightest
+
+    def _fund(
+        self, account: AccountState, spec: CastSpec, needed: int
+    ) -> tuple[Funding, tuple[GrantPart, ...]] | Refusal:
+        """Return the first funding that covers the whole hold: free allowance, credits, metered."""
+        if needed == 0:
+            return Funding.METERED, ()
+        month = self._month(account.id)
+        free_left = self._terms.free_casts_per_month - month.free_used - month.free_held
+        if free_left > 0 and spec.creator_price_micros == 0 and spec.limits.fuel <= FREE_FUEL_MAX:
+            return Funding.FREE, ()
+        parts = take_from_grants(self._grants.get(account.id, []), needed, self._now)
+        if parts is not None:
+            return Funding.CREDITS, parts
+        if not account.metered:
+            return _refuse_funding(account)
+        limit = self._terms.metered_limit_default_micros
+        if not self._has_own_budget(account.id) and month.spent_micros + month.held_micros + needed > limit:
+            return _budget_exceeded(
+                Standing(
+                    limit_id=None,
+                    scope="account",
+                    scope_id=account.id,
+                    period=Period.MONTHLY,
+                    limit_micros=limit,
+                    spent_micros=month.spent_micros,
+                    held_micros=month.held_micros,
+                    needed_micros=needed,
+                    resets_at=resets_at(Period.MONTHLY, self._now),
+                )
+            )
+        return Funding.METERED, ()
+
+    def _has_own_budget(self, account_id: UUID) -> bool:
+        return any(
+            window.scope == "account" and window.hard_limit_micros is not None
+            for window in self._windows.get(account_id, ())
+        )
+
+    def _refuse_load(
+        self, request: AdmissionRequest, spec: CastSpec, account: AccountState, key: KeyState | None
+    ) -> Refusal | None:
+        if request.retry_after_s is not None:
+            return Refusal(
+                code=Code.RATE_LIMITED,
+                detail="This key is over its rate limit.",
+                retry_after_s=request.retry_after_s,
+            )
+        if account.open_casts >= account.open_casts_max:
+            return _too_many_open("account", account.open_casts_max)
+        if key is not None and key.open_casts_max is not None and key.open_casts >= key.open_casts_max:
+            return _too_many_open("key", key.open_casts_max)
+        if spec.pool in self._terms.full_pools:
+            return Refusal(
+                code=Code.QUEUE_FULL,
+                detail=f"The queue of the pool '{spec.pool}' is full. Nothing was held.",
+                retry_after_s=1,
+            )
+        return None
+
+    def _accept(
+        self,
+        request: AdmissionRequest,
+        spec: CastSpec,
+        account: AccountState,
+        key: KeyState | None,
+        *,
+        needed: int,
+        windows: list[WindowState],
+        funded: tuple[Funding, tuple[GrantPart, ...]],
+    ) -> Accepted:
+        funding, parts = funded
+        for window in windows:
+            window.held_micros += needed
+        month = self._month(account.id)
+        month.held_micros += needed
+        month.free_held += funding is Funding.FREE
+        for part in parts:
+            grant = next(grant for grant in self._grants[account.id] if grant.id == part.grant_id)
+            grant.held_micros += part.micros
+        account.open_casts += 1
+        if key is not None:
+            key.open_casts += 1
+        limit_of_key = key if key is not None and key.open_casts_max is not None else None
+        assert 0 < spec.deadline_ms <= DEADLINE_MS_MAX
+        return Accepted(
+            cast_id=self._mint(),
+            request=request,
+            spec=spec,
+            accepted_ms=self._now_ms,
+            price_version=self._terms.price.version,
+            held_micros=needed,
+            funding=funding,
+            window_ids=tuple(window.id for window in windows),
+            grants=parts,
+            on_wire=_take_wire_place(account, spec.pool),
+            budget=self._tightest(windows, 0),
+            open_casts=account.open_casts if limit_of_key is None else limit_of_key.open_casts,
+            open_casts_max=account.open_casts_max if limit_of_key is None else limit_of_key.open_casts_max or 0,
+        )
+
+    def _mint(self) -> UUID:
+        start = self._sequence * ENTROPY_BYTES
+        minted = cast_id(self._now_ms, sequence=self._sequence, entropy=self._entropy[start : start + ENTROPY_BYTES])
+        self._sequence += 1
+        return minted
+
+    def _month(self, account_id: UUID) -> MonthState:
+        return self._months.setdefault(account_id, MonthState(account_id=account_id))
+
+
+def window_month(accepted_ms: int) -> date:
+    """Return the month a cast accepted at `accepted_ms` is counted and billed in."""
+    return month_of(datetime.fromtimestamp(accepted_ms / 1000, tz=UTC))
+
+
+def window_day(accepted_ms: int) -> date:
+    """Return the day a cast accepted at `accepted_ms` is counted in."""
+    return starts_on(Period.DAILY, datetime.fromtimestamp(accepted_ms / 1000, tz=UTC))
+
+
+def _refuse_identity(request: AdmissionRequest, account: AccountState | None, key: KeyState | None) -> Refusal | None:
+    if request.key_id is not None and (key is None or not key.alive):
+        return Refusal(code=Code.UNAUTHORIZED, detail="This API key is revoked or has expired. Make a new one.")
+    if account is None or account.status != "active":
+        return Refusal(code=Code.FORBIDDEN, detail="This account is suspended. Contact the operator.")
+    return None
+
+
+def _replay(request: AdmissionRequest, remembered: IdempotencyState) -> Replayed | Refusal:
+    if remembered.request_hash != request.request_hash:
+        return Refusal(
+            code=Code.IDEMPOTENCY_KEY_REUSED,
+            detail="This Idempotency-Key was used with another request. Use a new key for a new request.",
+        )
+    return Replayed(cast_ids=remembered.cast_ids)
+
+
+def _applies(window: WindowState, request: AdmissionRequest, spec: CastSpec) -> bool:
+    if window.scope == "account":
+        return True
+    return window.scope_id == (request.key_id if window.scope == "key" else spec.spell_id)
+
+
+def _take_wire_place(account: AccountState, pool: Pool) -> bool:
+    if pool is Pool.LARGE:
+        if account.on_wire_large >= ON_WIRE_PER_ACCOUNT_MAX:
+            return False
+        account.on_wire_large += 1
+        return True
+    if account.on_wire_default >= ON_WIRE_PER_ACCOUNT_MAX:
+        return False
+    account.on_wire_default += 1
+    return True
+
+
+def _room(standing: Standing) -> int:
+    return standing.limit_micros - standing.spent_micros - standing.held_micros
+
+
+def _budget_exceeded(limit: Standing) -> Refusal:
+    return Refusal(
+        code=Code.BUDGET_EXCEEDED,
+        detail=(
+            f"The {limit.period} {limit.scope} budget of {limit.limit_micros} micros has no room for"
+            f" {limit.needed_micros}: {limit.spent_micros} spent, {limit.held_micros} held."
+        ),
+        limit=limit,
+    )
+
+
+def _refuse_funding(account: AccountState) -> Refusal:
+    if account.credits_ever:
+        return Refusal(code=Code.INSUFFICIENT_CREDITS, detail="The credits left do not cover this cast. Buy credits.")
+    if account.plan == "free":
+        return Refusal(
+            code=Code.FREE_TIER_EXHAUSTED,
+            detail="The free casts of this month are used up, or do not cover this cast. Upgrade to go on.",
+        )
+    return Refusal(code=Code.PAYMENT_REQUIRED, detail="The subscription is not active. Check the payment method.")
+
+
+def _too_many_open(scope: str, limit: int) -> Refusal:
+    return Refusal(
+        code=Code.TOO_MANY_OPEN_CASTS,
+        detail=f"This {scope} has {limit} open casts, its limit. Wait for some to end.",
+        retry_after_s=1,
+    )

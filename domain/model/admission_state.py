@@ -1,0 +1,99 @@
+"""What admission reads under the account locks, decoded straight from one JSON row."""
+
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+import msgspec
+
+from domain.model.funding import Grant
+from domain.model.messages import Pool
+from domain.model.periods import Period
+from domain.model.pricing import Price
+
+
+class AccountState(msgspec.Struct, kw_only=True):
+    """The account row. Mutable: `decide` works on its own copy."""
+
+    id: UUID
+    status: str
+    plan: str
+    metered: bool
+    """Whether metered casts are allowed: a running subscription, or billing off for this account."""
+    spend_paused: bool
+    credits_ever: bool
+    open_casts: int
+    open_casts_max: int
+    on_wire_default: int
+    on_wire_large: int
+
+
+class KeyState(msgspec.Struct, kw_only=True):
+    """An API key, alive or not."""
+
+    id: UUID
+    alive: bool
+    open_casts: int
+    open_casts_max: int | None
+
+
+class WindowState(msgspec.Struct, kw_only=True):
+    """A budget and its window of the period that holds the batch's instant; a window not made yet reads as zeros."""
+
+    id: UUID
+    budget_id: UUID
+    account_id: UUID
+    scope: str
+    scope_id: UUID
+    period: Period
+    starts_on: date
+    exists: bool
+    hard_limit_micros: int | None
+    spent_micros: int
+    held_micros: int
+
+
+class MonthState(msgspec.Struct, kw_only=True):
+    """What an account used of the month that holds the batch's instant."""
+
+    account_id: UUID
+    spent_micros: int = 0
+    held_micros: int = 0
+    free_used: int = 0
+    free_held: int = 0
+
+
+class IdempotencyState(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted request of before."""
+
+    account_id: UUID
+    key: str
+    request_hash: bytes
+    cast_ids: tuple[UUID, ...]
+
+
+class AdmissionState(msgspec.Struct, kw_only=True):
+    """All that was read under the locks, at one instant."""
+
+    now_us: int
+    """Epoch microseconds by Postgres' clock, read after the locks."""
+    accounts: list[AccountState]
+    keys: list[KeyState]
+    windows: list[WindowState]
+    months: list[MonthState]
+    grants: list[Grant]
+    idempotency: list[IdempotencyState]
+
+    @property
+    def now(self) -> datetime:
+        """The batch's one instant, to the millisecond: ids, windows, months and price belong to it."""
+        return datetime.fromtimestamp(self.now_us // 1000 / 1000, tz=UTC)
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for everybody: the price of the day and the platform's own bounds."""
+
+    price: Price
+    free_casts_per_month: int
+    metered_limit_default_micros: int
+    """Applies to metered casts of an account that set no budget for itself."""
+    full_pools: frozenset[Pool] = frozenset()

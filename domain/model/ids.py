@@ -1,0 +1,20 @@
+"""Cast ids are UUIDv7 (RFC 9562 section 5.7): they sort by acceptance and a month is one range of them."""
+
+from typing import Final
+from uuid import UUID
+
+ENTROPY_BYTES: Final = 8
+SEQUENCE_MAX: Final = 4096  # rand_a has 12 bits; a batch is far smaller
+
+
+def cast_id(instant_ms: int, *, sequence: int, entropy: bytes) -> UUID:
+    """Return the id of the `sequence`-th cast accepted at `instant_ms`; `entropy` is 8 random bytes."""
+    assert 0 <= sequence < SEQUENCE_MAX
+    assert len(entropy) == ENTROPY_BYTES
+    random_bits = int.from_bytes(entropy, "big") & ((1 << 62) - 1)
+    return UUID(int=(instant_ms << 80) | (7 << 76) | (sequence << 64) | (0b10 << 62) | random_bits)
+
+
+def instant_ms_of(identifier: UUID) -> int:
+    """Return the epoch milliseconds a UUIDv7 was made at."""
+    return identifier.int >> 80
