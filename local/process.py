@@ -1,0 +1,155 @@
+"""One server process under its keeper: started, stopped, killed, and never left over."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from local.folder import LocalServerError
+
+_KEEPER: Final = Path(__file__).with_name("keeper.py")
+# The keeper escalates to SIGKILL after 25 s; a leftover that outlives that is not coming down by itself.
+_LEFTOVER_SECONDS_MAX: Final = 30.0
+_KILLED_SECONDS_MAX: Final = 5.0
+_READY_SECONDS_MAX: Final = 120.0
+_POLL_SECONDS: Final = 0.01
+AS_IS: Final = "same"
+
+# A log is for the last trouble, not for history.
+_LOG_BYTES_MAX: Final = 16 * 1024 * 1024
+_LOG_TAIL_BYTES: Final = 4096
+
+
+def keeper_command(identity: str, stop_signal: signal.Signals, command: Sequence[str]) -> list[str]:
+    """Return the command line that runs `command` under a keeper which watches this process."""
+    keeper = [sys.executable, "-I", "-S", str(_KEEPER)]
+    return [*keeper, identity, str(int(stop_signal)), str(os.getpid()), *command]
+
+
+def server_environment() -> dict[str, str]:
+    """Return the whole environment of a server: nothing of the user's, so no PGDATA or LC_ALL can bend it."""
+    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+
+
+class ServerProcess:
+    """A server and its keeper. Every process of the server holds the lock file `NAME.lock` of the folder.
+
+    So whoever takes the lock knows that no process of an earlier start is left, which a pid file cannot tell.
+    """
+
+    def __init__(self, *, folder: Path, name: str, stop_signal: signal.Signals) -> None:
+        """`folder` is the server's own and its working folder; its log is `NAME.log` there."""
+        self._folder = folder
+        self._name = name
+        self._stop_signal = stop_signal
+        self._lock_file = folder / f"{name}.lock"
+        self._log_file = folder / f"{name}.log"
+        self._keeper: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether the server lives as far as its keeper knows."""
+        return self._keeper is not None and self._keeper.poll() is None
+
+    def launch(self, command: Sequence[str], *, identity: str, before: Callable[[], None]) -> None:
+        """Start the command once every leftover has ended. `before` runs in between, when no server can be there."""
+        assert not self.running, f"{self._name} is running already"
+        lock = self._take_lock()
+        try:
+            before()
+            if self._log_file.exists() and self._log_file.stat().st_size > _LOG_BYTES_MAX:
+                self._log_file.replace(self._log_file.with_suffix(".log.1"))
+            with self._log_file.open("ab") as log:
+                self._keeper = subprocess.Popen(  # noqa: S603 the command is ours, nothing in it comes from outside
+                    keeper_command(identity, self._stop_signal, command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self._folder,
+                    env=server_environment(),
+                    pass_fds=(lock,),
+                    start_new_session=True,  # Ctrl-C in the terminal is the supervisor's to handle, in its own order.
+                )
+        finally:
+            os.close(lock)
+
+    def wait_ready(self, is_ready: Callable[[], bool]) -> None:
+        """Wait until `is_ready` says so. Raises LocalServerError with the log's last words when the server ends."""
+        deadline = time.monotonic() + _READY_SECONDS_MAX
+        while not is_ready():
+            if not self.running:
+                message = f"{self._name} ended at start: {self.last_words()} (the whole log: {self._log_file})"
+                raise LocalServerError(message)
+            if time.monotonic() > deadline:
+                self.kill()
+                message = f"{self._name} was not ready after {_READY_SECONDS_MAX:.0f} s; its log is {self._log_file}."
+                raise LocalServerError(message)
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Stop in order and wait for the end; does nothing when the server is not running."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL the server, as a power cut would; does nothing when it is not running."""
+        self._end(signal.SIGUSR1)
+
+    def last_words(self) -> str:
+        """Return the last line of the log."""
+        with self._log_file.open("rb") as log:
+            log.seek(max(0, self._log_file.stat().st_size - _LOG_TAIL_BYTES))
+            lines = log.read().decode("utf-8", "replace").strip().splitlines()
+        fatal = [line for line in lines if "FATAL" in line]
+        return (fatal or lines or ["it said nothing"])[-1]
+
+    def _end(self, number: signal.Signals) -> None:
+        if self._keeper is None:
+            return
+        if self._keeper.poll() is None:
+            self._keeper.send_signal(number)
+        self._keeper.wait()
+        self._keeper = None
+
+    def _take_lock(self) -> int:
+        lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if _lock_within(lock, _LEFTOVER_SECONDS_MAX):
+            return lock
+        for process in _holders(self._lock_file):
+            os.kill(process, signal.SIGKILL)
+        if _lock_within(lock, _KILLED_SECONDS_MAX):
+            return lock
+        os.close(lock)
+        message = f"An earlier {self._name} still runs in {self._folder} and does not end: kill it, then start again."
+        raise LocalServerError(message)
+
+
+def _lock_within(lock: int, patience_seconds: float) -> bool:
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        else:
+            return True
+
+
+def _holders(lock_file: Path) -> list[int]:
+    """Return the other processes that have the lock file open; none where there is no /proc to ask."""
+    target = str(lock_file.resolve())
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            opened = {str(link.readlink()) for link in (entry / "fd").iterdir()}
+        except OSError:
+            continue  # it ended meanwhile, or belongs to somebody else: then it is not ours
+        if target in opened and int(entry.name) != os.getpid():
+            found.append(int(entry.name))
+    return found
