@@ -1,0 +1,137 @@
+-- name: accounts_lock
+-- Take the mutex of each account's money, in the one order everybody uses.
+SELECT id FROM accounts WHERE id = ANY(%(account_ids)s) ORDER BY id FOR NO KEY UPDATE
+
+-- name: accounts_lock_free
+-- The same without waiting: accounts somebody else holds are left out.
+SELECT id FROM accounts WHERE id = ANY(%(account_ids)s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: state_read
+-- All that admission needs to know, at one instant after the locks: a second statement, because after a lock wait
+-- the tables joined in the first would come from the old snapshot.
+WITH instant AS MATERIALIZED (
+  SELECT now, (now AT TIME ZONE 'UTC')::date AS day, date_trunc('month', now AT TIME ZONE 'UTC')::date AS month
+  FROM clock_timestamp() AS now
+)
+SELECT json_build_object(
+  'now_us', (extract(epoch FROM now) * 1000000)::bigint,
+  'accounts', (
+    SELECT coalesce(json_agg(json_build_object(
+      'id', id, 'status', status, 'plan', plan,
+      'metered', subscription_active OR billing = 'off' OR (billing = 'auto' AND NOT %(billing_enabled)s),
+      'spend_paused', spend_paused, 'credits_ever', credits_ever,
+      'open_casts', open_casts, 'open_casts_max', open_casts_max,
+      'on_wire_default', on_wire_default, 'on_wire_large', on_wire_large)), '[]')
+    FROM accounts WHERE id = ANY(%(account_ids)s)),
+  'keys', (
+    SELECT coalesce(json_agg(json_build_object(
+      'id', id, 'alive', revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now),
+      'open_casts', open_casts, 'open_casts_max', open_casts_max)), '[]')
+    FROM api_keys WHERE id = ANY(%(key_ids)s)),
+  'windows', (
+    SELECT coalesce(json_agg(json_build_object(
+      'budget_id', b.id, 'account_id', b.account_id, 'scope', b.scope, 'scope_id', b.scope_id, 'period', b.period,
+      'starts_on', CASE b.period WHEN 'daily' THEN day ELSE month END,
+      'exists', w.id IS NOT NULL,
+      'hard_limit_micros', CASE WHEN w.id IS NULL THEN b.hard_limit_micros ELSE w.hard_limit_micros END,
+      'spent_micros', coalesce(w.spent_micros, 0), 'held_micros', coalesce(w.held_micros, 0))), '[]')
+    FROM budgets b
+    LEFT JOIN budget_windows w
+      ON w.budget_id = b.id AND w.starts_on = CASE b.period WHEN 'daily' THEN day ELSE month END
+    WHERE b.account_id = ANY(%(account_ids)s) AND b.deleted_at IS NULL),
+  'months', (
+    SELECT coalesce(json_agg(json_build_object(
+      'account_id', account_id, 'spent_micros', spent_micros, 'held_micros', held_micros,
+      'free_used', free_used, 'free_held', free_held)), '[]')
+    FROM account_months m WHERE m.account_id = ANY(%(account_ids)s) AND m.month = instant.month),
+  'grants', (
+    SELECT coalesce(json_agg(json_build_object(
+      'id', id, 'account_id', account_id, 'priority', priority, 'balance_micros', balance_micros,
+      'held_micros', held_micros, 'expires_at', expires_at)), '[]')
+    FROM credit_grants WHERE account_id = ANY(%(account_ids)s) AND balance_micros > 0),
+  'idempotency', (
+    SELECT coalesce(json_agg(json_build_object(
+      'account_id', i.account_id, 'key', i.key, 'request_hash', encode(i.request_hash, 'base64'),
+      'cast_ids', i.cast_ids)), '[]')
+    FROM unnest(%(idempotency_accounts)s::uuid[], %(idempotency_keys)s::text[]) AS asked(account_id, key)
+    JOIN idempotency_keys i ON i.account_id = asked.account_id AND i.key = asked.key)
+)::text
+FROM instant
+
+-- name: windows_insert
+-- Make the windows this batch is the first to touch; their ids follow from budget and period.
+INSERT INTO budget_windows (id, account_id, budget_id, starts_on, hard_limit_micros)
+SELECT id, account_id, budget_id, starts_on, hard_limit_micros
+FROM json_to_recordset(%(rows)s::json)
+  AS r(id uuid, account_id uuid, budget_id uuid, starts_on date, hard_limit_micros bigint)
+ON CONFLICT (id) DO NOTHING
+
+-- name: windows_hold
+-- The last guard of every hard budget: a window without room is not updated, and the caller counts the rows.
+UPDATE budget_windows w SET held_micros = w.held_micros + r.micros
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, micros bigint)
+WHERE w.id = r.id
+  AND (w.hard_limit_micros IS NULL OR w.spent_micros + w.held_micros + r.micros <= w.hard_limit_micros)
+
+-- name: months_hold
+-- Raise what the account holds of this month and of its free allowance.
+INSERT INTO account_months AS m (account_id, month, held_micros, free_held)
+SELECT account_id, month, micros, free
+FROM json_to_recordset(%(rows)s::json) AS r(account_id uuid, month date, micros bigint, free integer)
+ON CONFLICT (account_id, month)
+DO UPDATE SET held_micros = m.held_micros + excluded.held_micros, free_held = m.free_held + excluded.free_held
+
+-- name: grants_hold
+-- Hold credits; a grant without that much free is not updated, and the caller counts the rows.
+UPDATE credit_grants g SET held_micros = g.held_micros + r.micros
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, micros bigint)
+WHERE g.id = r.id AND g.held_micros + r.micros <= g.balance_micros
+
+-- name: keys_open
+-- Count the casts a key has open.
+UPDATE api_keys k SET open_casts = k.open_casts + r.casts
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, casts integer)
+WHERE k.id = r.id
+
+-- name: accounts_open
+-- Count the casts an account has open and on the wire.
+UPDATE accounts a
+SET open_casts = a.open_casts + r.casts,
+    on_wire_default = a.on_wire_default + r.on_wire_default,
+    on_wire_large = a.on_wire_large + r.on_wire_large
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, casts integer, on_wire_default integer, on_wire_large integer)
+WHERE a.id = r.id
+
+-- name: casts_insert
+-- Write the casts with all their holds consist of.
+INSERT INTO casts (
+  id, account_id, key_id, spell_id, version_id, status, pool, on_wire, accepted_at, deadline_at,
+  fuel_limit, wall_ms_limit, memory_bytes_limit, output_bytes_limit, log_bytes_limit,
+  price_version, creator_price_micros, creator_id, held_micros, funding, window_ids, grant_ids, grant_micros,
+  metadata, traceparent, input)
+SELECT
+  id, account_id, key_id, spell_id, version_id, 'queued', pool, on_wire,
+  to_timestamp(accepted_ms / 1000.0), to_timestamp((accepted_ms + deadline_ms) / 1000.0),
+  fuel, wall_ms, memory_bytes, output_bytes, log_bytes,
+  price_version, creator_price_micros, creator_id, held_micros, funding, window_ids, grant_ids, grant_micros,
+  metadata, traceparent, input
+FROM ROWS FROM (
+  json_to_recordset(%(rows)s::json) AS (
+    id uuid, account_id uuid, key_id uuid, spell_id uuid, version_id uuid, pool text, on_wire boolean,
+    accepted_ms bigint, deadline_ms bigint,
+    fuel bigint, wall_ms integer, memory_bytes bigint, output_bytes integer, log_bytes integer,
+    price_version integer, creator_price_micros bigint, creator_id uuid, held_micros bigint, funding text,
+    window_ids uuid[], grant_ids uuid[], grant_micros bigint[], metadata text, traceparent text),
+  unnest(%(inputs)s::bytea[])
+) AS r(
+  id, account_id, key_id, spell_id, version_id, pool, on_wire, accepted_ms, deadline_ms,
+  fuel, wall_ms, memory_bytes, output_bytes, log_bytes,
+  price_version, creator_price_micros, creator_id, held_micros, funding, window_ids, grant_ids, grant_micros,
+  metadata, traceparent, input)
+
+-- name: idempotency_insert
+-- Remember accepted requests. A key older than its 24 hours that retention has not reached yet was replayed, not here.
+INSERT INTO idempotency_keys (account_id, key, request_hash, cast_ids, created_at)
+SELECT account_id, key, decode(request_hash, 'base64'), cast_ids, to_timestamp(accepted_ms / 1000.0)
+FROM json_to_recordset(%(rows)s::json)
+  AS r(account_id uuid, key text, request_hash text, cast_ids uuid[], accepted_ms bigint)

@@ -1,0 +1,121 @@
+"""Connections to Postgres: one pool per role, one transaction at a time, driver errors translated at this one seam."""
+
+import enum
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, Final, cast
+from uuid import UUID
+
+import psycopg
+from psycopg import errors
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+type_row = tuple[Any, ...]  # rows are typed by the store function that reads them
+Connection = psycopg.AsyncConnection[type_row]
+Pool = AsyncConnectionPool[Connection]
+
+# A frozen account row must not stop the batch it is in for longer than a caller notices.
+LOCK_TIMEOUT_MS: Final = 250
+# Nothing on the cast path takes a tenth of this; what does is stuck and must give its locks back.
+STATEMENT_TIMEOUT_MS: Final = 2_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 2_000
+# Longer than any pause of a healthy server, shorter than a caller's patience.
+POOL_TIMEOUT_S: Final = 2.0
+
+
+class Role(enum.StrEnum):
+    """The database roles of the processes; the login may take on each (`SET ROLE`)."""
+
+    APP = "spell_app"
+    ENGINE = "spell_engine"
+
+
+class StoreError(Exception):
+    """The database did not do what was asked. Subclasses say whether trying again can help."""
+
+
+class LockTimeoutError(StoreError):
+    """Somebody held a row for longer than LOCK_TIMEOUT_MS. Nothing was written."""
+
+
+class SerializationError(StoreError):
+    """A deadlock or a serialization failure. Nothing was written; the same transaction may be tried again."""
+
+
+class BadRowError(StoreError):
+    """A value or a constraint was wrong (SQLSTATE class 22 or 23): the same rows will fail again."""
+
+
+class UnavailableError(StoreError):
+    """No connection, or it broke before COMMIT. Nothing was written."""
+
+
+class CommitInDoubtError(StoreError):
+    """The connection broke during COMMIT: it may or may not have happened. Look before doing it again."""
+
+
+def open_pool(database_url: str, *, role: Role, size_max: int, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> Pool:
+    """Return a pool, not yet open (`async with` it), whose sessions run as `role` under the limits above."""
+    options = (
+        f"-c role={role.value} -c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={statement_timeout_ms}"
+        f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC"
+    )
+    pool = AsyncConnectionPool(
+        database_url,
+        min_size=1,
+        max_size=size_max,
+        timeout=POOL_TIMEOUT_S,
+        open=False,
+        kwargs={"options": options},
+        name=role.value,
+    )
+    return cast("Pool", pool)
+
+
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncGenerator[Connection]:
+    """Yield a connection in a transaction: committed at the end of the block, rolled back when it raises.
+
+    Raises a StoreError for anything the database did wrong; other exceptions pass through unchanged.
+    """
+    try:
+        async with pool.connection() as connection:
+            yield connection
+            await _commit(connection)
+    except PoolTimeout as error:
+        message = "no database connection was free in time"
+        raise UnavailableError(message) from error
+    except psycopg.Error as error:
+        raise translated(error) from error
+
+
+@asynccontextmanager
+async def account_transaction(pool: Pool, account_id: UUID) -> AsyncGenerator[Connection]:
+    """Yield a transaction in which row-level security shows the rows of `account_id` alone; `pool` has Role.APP."""
+    async with transaction(pool) as connection:
+        await connection.execute(b"SELECT set_config('spell.account_id', %s, true)", (str(account_id),))
+        yield connection
+
+
+async def _commit(connection: Connection) -> None:
+    try:
+        await connection.commit()
+    except psycopg.OperationalError as error:
+        if connection.broken:
+            message = "the connection broke during COMMIT"
+            raise CommitInDoubtError(message) from error
+        raise
+
+
+def translated(error: psycopg.Error) -> StoreError:
+    """Return the StoreError that tells the caller what it may do about `error`."""
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, errors.LockNotAvailable):
+        return LockTimeoutError(text)
+    if isinstance(error, errors.DeadlockDetected | errors.SerializationFailure):
+        return SerializationError(text)
+    if (error.sqlstate or "")[:2] in {"22", "23"}:
+        return BadRowError(text)
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return UnavailableError(text)
+    return StoreError(text)
