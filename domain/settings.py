@@ -155,16 +155,21 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Read from `reader`."""
         port = reader.whole("PORT", PORT_DEFAULT, least=1, most=PORT_MAX)
         public_url = reader.optional("PUBLIC_URL", web_url, f"http://127.0.0.1:{port}")
-        _keys_differ(reader)
+        keys = {
+            "ARTIFACT_SIGNING_KEY": reader.required("ARTIFACT_SIGNING_KEY", key, _NO_KEY, _KEY_FIX),
+            "CAST_TOKEN_KEY": _cast_token_key(reader),
+        }
+        receipt_signing_key = reader.optional("RECEIPT_SIGNING_KEY", key, None)
+        _refuse_equal_keys(reader, {**keys, "RECEIPT_SIGNING_KEY": receipt_signing_key})
         return cls(
             port=port,
             public_url=public_url,
             database_url=_database_url(reader),
             engine_database_url=_engine_database_url(reader),
             redis_url=_redis_url(reader),
-            cast_token_key=_cast_token_key(reader),
-            artifact_signing_key=reader.required("ARTIFACT_SIGNING_KEY", key, _NO_KEY, _KEY_FIX),
-            receipt_signing_key=reader.optional("RECEIPT_SIGNING_KEY", key, None),
+            cast_token_key=keys["CAST_TOKEN_KEY"],
+            artifact_signing_key=keys["ARTIFACT_SIGNING_KEY"],
+            receipt_signing_key=receipt_signing_key,
             worker_token=_worker_token(reader),
             admin_secret=reader.optional("ADMIN_SECRET", strong_secret, None),
             trusted_proxies=reader.optional("TRUSTED_PROXIES", networks, ()),
@@ -316,10 +321,12 @@ def _log_level(reader: Reader) -> str:
     return reader.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
 
 
-def _keys_differ(reader: Reader) -> None:
+def _refuse_equal_keys(reader: Reader, keys: dict[str, Secret[bytes] | None]) -> None:
     """Refuse one key for two uses: who can ask for a signature of one kind must not get one of another."""
-    names = ("ARTIFACT_SIGNING_KEY", "RECEIPT_SIGNING_KEY", "CAST_TOKEN_KEY")
-    for number, name in enumerate(names):
-        same = [other for other in names[:number] if reader.text(name) and reader.text(name) == reader.text(other)]
-        if same:
-            reader.problem(name, f"is the same key as {same[0]}; make another with `openssl rand -hex 32`")
+    seen: dict[Secret[bytes], str] = {}
+    for name, value in keys.items():
+        if value is None or value == _NO_KEY:
+            continue
+        if value in seen:
+            reader.problem(name, f"is the same key as {seen[value]}; make another with `openssl rand -hex 32`")
+        seen[value] = name

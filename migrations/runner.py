@@ -14,7 +14,7 @@ from typing import Final, LiteralString
 import msgspec
 import psycopg
 from psycopg import generators, pq
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
 from migrations.files import FOLDER, Migration, MigrationError, Part, read_folder, statement_starts
 
@@ -44,13 +44,15 @@ SET statement_timeout = 0;
 SET idle_in_transaction_session_timeout = 0;
 SET client_min_messages = warning
 """
+# Every role may read it: file names are no secret, and each process says on /readyz whether the schema is current.
 _CREATE_TABLE: Final = b"""
 CREATE TABLE IF NOT EXISTS public.schema_migrations (
   version integer PRIMARY KEY,
   name text NOT NULL,
   checksum text NOT NULL,
   applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
-)
+);
+GRANT SELECT ON public.schema_migrations TO PUBLIC
 """
 
 # What a second runner, or the traffic of a live platform, can do to a statement that is right in itself.
@@ -110,9 +112,13 @@ async def check(database_url: str, *, folder: Path = FOLDER) -> list[str]:
 
     A database ahead of `folder` is fine: during a deploy the older version runs on the newer schema for a while.
     """
-    migrations = read_folder(folder)
     async with _connected(database_url) as connection:
-        return [migration.file_name for migration in _pending(migrations, await _applied(connection))]
+        return await pending_on(connection, folder=folder)
+
+
+async def pending_on(connection: psycopg.AsyncConnection[object], *, folder: Path = FOLDER) -> list[str]:
+    """Do what `check` does on a connection of the caller, of any role and row factory."""
+    return [migration.file_name for migration in _pending(read_folder(folder), await _applied(connection))]
 
 
 async def down(database_url: str, steps: int, *, folder: Path = FOLDER, report: Report = _quiet) -> list[str]:
@@ -210,13 +216,13 @@ async def _locked(connection: psycopg.AsyncConnection, report: Report) -> AsyncG
             await connection.execute("SELECT pg_advisory_unlock(%s)", (LOCK_KEY,))
 
 
-async def _one_value(connection: psycopg.AsyncConnection, query: LiteralString, *parameters: object) -> object:
-    row = await (await connection.execute(query, parameters)).fetchone()
-    assert row is not None, "a SELECT without FROM has one row"
-    return row[0]
+async def _one_value(connection: psycopg.AsyncConnection[object], query: LiteralString, *parameters: object) -> object:
+    async with connection.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(query, parameters)
+        return await cursor.fetchone()
 
 
-async def _applied(connection: psycopg.AsyncConnection) -> list[_Applied]:
+async def _applied(connection: psycopg.AsyncConnection[object]) -> list[_Applied]:
     """Return what this database has, oldest first; nothing when no runner has been here."""
     if await _one_value(connection, "SELECT to_regclass('public.schema_migrations')") is None:
         return []
