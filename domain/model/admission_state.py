@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from domain.model.budgets import window_id
 from domain.model.funding import Grant
 from domain.model.messages import Pool
 from domain.model.periods import Period
@@ -39,7 +40,6 @@ class KeyState(msgspec.Struct, kw_only=True):
 class WindowState(msgspec.Struct, kw_only=True):
     """A budget and its window of the period that holds the batch's instant; a window not made yet reads as zeros."""
 
-    id: UUID
     budget_id: UUID
     account_id: UUID
     scope: str
@@ -50,6 +50,11 @@ class WindowState(msgspec.Struct, kw_only=True):
     hard_limit_micros: int | None
     spent_micros: int
     held_micros: int
+    id: UUID = UUID(int=0)
+    """Follows from budget and period; filled when the struct is made."""
+
+    def __post_init__(self) -> None:
+        self.id = window_id(self.budget_id, self.starts_on)
 
 
 class MonthState(msgspec.Struct, kw_only=True):
@@ -94,6 +99,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     price: Price
     free_casts_per_month: int
+    billing_enabled: bool
+    """False while the platform has no Stripe keys: accounts whose billing is `auto` are then metered, never billed."""
     metered_limit_default_micros: int
     """Applies to metered casts of an account that set no budget for itself."""
     full_pools: frozenset[Pool] = frozenset()

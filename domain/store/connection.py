@@ -54,7 +54,9 @@ class CommitInDoubtError(StoreError):
     """The connection broke during COMMIT: it may or may not have happened. Look before doing it again."""
 
 
-def open_pool(database_url: str, *, role: Role, size_max: int, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> Pool:
+def open_pool(
+    database_url: str, *, role: Role, size_max: int, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS
+) -> Pool:
     """Return a pool, not yet open (`async with` it), whose sessions run as `role` under the limits above."""
     options = (
         f"-c role={role.value} -c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={statement_timeout_ms}"

@@ -1,0 +1,182 @@
+"""Hold the money before the work: lock the accounts, read, decide, write. The edge commits."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from domain.model.admission import Accepted, AdmissionRequest, Judged, Verdict, decide, window_month
+from domain.model.admission_state import AdmissionState, Terms, WindowState
+from domain.model.funding import Funding
+from domain.model.ids import ENTROPY_BYTES
+from domain.model.messages import Pool
+from domain.store import admission as store
+from domain.store.connection import Connection
+
+
+class NotLocked:
+    """Somebody else holds the account of this request: nothing was decided; try it on its own connection."""
+
+
+NOT_LOCKED: Final = NotLocked()
+
+
+async def reserve(
+    connection: Connection,
+    requests: Sequence[AdmissionRequest],
+    terms: Terms,
+    *,
+    entropy: bytes,
+    skip_locked: bool = False,
+) -> list[Verdict | NotLocked]:
+    """Judge the requests of one batch and write the holds of those accepted, in the caller's transaction.
+
+    Returns a verdict for each request, in order. Nothing counts before the caller's COMMIT; cast ids are minted here,
+    so after a commit in doubt they can be looked up. `entropy` is ENTROPY_BYTES random bytes for each cast.
+    Raises LockTimeoutError (try again with `skip_locked`), SerializationError, BadRowError (halve the batch).
+    """
+    assert len(entropy) >= ENTROPY_BYTES * sum(len(request.casts) for request in requests)
+    locked, state = await store.lock_and_read(
+        connection,
+        account_ids=sorted({request.account_id for request in requests}),
+        key_ids=_key_ids(requests),
+        idempotency=[(r.account_id, r.idempotency_key) for r in requests if r.idempotency_key is not None],
+        billing_enabled=terms.billing_enabled,
+        skip_locked=skip_locked,
+    )
+    windows = {window.id: window for window in state.windows}
+    mine = [request for request in requests if not skip_locked or request.account_id in locked]
+    verdicts = decide(mine, state, terms, entropy)
+    accepted = [result for verdict in verdicts for result in _accepted(verdict)]
+    if accepted:
+        await store.write(connection, _holds(accepted, windows, verdicts))
+    if len(mine) == len(requests):
+        return list(verdicts)
+    decided = iter(verdicts)
+    return [next(decided) if request.account_id in locked else NOT_LOCKED for request in requests]
+
+
+async def judge(connection: Connection, requests: Sequence[AdmissionRequest], terms: Terms) -> list[Verdict]:
+    """Judge requests that are over their rate without a lock, to tell a 402 from a 429. Accepts nothing."""
+    assert all(request.retry_after_s is not None for request in requests), "only what is refused anyway"
+    state: AdmissionState = await store.read(
+        connection,
+        account_ids=sorted({request.account_id for request in requests}),
+        key_ids=_key_ids(requests),
+        billing_enabled=terms.billing_enabled,
+    )
+    return decide(requests, state, terms, b"")
+
+
+def _key_ids(requests: Sequence[AdmissionRequest]) -> list[UUID]:
+    return sorted({request.key_id for request in requests if request.key_id is not None})
+
+
+def _accepted(verdict: Verdict) -> list[Accepted]:
+    if not isinstance(verdict, Judged):
+        return []
+    return [result for result in verdict.results if isinstance(result, Accepted)]
+
+
+def _holds(accepted: list[Accepted], windows: dict[UUID, WindowState], verdicts: Sequence[Verdict]) -> store.Holds:
+    window_micros: Counter[UUID] = Counter()
+    grant_micros: Counter[UUID] = Counter()
+    account_micros: Counter[UUID] = Counter()
+    account_free: Counter[UUID] = Counter()
+    account_casts: Counter[UUID] = Counter()
+    account_wire: Counter[tuple[UUID, Pool]] = Counter()
+    key_casts: Counter[UUID] = Counter()
+    for cast in accepted:
+        account_id, key_id = cast.request.account_id, cast.request.key_id
+        for window in cast.window_ids:
+            window_micros[window] += cast.held_micros
+        for part in cast.grants:
+            grant_micros[part.grant_id] += part.micros
+        account_micros[account_id] += cast.held_micros
+        account_free[account_id] += cast.funding is Funding.FREE
+        account_casts[account_id] += 1
+        account_wire[account_id, cast.spec.pool] += cast.on_wire
+        if key_id is not None:
+            key_casts[key_id] += 1
+    month = window_month(accepted[0].accepted_ms)
+    return store.Holds(
+        new_windows=[
+            _window_row(windows[identifier]) for identifier in window_micros if not windows[identifier].exists
+        ],
+        windows=[store.MicrosRow(id=identifier, micros=micros) for identifier, micros in sorted(window_micros.items())],
+        months=[
+            store.MonthRow(account_id=identifier, month=month, micros=micros, free=account_free[identifier])
+            for identifier, micros in sorted(account_micros.items())
+        ],
+        grants=[store.MicrosRow(id=identifier, micros=micros) for identifier, micros in sorted(grant_micros.items())],
+        keys=[store.KeyRow(id=identifier, casts=casts) for identifier, casts in sorted(key_casts.items())],
+        accounts=[
+            store.AccountRow(
+                id=identifier,
+                casts=casts,
+                on_wire_default=account_wire[identifier, Pool.DEFAULT],
+                on_wire_large=account_wire[identifier, Pool.LARGE],
+            )
+            for identifier, casts in sorted(account_casts.items())
+        ],
+        casts=[_cast_row(cast) for cast in accepted],
+        inputs=[cast.spec.input for cast in accepted],
+        idempotency=[row for verdict in verdicts for row in _idempotency_rows(verdict)],
+    )
+
+
+def _window_row(window: WindowState) -> store.WindowRow:
+    return store.WindowRow(
+        id=window.id,
+        account_id=window.account_id,
+        budget_id=window.budget_id,
+        starts_on=window.starts_on,
+        hard_limit_micros=window.hard_limit_micros,
+    )
+
+
+def _cast_row(cast: Accepted) -> store.CastRow:
+    spec = cast.spec
+    return store.CastRow(
+        id=cast.cast_id,
+        account_id=cast.request.account_id,
+        key_id=cast.request.key_id,
+        spell_id=spec.spell_id,
+        version_id=spec.version_id,
+        pool=spec.pool,
+        on_wire=cast.on_wire,
+        accepted_ms=cast.accepted_ms,
+        deadline_ms=spec.deadline_ms,
+        fuel=spec.limits.fuel,
+        wall_ms=spec.limits.wall_ms,
+        memory_bytes=spec.limits.memory_bytes,
+        output_bytes=spec.limits.output_bytes,
+        log_bytes=spec.limits.log_bytes,
+        price_version=cast.price_version,
+        creator_price_micros=spec.creator_price_micros,
+        creator_id=spec.creator_id,
+        held_micros=cast.held_micros,
+        funding=cast.funding,
+        window_ids=cast.window_ids,
+        grant_ids=tuple(part.grant_id for part in cast.grants),
+        grant_micros=tuple(part.micros for part in cast.grants),
+        metadata=spec.metadata,
+        traceparent=spec.traceparent,
+    )
+
+
+def _idempotency_rows(verdict: Verdict) -> list[store.IdempotencyRow]:
+    casts = _accepted(verdict)
+    if not casts or casts[0].request.idempotency_key is None:
+        return []
+    first = casts[0]
+    assert first.request.idempotency_key is not None
+    return [
+        store.IdempotencyRow(
+            account_id=first.request.account_id,
+            key=first.request.idempotency_key,
+            request_hash=first.request.request_hash,
+            cast_ids=tuple(cast.cast_id for cast in casts),
+            accepted_ms=first.accepted_ms,
+        )
+    ]

@@ -1,0 +1,199 @@
+"""The statements of admission: lock, read, write. Rows go in as one JSON parameter, a microsecond each to make.
+
+Everything here runs inside the caller's transaction, in a pipeline where statements do not depend on each other.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from psycopg import AsyncCursor
+
+from domain.model.admission_state import AdmissionState
+from domain.store.connection import Connection, type_row
+from domain.store.queries import load
+
+_QUERIES: Final = load(__file__)
+_decode_state: Final = msgspec.json.Decoder(AdmissionState).decode
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class WindowRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget window to make."""
+
+    id: UUID
+    account_id: UUID
+    budget_id: UUID
+    starts_on: date
+    hard_limit_micros: int | None
+
+
+class MicrosRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What to add to the hold of a window or a grant."""
+
+    id: UUID
+    micros: int
+
+
+class MonthRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What to add to the hold of an account's month."""
+
+    account_id: UUID
+    month: date
+    micros: int
+    free: int
+
+
+class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How many casts a key opened."""
+
+    id: UUID
+    casts: int
+
+
+class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How many casts an account opened, and how many of them go on the wire."""
+
+    id: UUID
+    casts: int
+    on_wire_default: int
+    on_wire_large: int
+
+
+class CastRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A cast to write; its input travels beside it."""
+
+    id: UUID
+    account_id: UUID
+    key_id: UUID | None
+    spell_id: UUID
+    version_id: UUID
+    pool: str
+    on_wire: bool
+    accepted_ms: int
+    deadline_ms: int
+    fuel: int
+    wall_ms: int
+    memory_bytes: int
+    output_bytes: int
+    log_bytes: int
+    price_version: int
+    creator_price_micros: int
+    creator_id: UUID
+    held_micros: int
+    funding: str
+    window_ids: tuple[UUID, ...]
+    grant_ids: tuple[UUID, ...]
+    grant_micros: tuple[int, ...]
+    metadata: str
+    traceparent: str | None
+
+
+class IdempotencyRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted request to remember."""
+
+    account_id: UUID
+    key: str
+    request_hash: bytes
+    cast_ids: tuple[UUID, ...]
+    accepted_ms: int
+
+
+class Holds(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one batch writes. Each list names a row once."""
+
+    new_windows: list[WindowRow]
+    windows: list[MicrosRow]
+    months: list[MonthRow]
+    grants: list[MicrosRow]
+    keys: list[KeyRow]
+    accounts: list[AccountRow]
+    casts: list[CastRow]
+    inputs: list[bytes]
+    idempotency: list[IdempotencyRow]
+
+
+async def lock_and_read(
+    connection: Connection,
+    *,
+    account_ids: list[UUID],
+    key_ids: list[UUID],
+    idempotency: Sequence[tuple[UUID, str]],
+    billing_enabled: bool,
+    skip_locked: bool,
+) -> tuple[set[UUID], AdmissionState]:
+    """Lock the accounts, then read their state in a second statement; return the ids that were locked and the state.
+
+    With `skip_locked` accounts that somebody else holds are left out instead of waited for.
+    Raises LockTimeoutError when a wait takes longer than the session allows.
+    """
+    lock = _QUERIES["accounts_lock_free" if skip_locked else "accounts_lock"]
+    async with connection.pipeline():
+        locked = await connection.execute(lock, {"account_ids": account_ids}, binary=True)
+        state = await _read(connection, account_ids, key_ids, idempotency, billing_enabled=billing_enabled)
+    rows = await locked.fetchall()
+    return {row[0] for row in rows}, await _state_of(state)
+
+
+async def read(
+    connection: Connection,
+    *,
+    account_ids: list[UUID],
+    key_ids: list[UUID],
+    billing_enabled: bool,
+) -> AdmissionState:
+    """Read the same state without locks: good enough to choose between two refusals, never to accept."""
+    return await _state_of(await _read(connection, account_ids, key_ids, (), billing_enabled=billing_enabled))
+
+
+async def _read(
+    connection: Connection,
+    account_ids: list[UUID],
+    key_ids: list[UUID],
+    idempotency: Sequence[tuple[UUID, str]],
+    *,
+    billing_enabled: bool,
+) -> AsyncCursor[type_row]:
+    parameters = {
+        "account_ids": account_ids,
+        "key_ids": key_ids,
+        "billing_enabled": billing_enabled,
+        "idempotency_accounts": [account_id for account_id, _ in idempotency],
+        "idempotency_keys": [key for _, key in idempotency],
+    }
+    return await connection.execute(_QUERIES["state_read"], parameters)
+
+
+async def _state_of(cursor: AsyncCursor[type_row]) -> AdmissionState:
+    row = await cursor.fetchone()
+    assert row is not None, "state_read returns one row"
+    return _decode_state(row[0])
+
+
+async def write(connection: Connection, holds: Holds) -> None:
+    """Write the holds of a batch.
+
+    Asserts that every window and grant still had room: under the account lock nothing else can have taken it,
+    so a smaller row count is a fault of ours and the batch must roll back.
+    """
+    async with connection.pipeline():
+        if holds.new_windows:
+            await _write(connection, "windows_insert", holds.new_windows)
+        windows = await _write(connection, "windows_hold", holds.windows) if holds.windows else None
+        grants = await _write(connection, "grants_hold", holds.grants) if holds.grants else None
+        await _write(connection, "months_hold", holds.months)
+        if holds.keys:
+            await _write(connection, "keys_open", holds.keys)
+        await _write(connection, "accounts_open", holds.accounts)
+        rows = _encode(holds.casts).decode()
+        await connection.execute(_QUERIES["casts_insert"], {"rows": rows, "inputs": holds.inputs}, binary=True)
+        if holds.idempotency:
+            await _write(connection, "idempotency_insert", holds.idempotency)
+    assert windows is None or windows.rowcount == len(holds.windows), "a hard budget had no room under its own lock"
+    assert grants is None or grants.rowcount == len(holds.grants), "a credit grant had no room under its own lock"
+
+
+async def _write(connection: Connection, query: str, rows: Sequence[msgspec.Struct]) -> AsyncCursor[type_row]:
+    return await connection.execute(_QUERIES[query], {"rows": _encode(rows).decode()})
