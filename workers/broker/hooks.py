@@ -1,0 +1,37 @@
+"""The first middleware of every StreamsBroker: what must be asked on the worker's thread before a message runs."""
+
+from typing import TYPE_CHECKING
+
+import dramatiq
+from dramatiq.broker import MessageProxy
+from dramatiq.middleware import SkipMessage
+
+from workers.broker.entries import StreamMessage
+
+if TYPE_CHECKING:
+    from workers.broker.streams import StreamsBroker
+
+
+class EntryHooks(dramatiq.Middleware):
+    """Skips what another worker took over or somebody canceled, and records the start of a suspect."""
+
+    def __init__(self, broker: "StreamsBroker") -> None:
+        self._broker = broker
+
+    def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:  # noqa: ARG002  Dramatiq's signature
+        """Mark the entry as running, or raise SkipMessage."""
+        if not isinstance(message, StreamMessage):
+            return
+        entry = message.entry
+        # Running first, then the question: the canceler sets its flag first and then looks who runs.
+        entry.running = True
+        if entry.suspect and not entry.lost and not self._broker.record_start(entry):
+            entry.lost = True
+        if entry.lost or entry.canceled:
+            entry.running = False
+            raise SkipMessage
+
+    def after_skip_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:  # noqa: ARG002  Dramatiq's signature
+        """Remember for the usage event that the message did not run."""
+        if isinstance(message, StreamMessage):
+            message.entry.skipped = True
