@@ -1,9 +1,53 @@
-"""Budgets as the rest of the model sees them."""
+"""Budgets as they are asked for and shown: cents at the edge, micros inside, one window for each period."""
 
-from datetime import date
+from datetime import date, datetime
+from typing import Final, Literal
 from uuid import UUID, uuid5
+
+import msgspec
+
+from domain.model.periods import Period
+from domain.model.pricing import MICROS_PER_CENT
+
+Scope = Literal["account", "key", "spell"]
+
+# 100 million dollars: far above any account, far below what bigint micros hold when many are added up.
+LIMIT_CENTS_MAX: Final = 10_000_000_000
+# Admission reads every budget of an account under its lock; this many still read in a fraction of a millisecond.
+BUDGETS_PER_ACCOUNT_MAX: Final = 100
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit of one scope and period, with its window of the period that holds the instant it was read at."""
+
+    id: UUID
+    account_id: UUID
+    scope: Scope
+    scope_id: UUID
+    period: Period
+    soft_limit_micros: int | None
+    hard_limit_micros: int | None
+    notify: bool
+    created_at: datetime
+    spent_micros: int = 0
+    held_micros: int = 0
 
 
 def window_id(budget_id: UUID, starts_on: date) -> UUID:
-    """Return the id of a budget's window: it follows from what it is, so making it twice makes one."""
+    """Return the id of a budget's window: it follows from both, so whoever needs the window first can make it."""
     return uuid5(budget_id, starts_on.isoformat())
+
+
+def micros_of_cents(cents: int | None) -> int | None:
+    """Return a limit in micros; None stays no limit."""
+    return None if cents is None else cents * MICROS_PER_CENT
+
+
+def cents_of_limit(micros: int | None) -> int | None:
+    """Return a limit in whole cents, rounded down: what is shown is never more than what holds."""
+    return None if micros is None else micros // MICROS_PER_CENT
+
+
+def current_cents(budget: Budget) -> int:
+    """Return spent and held together, rounded up to a cent: a budget never looks emptier than it is."""
+    return -(-(budget.spent_micros + budget.held_micros) // MICROS_PER_CENT)

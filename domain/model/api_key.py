@@ -1,0 +1,66 @@
+"""The text of an API key: `sk_live_<8-char id>_<32 random><6 checksum>`, all base62 (0-9A-Za-z).
+
+The id is public and names the row; the 32 characters are the secret (190 bits); the checksum is the CRC32 of all
+before it, so that a scanner or a typo is told from a key without asking the database.
+"""
+
+import zlib
+from typing import Final
+
+import msgspec
+
+_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_KIND: Final = "sk_live_"
+_ID_CHARACTERS: Final = 8
+_SECRET_CHARACTERS: Final = 32
+_CHECKSUM_CHARACTERS: Final = 6  # 62^6 is just above 2^32
+_PREFIX_CHARACTERS: Final = len(_KIND) + _ID_CHARACTERS
+_KEY_CHARACTERS: Final = _PREFIX_CHARACTERS + 1 + _SECRET_CHARACTERS + _CHECKSUM_CHARACTERS
+# Reducing this many more bits than a part has modulo 62^n leaves a bias below 2^-64.
+_SPARE_BYTES: Final = 8
+_ID_ENTROPY_BYTES: Final = 6 + _SPARE_BYTES
+_SECRET_ENTROPY_BYTES: Final = 24 + _SPARE_BYTES
+ENTROPY_BYTES: Final = _ID_ENTROPY_BYTES + _SECRET_ENTROPY_BYTES
+
+
+class MintedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A new key. `text` is shown to its owner once and kept nowhere."""
+
+    prefix: str
+    text: str
+
+    def __repr__(self) -> str:
+        """Show the public part alone: a repr ends up in logs."""
+        return f"MintedKey(prefix={self.prefix!r})"
+
+
+def mint(entropy: bytes) -> MintedKey:
+    """Return the key that `entropy`, ENTROPY_BYTES random bytes, stands for."""
+    assert len(entropy) == ENTROPY_BYTES
+    prefix = _KIND + _base62(entropy[:_ID_ENTROPY_BYTES], _ID_CHARACTERS)
+    secret = _base62(entropy[_ID_ENTROPY_BYTES:], _SECRET_CHARACTERS)
+    body = f"{prefix}_{secret}"
+    return MintedKey(prefix=prefix, text=body + _checksum(body))
+
+
+def prefix_of(text: str) -> str | None:
+    """Return the prefix of a well-formed key, or None: its form or its checksum is wrong, so no row can match."""
+    if len(text) != _KEY_CHARACTERS or not text.startswith(_KIND) or text[_PREFIX_CHARACTERS] != "_":
+        return None
+    body, checksum = text[:-_CHECKSUM_CHARACTERS], text[-_CHECKSUM_CHARACTERS:]
+    if not body.isascii() or _checksum(body) != checksum:
+        return None
+    return text[:_PREFIX_CHARACTERS]
+
+
+def _checksum(body: str) -> str:
+    return _base62(zlib.crc32(body.encode("ascii")).to_bytes(4, "big"), _CHECKSUM_CHARACTERS)
+
+
+def _base62(raw: bytes, characters: int) -> str:
+    number = int.from_bytes(raw, "big")
+    digits: list[str] = []
+    for _ in range(characters):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))

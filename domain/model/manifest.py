@@ -1,0 +1,180 @@
+"""What a creator says about a version: decoded strictly, checked, and turned into the bounds of its casts."""
+
+import enum
+import re
+from typing import Annotated, Final
+
+import msgspec
+
+from domain.model.errors import Code, Fault, RefusedError, refuse
+from domain.model.limits import (
+    DEFAULT_POOL_MEMORY_BYTES_MAX,
+    DEFAULT_POOL_WALL_MS_MAX,
+    INPUT_BYTES_DEFAULT,
+    INPUT_BYTES_MAX,
+    KIB,
+    LIMITS_MAX,
+    CastLimits,
+)
+from domain.model.messages import Pool
+from domain.model.schema import schema_faults
+
+# Two schemas of 64 KiB and generous words around them.
+MANIFEST_BYTES_MAX: Final = 256 * KIB
+DESCRIPTION_CHARACTERS_MAX: Final = 2_000
+TAGS_MAX: Final = 10
+# 1,000 dollars a cast: above it a decimal point was forgotten.
+PRICE_MICROS_MAX: Final = 1_000_000_000
+# One page of linear memory is the least a module can declare.
+MEMORY_BYTES_MIN: Final = 64 * KIB
+
+_TAG: Final = r"^[a-z0-9][a-z0-9-]{0,31}$"
+# "Expected `int` <= 300000 - at `$.limits.wall_ms`": msgspec puts the place at the end of what is wrong.
+_PLACE: Final = re.compile(r"^(?P<message>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+
+_Fuel = Annotated[int, msgspec.Meta(ge=1, le=LIMITS_MAX.fuel)]
+_WallMs = Annotated[int, msgspec.Meta(ge=1, le=LIMITS_MAX.wall_ms)]
+_MemoryBytes = Annotated[int, msgspec.Meta(ge=MEMORY_BYTES_MIN, le=LIMITS_MAX.memory_bytes)]
+_OutputBytes = Annotated[int, msgspec.Meta(ge=1, le=LIMITS_MAX.output_bytes)]
+_LogBytes = Annotated[int, msgspec.Meta(ge=0, le=LIMITS_MAX.log_bytes)]
+_InputBytes = Annotated[int, msgspec.Meta(ge=0, le=INPUT_BYTES_MAX)]
+_Text = Annotated[str, msgspec.Meta(max_length=DESCRIPTION_CHARACTERS_MAX)]
+_Tag = Annotated[str, msgspec.Meta(pattern=_TAG)]
+_License = Annotated[str, msgspec.Meta(max_length=100)]
+_PriceMicros = Annotated[int, msgspec.Meta(ge=0, le=PRICE_MICROS_MAX)]
+
+
+class OutputEncoding(enum.StrEnum):
+    """How the bytes on stdout are shown as `output`."""
+
+    JSON = "json"
+    TEXT = "text"
+    BASE64 = "base64"
+
+
+class LimitsAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds a caller asks for; None leaves the spell's own. Same units as `CastLimits`."""
+
+    fuel: _Fuel | None = None
+    wall_ms: _WallMs | None = None
+    memory_bytes: _MemoryBytes | None = None
+    output_bytes: _OutputBytes | None = None
+    log_bytes: _LogBytes | None = None
+
+
+class ManifestLimits(LimitsAsked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The creator's bounds. One that is given is both what a cast gets and the most it can ask for."""
+
+    input_bytes: _InputBytes | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The content of `spell.json`, or of the custom section `spell.manifest`."""
+
+    description: _Text = ""
+    input_schema: msgspec.Raw | None = None
+    output_schema: msgspec.Raw | None = None
+    limits: ManifestLimits = ManifestLimits()
+    output_encoding: OutputEncoding | None = None
+    tags: Annotated[tuple[_Tag, ...], msgspec.Meta(max_length=TAGS_MAX)] = ()
+    license: _License = ""
+    price_micros: _PriceMicros = 0
+    """What the creator asks for each successful cast, in micros of a US dollar."""
+
+
+def parse_manifest(raw: bytes) -> Manifest:
+    """Return the manifest in `raw` (JSON), its schemas checked for form, size, depth and references.
+
+    RefusedError (validation) names the place of each fault. Schemas are compiled by the edge, which knows the engine.
+    """
+    if len(raw) > MANIFEST_BYTES_MAX:
+        raise refuse_manifest(
+            Fault(
+                location="manifest",
+                message=f"it has {len(raw)} bytes, more than {MANIFEST_BYTES_MAX}",
+                fix="Shorten its schemas and texts.",
+            )
+        )
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise refuse_manifest(_fault_of(error)) from error
+    faults = [
+        fault
+        for location, schema in (("input_schema", manifest.input_schema), ("output_schema", manifest.output_schema))
+        if schema is not None
+        for fault in schema_faults(bytes(schema), location)
+    ]
+    if "\0" in manifest.description or "\0" in manifest.license:
+        faults.append(Fault(location="description", message="it has a NUL character", fix="Take the character out."))
+    if faults:
+        raise refuse_manifest(*faults)
+    return manifest
+
+
+def refuse_manifest(*faults: Fault) -> RefusedError:
+    """Return the error that lists what is wrong with a manifest."""
+    return refuse(Code.VALIDATION, f"The manifest cannot be used: {faults[0].message}.", faults=faults)
+
+
+def limits_max(manifest: Manifest) -> CastLimits:
+    """Return the most a caller may ask for: the creator's bound where there is one, else the platform's."""
+    return _with(LIMITS_MAX, manifest.limits)
+
+
+def limits_default(manifest: Manifest) -> CastLimits:
+    """Return what a cast gets when nothing is asked for: the creator's bound where there is one."""
+    return _with(CastLimits(), manifest.limits)
+
+
+def input_bytes_max(manifest: Manifest) -> int:
+    """Return how long an input may be."""
+    asked = manifest.limits.input_bytes
+    return INPUT_BYTES_DEFAULT if asked is None else asked
+
+
+def choose_limits(asked: LimitsAsked, *, default: CastLimits, maximum: CastLimits) -> CastLimits:
+    """Return the bounds of one cast; RefusedError (validation) names each that is above the creator's."""
+    chosen = _with(default, asked)
+    faults = tuple(
+        Fault(
+            location=f"limits.{name}",
+            message=f"{getattr(chosen, name)} is more than this spell allows, {getattr(maximum, name)}",
+            fix=f"Ask for at most {getattr(maximum, name)}.",
+        )
+        for name in CastLimits.__struct_fields__
+        if getattr(chosen, name) > getattr(maximum, name)
+    )
+    if faults:
+        raise refuse(Code.VALIDATION, f"A limit is too high: {faults[0].message}.", faults=faults)
+    return chosen
+
+
+def pool_of(limits: CastLimits) -> Pool:
+    """Return the group of workers that takes casts with these bounds."""
+    small = limits.memory_bytes <= DEFAULT_POOL_MEMORY_BYTES_MAX and limits.wall_ms <= DEFAULT_POOL_WALL_MS_MAX
+    return Pool.DEFAULT if small else Pool.LARGE
+
+
+def _with(limits: CastLimits, asked: LimitsAsked) -> CastLimits:
+    def pick(value: int | None, otherwise: int) -> int:
+        return otherwise if value is None else value
+
+    return CastLimits(
+        fuel=pick(asked.fuel, limits.fuel),
+        wall_ms=pick(asked.wall_ms, limits.wall_ms),
+        memory_bytes=pick(asked.memory_bytes, limits.memory_bytes),
+        output_bytes=pick(asked.output_bytes, limits.output_bytes),
+        log_bytes=pick(asked.log_bytes, limits.log_bytes),
+    )
+
+
+def _fault_of(error: Exception) -> Fault:
+    match = _PLACE.match(str(error))
+    assert match is not None, "every text matches"
+    path = (match["path"] or "$").removeprefix("$").lstrip(".")
+    return Fault(
+        location=f"manifest.{path}" if path else "manifest",
+        message=match["message"].strip() or "it is not JSON",
+        fix="See the manifest's fields in the documentation of the publish route.",
+    )
