@@ -62,8 +62,8 @@ SETTINGS: Final[Mapping[str, str]] = {
 class Postgres:
     """One Postgres server on a folder of its own; starting it again goes on with the data.
 
-    Not thread-safe: one supervisor, one thread at a time. The port is chosen at the first start and stays the same
-    for the life of this object.
+    One supervisor, one thread at a time: the caller holds the lock of the data folder, as `run_servers`
+    does. The port is chosen at the first start and stays the same for the life of this object.
     """
 
     def __init__(self, folder: Path, *, settings: Mapping[str, str] | None = None) -> None:

@@ -22,7 +22,9 @@ AS_IS: Final = "same"
 
 # A log is for the last trouble, not for history.
 _LOG_BYTES_MAX: Final = 16 * 1024 * 1024
-_LOG_TAIL_BYTES: Final = 4096
+# More than any server says before it gives up.
+_LAST_WORDS_BYTES_MAX: Final = 64 * 1024
+_LAST_WORDS_SHOWN_MAX: Final = 500
 
 
 def keeper_command(identity: str, stop_signal: signal.Signals, command: Sequence[str]) -> list[str]:
@@ -49,6 +51,7 @@ class ServerProcess:
         self._stop_signal = stop_signal
         self._lock_file = folder / f"{name}.lock"
         self._log_file = folder / f"{name}.log"
+        self._log_start_bytes = 0
         self._keeper: subprocess.Popen[bytes] | None = None
 
     @property
@@ -65,6 +68,7 @@ class ServerProcess:
             if self._log_file.exists() and self._log_file.stat().st_size > _LOG_BYTES_MAX:
                 self._log_file.replace(self._log_file.with_suffix(".log.1"))
             with self._log_file.open("ab") as log:
+                self._log_start_bytes = log.tell()
                 self._keeper = subprocess.Popen(  # noqa: S603 the command is ours, nothing in it comes from outside
                     keeper_command(identity, self._stop_signal, command),
                     stdin=subprocess.DEVNULL,
@@ -100,12 +104,12 @@ class ServerProcess:
         self._end(signal.SIGUSR1)
 
     def last_words(self) -> str:
-        """Return the last line of the log."""
+        """Return in one line what the server said last since it was started: from its fatal error on, if any."""
         with self._log_file.open("rb") as log:
-            log.seek(max(0, self._log_file.stat().st_size - _LOG_TAIL_BYTES))
-            lines = log.read().decode("utf-8", "replace").strip().splitlines()
-        fatal = [line for line in lines if "FATAL" in line]
-        return (fatal or lines or ["it said nothing"])[-1]
+            log.seek(self._log_start_bytes)
+            lines = log.read(_LAST_WORDS_BYTES_MAX).decode("utf-8", "replace").strip().splitlines()
+        fatal = next((number for number, line in enumerate(lines) if "FATAL" in line), -1)
+        return " ".join(lines[fatal:])[:_LAST_WORDS_SHOWN_MAX] or "it said nothing"
 
     def _end(self, number: signal.Signals) -> None:
         if self._keeper is None:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from redis import Redis as Client
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.retry import Retry
 
 from local.folder import LocalServerError, kept_secret, make_private_folder, write_private
 from local.ports import LOOPBACK, kept_port, new_port
@@ -38,8 +40,8 @@ SETTINGS: Final[Mapping[str, str]] = {
 class Redis:
     """One Redis server on a folder of its own. Without `appendonly` it starts empty each time.
 
-    Not thread-safe: one supervisor, one thread at a time. The port is chosen at the first start and stays the same
-    for the life of this object.
+    One supervisor, one thread at a time: the caller holds the lock of the data folder, as `run_servers`
+    does. The port is chosen at the first start and stays the same for the life of this object.
     """
 
     def __init__(self, folder: Path, *, appendonly: bool = False, settings: Mapping[str, str] | None = None) -> None:
@@ -126,6 +128,7 @@ class Redis:
             host=LOOPBACK,
             port=self.port,
             password=self._password,
+            retry=Retry(NoBackoff(), 0),  # the caller asks again, and sooner than the client's own backoff
             socket_timeout=_PING_SECONDS_MAX,
             socket_connect_timeout=_PING_SECONDS_MAX,
         )
