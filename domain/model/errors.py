@@ -35,6 +35,12 @@ class Code(enum.StrEnum):
     VERSION_EXISTS = "version_exists"
     BAD_MODULE = "bad_module"
     SPELL_SUSPENDED = "spell_suspended"
+    MALFORMED = "malformed"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    NOT_AVAILABLE = "not_available"
+    INTERNAL = "internal_error"
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
