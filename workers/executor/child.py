@@ -1,0 +1,155 @@
+"""The jailed program: takes casts from its parent over one socket, runs them, answers. It knows nothing else.
+
+One thread runs everything; a second only advances the epoch, because a signal handler of Python does not run while a
+guest does. It leaves when the parent closes the socket, and is killed when the parent dies.
+"""
+
+import gc
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import wasmtime
+
+from domain.model.limits import MIB, CastLimits
+from domain.model.messages import Outcome
+from gateways.signing import Verifier
+from workers.executor.engine import EngineError, engine_version
+from workers.executor.jail import ADDRESS_SPACE_BYTES_MAX, JailError, enter
+from workers.executor.loader import ArtifactError, Loader
+from workers.executor.protocol import (
+    LENGTH_PREFIX,
+    MESSAGE_CHARACTERS_MAX,
+    REQUEST_BYTES_MAX,
+    CastFrame,
+    ChildConfig,
+    ChildReady,
+    ExecuteResult,
+)
+from workers.executor.sandbox import TICK_MS, Sandbox
+
+_READ_BYTES: Final = 1 * MIB
+
+# One guest reads, writes, and traps; whatever Python and the engine do for the first time then, they do here, while
+# there are files to read and modules to import.
+_WARM_UP: Final = """
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\\08\\00\\00\\00\\01\\00\\00\\00")
+  (func (export "_start")
+    (drop (call $random (i32.const 16) (i32.const 8)))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 32)))
+    unreachable))
+"""
+_WARM_UP_LIMITS: Final = CastLimits(fuel=10_000, wall_ms=1_000, memory_bytes=1 * MIB, output_bytes=16, log_bytes=16)
+
+
+class _Channel:
+    """Frames over a blocking socket, with `read` and `write` alone: the only calls that seccomp leaves."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: Final = descriptor
+
+    def receive(self) -> bytes | None:
+        """Return the next frame, or None when the parent has gone."""
+        data = os.read(self._descriptor, _READ_BYTES)
+        while data and len(data) < LENGTH_PREFIX.size:
+            more = os.read(self._descriptor, _READ_BYTES)
+            if not more:
+                return None
+            data += more
+        if not data:
+            return None
+        length = LENGTH_PREFIX.unpack_from(data)[0]
+        assert length <= REQUEST_BYTES_MAX, "the parent bounds what it sends"
+        pieces, missing = [data[LENGTH_PREFIX.size :]], length + LENGTH_PREFIX.size - len(data)
+        while missing > 0:
+            piece = os.read(self._descriptor, min(missing, _READ_BYTES))
+            if not piece:
+                return None
+            pieces.append(piece)
+            missing -= len(piece)
+        return b"".join(pieces)
+
+    def send(self, frame: bytes) -> None:
+        """Send one frame whole."""
+        rest = memoryview(LENGTH_PREFIX.pack(len(frame)) + frame)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+
+def _warm_up(sandbox: Sandbox) -> None:
+    module = sandbox.compile(bytes(wasmtime.wat2wasm(_WARM_UP)), bytes(32))
+    result = sandbox.run(module, b"warm", _WARM_UP_LIMITS)
+    if result.outcome is not Outcome.TRAP or len(result.output) != 1:
+        message = f"the warm-up guest ended as {result.outcome}: {result.message}"
+        raise EngineError(message)
+    msgspec.msgpack.encode(result)
+
+
+def _start_ticker(sandbox: Sandbox) -> None:
+    def tick() -> None:
+        while True:
+            time.sleep(TICK_MS / 1000)
+            sandbox.tick()
+
+    threading.Thread(target=tick, name="epoch", daemon=True).start()
+
+
+def _close_standard_streams() -> None:
+    """Point stdin, stdout and stderr at nothing: a guest's way out must not end in the worker's log."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
+def _prepare(config: ChildConfig, descriptor: int) -> tuple[Loader, Sandbox, ChildReady]:
+    """Import, warm up, lock the door."""
+    sandbox = Sandbox()
+    loader = Loader(sandbox, Verifier(config.verify_key))
+    version = engine_version()
+    _warm_up(sandbox)
+    os.chdir(config.artifact_folder)
+    gc.collect()
+    gc.freeze()
+    _close_standard_streams()
+    layers = enter(
+        config.jail,
+        parent_pid=config.parent_pid,
+        readable_folder=Path(),
+        write_descriptors=(descriptor,),
+        address_space_bytes=ADDRESS_SPACE_BYTES_MAX,
+        start_threads=lambda: _start_ticker(sandbox),
+    )
+    return loader, sandbox, ChildReady(engine_version=version, engine_key=sandbox.key, jail=layers)
+
+
+def _execute(loader: Loader, sandbox: Sandbox, cast: CastFrame) -> ExecuteResult:
+    try:
+        module = loader.get(cast.digest)
+    except ArtifactError as error:
+        return ExecuteResult(outcome=Outcome.PLATFORM_ERROR, message=str(error)[:MESSAGE_CHARACTERS_MAX])
+    return sandbox.run(module, cast.input, cast.limits)
+
+
+def serve(descriptor: int) -> None:
+    """Answer casts until the parent closes the socket."""
+    channel = _Channel(descriptor)
+    first = channel.receive()
+    if first is None:
+        return
+    try:
+        loader, sandbox, ready = _prepare(msgspec.msgpack.decode(first, type=ChildConfig), descriptor)
+    except (EngineError, JailError, OSError, ValueError, wasmtime.WasmtimeError) as error:
+        channel.send(msgspec.msgpack.encode(ChildReady(error=f"{type(error).__name__}: {error}")))
+        return
+    channel.send(msgspec.msgpack.encode(ready))
+    decoder, encoder = msgspec.msgpack.Decoder(CastFrame), msgspec.msgpack.Encoder()
+    while (frame := channel.receive()) is not None:
+        channel.send(encoder.encode(_execute(loader, sandbox, decoder.decode(frame))))

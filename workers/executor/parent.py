@@ -1,0 +1,327 @@
+"""The worker's side of a jailed child: one `Executor` per worker thread.
+
+The child is not trusted: every frame is bounded, every wait has an end, and whatever does not fit kills it. A cast that
+loses its child fails alone; the next one gets a fresh child.
+"""
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+import workers
+from domain.model.limits import MIB, CastLimits
+from domain.model.messages import Outcome
+from workers.executor.protocol import (
+    ANSWER_BYTES_MAX,
+    LENGTH_PREFIX,
+    MESSAGE_CHARACTERS_MAX,
+    CastFrame,
+    ChildConfig,
+    ChildReady,
+    ExecuteRequest,
+    ExecuteResult,
+    FrameTooLargeError,
+    JailLayer,
+    JailMode,
+)
+
+# Importing Python, the engine and the cryptography takes half a second; a loaded machine may need twenty times that.
+START_SECONDS_MAX: Final = 20.0
+# The child ends a guest by itself within a tick or a long host call; after this it is taken to be out of control.
+OVERRUN_SECONDS: Final = 0.5
+# Python, engine and the loaded artifacts; a guest's memory is unmapped by the time this is looked at.
+RESIDENT_BYTES_MAX: Final = 768 * MIB
+
+_READ_BYTES: Final = 1 * MIB
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+_SOURCE_ROOT: Final = Path(workers.__file__).resolve().parent.parent
+
+
+class ExecutorStartError(Exception):
+    """A child did not come up; the message is its own, when it could still speak."""
+
+
+class ExecutorConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What every child of a worker gets."""
+
+    artifact_folder: Path
+    """Where `ArtifactCache` keeps artifacts; must exist, and be readable by anybody when the worker runs as root."""
+    verify_key: str
+    jail: JailMode = JailMode.REQUIRED
+
+
+class ExecutorFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a child said about itself when it came up, for heartbeats and `/readyz`."""
+
+    engine_version: str
+    engine_key: str
+    jail: tuple[JailLayer, ...]
+
+
+class _ChildLostError(Exception):
+    """The child is gone or must go; `outcome` and `message` are the cast's."""
+
+    def __init__(self, outcome: Outcome, message: str) -> None:
+        super().__init__(message)
+        self.outcome: Final = outcome
+        self.message: Final = message
+
+
+# What a child may say about a cast. The rest is known to others: canceled, poison, deadline.
+_CHILD_OUTCOMES: Final = frozenset(
+    {
+        *(Outcome.SUCCEEDED, Outcome.EXIT_NONZERO, Outcome.TRAP, Outcome.FUEL_EXHAUSTED, Outcome.MEMORY_EXCEEDED),
+        *(Outcome.OUTPUT_TOO_LARGE, Outcome.WALL_TIME_EXCEEDED, Outcome.PLATFORM_ERROR),
+    }
+)
+
+
+class _Child:
+    """One process and the socket to it."""
+
+    def __init__(self, config: ExecutorConfig) -> None:
+        """Start the process and send it its configuration; it comes up while we do other things."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            self.process: Final = subprocess.Popen(  # noqa: S603 # our own program, no shell, nothing of a caller's
+                [sys.executable, "-m", "workers.executor", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                cwd=_SOURCE_ROOT,
+                env={},
+            )
+        self._socket: Final = ours
+        self._cpu_clock: Final = (~self.process.pid << 3) | 2
+        self._cpu_seconds_limit = 0
+        self._statm: Final = os.open(f"/proc/{self.process.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+        self.facts: ExecutorFacts | None = None
+        first = ChildConfig(
+            artifact_folder=str(config.artifact_folder.resolve()),
+            verify_key=config.verify_key,
+            jail=config.jail,
+            parent_pid=os.getpid(),
+        )
+        self._send(msgspec.msgpack.encode(first), time.monotonic() + START_SECONDS_MAX)
+
+    def _send(self, frame: bytes, deadline: float) -> None:
+        self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+        self._socket.sendall(LENGTH_PREFIX.pack(len(frame)) + frame)
+
+    def _receive(self, deadline: float) -> bytes:
+        """Return one frame. TimeoutError at the deadline, EOFError when the child is gone."""
+        data = bytearray()
+        needed = LENGTH_PREFIX.size
+        while len(data) < needed:
+            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+            piece = self._socket.recv(_READ_BYTES)
+            if not piece:
+                raise EOFError
+            data += piece
+            if needed == LENGTH_PREFIX.size and len(data) >= needed:
+                length = LENGTH_PREFIX.unpack_from(data)[0]
+                if length > ANSWER_BYTES_MAX:
+                    raise FrameTooLargeError(length)
+                needed += length
+        if len(data) > needed:
+            raise FrameTooLargeError(len(data))
+        return bytes(memoryview(data)[LENGTH_PREFIX.size :])
+
+    def greet(self) -> ExecutorFacts:
+        """Wait until the child is up, once. ExecutorStartError when it is not coming."""
+        if self.facts is None:
+            try:
+                frame = self._receive(time.monotonic() + START_SECONDS_MAX)
+                ready = msgspec.msgpack.decode(frame, type=ChildReady)
+            except (EOFError, OSError, FrameTooLargeError, msgspec.DecodeError) as error:
+                code = self.end()
+                message = f"the executor's child did not come up ({type(error).__name__}, exit code {code})"
+                raise ExecutorStartError(message) from error
+            if ready.error:
+                self.end()
+                raise ExecutorStartError(ready.error)
+            self.facts = ExecutorFacts(
+                engine_version=ready.engine_version,
+                engine_key=ready.engine_key,
+                jail=(*ready.jail, self._limit_cpu(0)),
+            )
+        return self.facts
+
+    def _limit_cpu(self, wall_ms: int) -> JailLayer:
+        """Move RLIMIT_CPU to what the process has used plus this cast plus a second.
+
+        Only the soft limit: a hard one cannot be raised again without privileges, and the child cannot call prlimit.
+        """
+        used_seconds = time.clock_gettime(self._cpu_clock)
+        limit = int(used_seconds + wall_ms / 1000) + 2
+        if limit == self._cpu_seconds_limit:
+            return JailLayer(name="cpu", active=True, essential=True)
+        try:
+            resource.prlimit(self.process.pid, resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+        except PermissionError as error:
+            # The wall time still bounds it; but say so, since the kernel's own bound is missing.
+            return JailLayer(name="cpu", active=False, essential=False, detail=str(error))
+        self._cpu_seconds_limit = limit
+        return JailLayer(name="cpu", active=True, essential=True, detail="RLIMIT_CPU follows each cast")
+
+    def run(self, frame: bytes, limits: CastLimits) -> ExecuteResult:
+        """Run one cast. _ChildLostError when this child cannot run another."""
+        deadline = time.monotonic() + limits.wall_ms / 1000 + OVERRUN_SECONDS
+        try:
+            self._limit_cpu(limits.wall_ms)
+            self._send(frame, deadline)
+            result = msgspec.msgpack.decode(self._receive(deadline), type=ExecuteResult)
+        except TimeoutError as error:
+            message = f"the module ran longer than its limit of {limits.wall_ms} ms and was killed"
+            raise _ChildLostError(Outcome.WALL_TIME_EXCEEDED, message) from error
+        except FrameTooLargeError as error:
+            raise _ChildLostError(Outcome.SANDBOX_CRASHED, f"the sandbox answered too much ({error})") from error
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise _ChildLostError(Outcome.SANDBOX_CRASHED, "the sandbox answered nonsense") from error
+        except (EOFError, OSError) as error:
+            raise self._death() from error
+        if not _is_plausible(result, limits):
+            raise _ChildLostError(Outcome.SANDBOX_CRASHED, "the sandbox claimed more than its limits allow")
+        return result
+
+    def _death(self) -> _ChildLostError:
+        code = self.end()
+        if code == -signal.SIGXCPU:
+            return _ChildLostError(Outcome.WALL_TIME_EXCEEDED, "the module used more CPU time than its limit allows")
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return _ChildLostError(Outcome.SANDBOX_CRASHED, f"the sandbox process died ({how})")
+
+    def resident_bytes(self) -> int:
+        """Return what the process holds in memory now."""
+        return int(os.pread(self._statm, 128, 0).split()[1]) * _PAGE_BYTES
+
+    def end(self) -> int:
+        """Kill the process if it lives and return its exit code; may be called twice."""
+        if self.process.returncode is None:
+            self.process.kill()
+            self.process.wait()
+            self._socket.close()
+            os.close(self._statm)
+        return self.process.returncode
+
+
+def _is_plausible(result: ExecuteResult, limits: CastLimits) -> bool:
+    return (
+        result.outcome in _CHILD_OUTCOMES
+        and len(result.output) <= limits.output_bytes
+        and len(result.log) <= limits.log_bytes
+        and (result.fuel is None or 0 <= result.fuel <= limits.fuel)
+        and len(result.message) <= MESSAGE_CHARACTERS_MAX
+    )
+
+
+class Executor:
+    """Runs casts one after the other in a jailed child. One thread calls `run`; any thread may call `kill`.
+
+    A child lives at most as long as the thread that started it: the kernel kills it when that thread ends.
+    """
+
+    def __init__(self, config: ExecutorConfig) -> None:
+        """Begin without a child; `start` or the first `run` makes one."""
+        self._config: Final = config
+        self._encoder: Final = msgspec.msgpack.Encoder()
+        self._lock: Final = threading.Lock()
+        self._child: _Child | None = None
+        self._running: UUID | None = None
+        self._canceled = False
+        self.child_deaths = 0
+        """How many children died or had to be killed while they ran a cast; cancellations do not count."""
+
+    def start(self) -> ExecutorFacts:
+        """Bring a child up and return what it says about engine and jail; ExecutorStartError when it cannot."""
+        return self._ready_child().greet()
+
+    def run(self, request: ExecuteRequest) -> ExecuteResult:
+        """Run one cast to its end, however it ends: nothing a guest or a child does raises."""
+        with self._lock:
+            self._running, self._canceled = request.cast_id, False
+        try:
+            return self._run(request)
+        except ExecutorStartError as error:
+            return ExecuteResult(outcome=Outcome.PLATFORM_ERROR, message=str(error)[:MESSAGE_CHARACTERS_MAX])
+        finally:
+            with self._lock:
+                self._running = None
+
+    def kill(self, cast_id: UUID) -> bool:
+        """End this cast as `canceled` if it is the one running; tells whether it was."""
+        with self._lock:
+            if self._running != cast_id:
+                return False
+            self._canceled = True
+            if self._child is not None:
+                self._child.process.kill()
+            return True
+
+    def close(self) -> None:
+        """End the child. A later `run` would start another."""
+        with self._lock:
+            child, self._child = self._child, None
+        if child is not None:
+            child.end()
+
+    def _ready_child(self) -> _Child:
+        child = self._child
+        if child is not None and child.process.poll() is not None:
+            self.close()
+            child = None
+        if child is None:
+            child = self._spawn()
+        try:
+            child.greet()
+        except ExecutorStartError:
+            self.close()
+            raise
+        return child
+
+    def _spawn(self) -> _Child:
+        try:
+            child = _Child(self._config)
+        except OSError as error:
+            message = f"the executor's child cannot be started: {error}"
+            raise ExecutorStartError(message) from error
+        with self._lock:
+            self._child = child
+        return child
+
+    def _run(self, request: ExecuteRequest) -> ExecuteResult:
+        frame = self._encoder.encode(CastFrame(digest=request.digest, limits=request.limits, input=request.input))
+        started = time.monotonic()
+        try:
+            child = self._ready_child()
+            if self._canceled:
+                raise _ChildLostError(Outcome.CANCELED, "the cast was canceled")
+            result = child.run(frame, request.limits)
+        except _ChildLostError as lost:
+            return self._lost(lost, started)
+        if child.resident_bytes() > RESIDENT_BYTES_MAX:
+            self.close()
+        return result
+
+    def _lost(self, lost: _ChildLostError, started: float) -> ExecuteResult:
+        """Replace the child, beginning now, and say what became of the cast."""
+        with self._lock:
+            canceled = self._canceled
+        self.close()
+        if not canceled:
+            self.child_deaths += 1
+        self._spawn()
+        wall_us = int((time.monotonic() - started) * 1_000_000)
+        if canceled:
+            return ExecuteResult(outcome=Outcome.CANCELED, wall_us=wall_us, message="the cast was canceled")
+        return ExecuteResult(outcome=lost.outcome, wall_us=wall_us, message=lost.message)
