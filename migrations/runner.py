@@ -103,7 +103,7 @@ async def migrate(
         wanted = [migration for migration in pending if target is None or migration.version <= target]
         for migration in wanted:
             report(f"applying {migration.file_name}")
-            await _run(connection, migration, migration.up, _record_applied)
+            await _run(connection, migration, migration.up, _record_applied, report)
     return [migration.file_name for migration in wanted]
 
 
@@ -140,7 +140,7 @@ async def down(database_url: str, steps: int, *, folder: Path = FOLDER, report: 
                 message = f"{row.name} cannot be taken back: {reason}"
                 raise MigrationError(message)
             report(f"taking back {row.name}")
-            await _run(connection, migration, migration.down, _record_undone)
+            await _run(connection, migration, migration.down, _record_undone, report)
             undone.append(row.name)
     return undone
 
@@ -242,7 +242,9 @@ async def _record_undone(connection: psycopg.AsyncConnection, migration: Migrati
     await connection.execute("DELETE FROM public.schema_migrations WHERE version = %s", (migration.version,))
 
 
-async def _run(connection: psycopg.AsyncConnection, migration: Migration, part: Part, record: _Record) -> None:
+async def _run(
+    connection: psycopg.AsyncConnection, migration: Migration, part: Part, record: _Record, report: Report
+) -> None:
     """Run one part and record it in one transaction; try again what only lost a race with somebody else."""
     attempt = 1
     while True:
@@ -260,6 +262,7 @@ async def _run(connection: psycopg.AsyncConnection, migration: Migration, part: 
             return
         if attempt == ATTEMPTS_MAX or not _lost_a_race(cause):
             raise MigrationError(_explain(migration, cause, line)) from cause
+        report(f"trying {migration.file_name} again: {_one_line(cause)}")
         await asyncio.sleep(ATTEMPT_PAUSE_SECONDS * attempt)
         attempt += 1
 
