@@ -17,7 +17,7 @@ def _tagged(pool: str, shard: int, name: str) -> str:
 
 
 def jobs(queue: str, shard: int = 0) -> str:
-    """Stream of messages to run. Fields: `m` the encoded message, `s` present when it was a suspect before a requeue."""
+    """Stream of messages to run. Fields: `m` the encoded message; `s` when it was a suspect before a requeue."""
     return _tagged(queue, shard, "jobs")
 
 
@@ -27,7 +27,7 @@ def jobs_group() -> str:
 
 
 def delayed(queue: str, shard: int = 0) -> str:
-    """Sorted set of messages that are not due: a 16-byte nonce and the encoded message, scored by epoch milliseconds."""
+    """Sorted set of messages not yet due: a 16-byte nonce and the encoded message, scored by epoch milliseconds."""
     return _tagged(queue, shard, "delayed")
 
 

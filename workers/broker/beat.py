@@ -1,11 +1,11 @@
 """The broker's pulse: renews what is held, asks twice a second who was canceled, says that the worker lives."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from dramatiq.logging import get_logger
 from redis.exceptions import ResponseError
 
 from workers.broker import replies, scripts
@@ -14,6 +14,8 @@ from workers.broker.link import LINK_ERRORS
 
 if TYPE_CHECKING:
     from workers.broker.streams import StreamsBroker
+
+_logger: Final = logging.getLogger(__name__)
 
 TICK_S: Final = 0.5
 # A script that renews this many keeps Redis busy for about a millisecond.
@@ -30,7 +32,6 @@ class Beat:
         self._broker = broker
         self._every_s = every_s
         self._facts = facts
-        self._logger = get_logger(__name__, type(self))
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -59,7 +60,7 @@ class Beat:
                 self.beat_once(time.monotonic())
             except (*LINK_ERRORS, ResponseError) as error:
                 # Entries not renewed in time are taken over by another worker; that is what the idle time is for.
-                self._logger.warning("A heartbeat failed: %s", error)
+                _logger.warning("A heartbeat failed: %s", error)
 
     def beat_once(self, now: float) -> int:
         """Do what is due at `now` (monotonic seconds); return how many entries were renewed or found lost."""

@@ -101,7 +101,7 @@ class StreamsConsumer(dramatiq.Consumer):
         return None
 
     def _fill(self) -> None:
-        broker, queue = self._broker, self._queue
+        broker = self._broker
         broker.raise_failure()
         now = time.monotonic()
         if self._must_pause(now):

@@ -23,10 +23,15 @@ PREFETCH_AHEAD_S: Final = 0.1
 RATE_SAMPLE_S: Final = 0.05
 RATE_WEIGHT: Final = 0.3
 
-AnyMessage: TypeAlias = "Message[object]"
+AnyMessage: TypeAlias = Message[object]
 LostEvent: TypeAlias = Callable[[AnyMessage, str], bytes]
 """Makes the usage event of a message that ended without a report. The reason is one of `poison`, `canceled`,
 `skipped`, `failed`, `lost`. It raises when the message cannot be understood; then only a dead letter is left."""
+
+
+def decode_message(body: bytes) -> AnyMessage:
+    """Return the message the process-wide encoder reads; DecodeError when it reads none."""
+    return Message.decode(body)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  its result type is open
 
 
 class Entry:
@@ -102,8 +107,9 @@ class StreamMessage(MessageProxy):
     """A message with the entry it came from; the fields are copied so that reading one costs no indirection."""
 
     def __init__(self, message: AnyMessage, entry: Entry) -> None:
-        super().__init__(message)
+        super().__init__(message)  # pyright: ignore[reportUnknownMemberType]  Dramatiq leaves Message's result open
         self.__dict__.update(message.__dict__)
+        self.message = message
         self.entry = entry
 
 

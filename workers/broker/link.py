@@ -5,7 +5,7 @@ behind the caller's back: a broken connection surfaces, and who calls decides wh
 """
 
 from collections.abc import Sequence
-from typing import Final, TypeAlias, cast
+from typing import Final, Protocol, TypeAlias, cast
 
 import redis
 from redis.exceptions import NoScriptError, ResponseError
@@ -14,7 +14,7 @@ from workers.broker.scripts import Script
 
 Argument: TypeAlias = bytes | str | int
 Command: TypeAlias = tuple[Argument, ...]
-Reply: TypeAlias = "bytes | str | int | float | None | bool | ResponseError | list[Reply] | dict[Reply, Reply]"
+Reply: TypeAlias = "bytes | str | int | float | bool | ResponseError | list[Reply] | dict[Reply, Reply] | None"
 
 # Blocking reads end after 100 ms; a server silent for five seconds is gone, or as good as gone.
 SOCKET_TIMEOUT_S: Final = 5
@@ -25,7 +25,7 @@ LINK_ERRORS: Final = (redis.ConnectionError, redis.TimeoutError)
 
 def connection_pool(url: str) -> redis.ConnectionPool:
     """Return a pool of raw connections. RESP2 unless the URL says `?protocol=3`: the replies are read alike."""
-    return redis.ConnectionPool.from_url(
+    return redis.ConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]  redis-py leaves options untyped
         url,
         protocol=2,
         socket_timeout=SOCKET_TIMEOUT_S,
@@ -35,11 +35,28 @@ def connection_pool(url: str) -> redis.ConnectionPool:
     )
 
 
+class _Connection(Protocol):
+    """What is used of redis-py's connection, which has no types of its own."""
+
+    def pack_commands(self, commands: Sequence[Command]) -> list[bytes]: ...
+    def send_packed_command(self, command: list[bytes]) -> None: ...
+    def read_response(self, *, disable_decoding: bool) -> Reply: ...
+    def disconnect(self) -> None: ...
+
+
+class _Pool(Protocol):
+    """What is used of redis-py's connection pool."""
+
+    def get_connection(self) -> _Connection: ...
+    def release(self, connection: _Connection) -> None: ...
+    def disconnect(self) -> None: ...
+
+
 class Link:
     """Sends commands from any thread over a pool of connections."""
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
-        self._pool = pool
+        self._pool = cast("_Pool", pool)
 
     def run(self, commands: Sequence[Command]) -> list[Reply]:
         """Send all commands at once and return their replies in order; an error reply is returned, not raised.
@@ -81,8 +98,8 @@ def checked(reply: Reply) -> Reply:
     return reply
 
 
-def _read(connection: "redis.connection.ConnectionInterface") -> Reply:
+def _read(connection: _Connection) -> Reply:
     try:
-        return cast("Reply", connection.read_response(disable_decoding=True, disconnect_on_error=True))
+        return connection.read_response(disable_decoding=True)
     except ResponseError as error:
         return error

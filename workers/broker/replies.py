@@ -25,11 +25,8 @@ class PendingEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 def entries(reply: Reply) -> list[StreamEntry]:
     """Read a list of entries, as XCLAIM and XAUTOCLAIM give it; 6.2 puts a nil in place of a deleted entry."""
-    found: list[StreamEntry] = []
-    for row in cast("Sequence[tuple[bytes, list[bytes] | dict[bytes, bytes] | None] | None]", reply or ()):
-        if row is not None and row[0] is not None:
-            found.append(StreamEntry(entry_id=row[0], fields=_fields(row[1])))
-    return found
+    rows = cast("Sequence[tuple[bytes, list[bytes] | dict[bytes, bytes] | None] | None]", reply or ())
+    return [StreamEntry(entry_id=row[0], fields=_fields(row[1])) for row in rows if row is not None]
 
 
 def read_entries(reply: Reply) -> list[StreamEntry]:

@@ -4,6 +4,7 @@ The broker owns what is delivered and not yet ended (`QueueState.held`) and the 
 come and go. Nothing here needs Redis to remember: after FLUSHALL everything is made again.
 """
 
+import dataclasses
 import os
 import socket
 import threading
@@ -13,11 +14,9 @@ from typing import Final
 from uuid import UUID
 
 import dramatiq
-import redis
 from dramatiq.broker import MessageProxy
 from dramatiq.common import current_millis, dq_name, q_name
 from dramatiq.errors import ConnectionClosed, DecodeError, QueueJoinTimeout, QueueNotFound
-from dramatiq.message import Message
 from dramatiq.middleware import Middleware, default_middleware
 from redis.exceptions import ResponseError
 
@@ -25,7 +24,15 @@ from workers import keys
 from workers.broker import replies, scripts
 from workers.broker.beat import Beat
 from workers.broker.consumer import SUSPECT_DELIVERIES, StreamsConsumer
-from workers.broker.entries import AnyMessage, Completion, Entry, LostEvent, QueueState, StreamMessage
+from workers.broker.entries import (
+    AnyMessage,
+    Completion,
+    Entry,
+    LostEvent,
+    QueueState,
+    StreamMessage,
+    decode_message,
+)
 from workers.broker.flusher import Flusher
 from workers.broker.hooks import EntryHooks
 from workers.broker.link import LINK_ERRORS, Link, checked, connection_pool
@@ -54,7 +61,7 @@ class StreamsBroker(dramatiq.Broker):
     `facts` is what this worker says about itself, for whoever counts workers. Several brokers may share one Redis.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         url: str,
         *,
@@ -106,23 +113,25 @@ class StreamsBroker(dramatiq.Broker):
         self.queues[queue_name] = QueueState(queue_name, self._shard, self._metered.get(queue_name))
         self.emit_after("declare_queue", queue_name)
 
-    def enqueue(self, message: AnyMessage, *, delay: int | None = None) -> AnyMessage:
+    def enqueue(self, message: AnyMessage | StreamMessage, *, delay: int | None = None) -> AnyMessage:
         """Add a message, after `delay` milliseconds if one is given.
 
         The delayed copy of a message that is being processed (a retry) is stored in the MULTI that acknowledges it.
         """
         queue = self._queue(message.queue_name)
-        held = message.entry if isinstance(message, StreamMessage) else None
-        copy = message.copy(queue_name=queue.name)
+        held, plain = (message.entry, message.message) if isinstance(message, StreamMessage) else (None, message)
+        copy = dataclasses.replace(plain, queue_name=queue.name, options=dict(plain.options))
         if delay is not None:
             delay = max(0, int(delay))
-            copy = copy.copy(queue_name=dq_name(queue.name), options={"eta": current_millis() + delay})
+            options = {**plain.options, "eta": current_millis() + delay}
+            copy = dataclasses.replace(plain, queue_name=dq_name(queue.name), options=options)
         self.emit_before("enqueue", copy, delay)
         if delay is None:
             self.link.call("XADD", queue.keys.jobs, "*", "m", copy.encode())
         else:
+            # The sorted set knows when it is due; with an eta inside, Dramatiq would hold it back once more.
             options = {name: value for name, value in copy.options.items() if name != "eta"}
-            body = Message(**{**copy.asdict(), "queue_name": queue.name, "options": options}).encode()
+            body = dataclasses.replace(copy, queue_name=queue.name, options=options).encode()
             self._delay(queue, held, delay, os.urandom(16) + body)
         self.emit_after("enqueue", copy, delay)
         return copy
@@ -219,7 +228,7 @@ class StreamsBroker(dramatiq.Broker):
         entry = Entry(queue, raw.entry_id, fields.get(b"m", b""), suspect=suspect or b"s" in fields)
         queue.held[raw.entry_id] = entry
         try:
-            message = Message[object].decode(entry.body)
+            message = decode_message(entry.body)
             entry.message_id = message.message_id
             if queue.lost_event is not None:
                 entry.cast_id()
@@ -332,7 +341,7 @@ class StreamsBroker(dramatiq.Broker):
         self._failure = error
 
     def _delay(self, queue: QueueState, held: Entry | None, delay_ms: int, member: bytes) -> None:
-        if held is not None and queue.held.get(held.entry_id) is held and not held.finished:
+        if held is not None and held.retry is None and queue.held.get(held.entry_id) is held and not held.finished:
             held.retry = (delay_ms, member)
         else:
             self.link.script(scripts.DELAY, [queue.keys.delayed], delay_ms, member)
@@ -349,7 +358,7 @@ class StreamsBroker(dramatiq.Broker):
         # Whatever lies beside it is useless now; deleting a key that does not exist costs nothing.
         message.entry.beside = True
         try:
-            completion.usage = lost_event(message._message, reason)  # noqa: SLF001  Dramatiq offers no other way
+            completion.usage = lost_event(message.message, reason)
         except Exception:
             # Its cast ends by its deadline.
             self.logger.exception("No usage event can be made for message %r.", message.message_id)

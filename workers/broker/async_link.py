@@ -1,0 +1,56 @@
+"""The seam between the asynchronous processes and redis-py: the same raw round trip as `link`, awaited."""
+
+from collections.abc import Sequence
+from typing import cast
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import NoScriptError, ResponseError
+
+from workers.broker.link import Command, Reply, checked
+from workers.broker.scripts import Script
+
+
+class AsyncLink:
+    """Sends commands over a client's pool of connections. Cheap to make: it holds nothing of its own."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._pool = redis.connection_pool
+
+    async def run(self, commands: Sequence[Command]) -> list[Reply]:
+        """Send all commands at once and return their replies in order; an error reply is returned, not raised.
+
+        Raises redis.ConnectionError or redis.TimeoutError: then any of the commands may have been executed.
+        """
+        connection = await self._pool.get_connection()
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands))
+            return [await _read(connection) for _ in commands]
+        except BaseException:
+            # Replies may be half read: this socket cannot be used again. Without waiting, for we may be cancelled.
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await self._pool.release(connection)
+
+    async def call(self, *command: bytes | str | int) -> Reply:
+        """Send one command; an error reply is raised as ResponseError."""
+        return checked((await self.run([command]))[0])
+
+    async def scripts(self, script: Script, runs: Sequence[Command]) -> list[Reply]:
+        """Run a script once for each of `runs` (key count, keys, arguments) in one round trip, loading it if needed.
+
+        The script must be harmless to repeat: where the server does not know it, all runs are sent again.
+        """
+        commands: list[Command] = [("EVALSHA", script.sha, *run) for run in runs]
+        answers = await self.run(commands)
+        if any(isinstance(answer, NoScriptError) for answer in answers):
+            answers = (await self.run([("SCRIPT", "LOAD", script.text), *commands]))[1:]
+        return [checked(answer) for answer in answers]
+
+
+async def _read(connection: AbstractConnection) -> Reply:
+    try:
+        return cast("Reply", await connection.read_response(disable_decoding=True))
+    except ResponseError as error:
+        return error
