@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from domain.model.admission import Accepted, AdmissionRequest, Judged, Verdict, decide, window_month
+from domain.model.admission import (
+    Accepted,
+    AdmissionRequest,
+    Judged,
+    Verdict,
+    creator_price_micros,
+    decide,
+    window_month,
+)
 from domain.model.admission_state import AdmissionState, Terms, WindowState
 from domain.model.funding import Funding
 from domain.model.ids import ENTROPY_BYTES
@@ -153,7 +161,7 @@ def _cast_row(cast: Accepted) -> store.CastRow:
         output_bytes=spec.limits.output_bytes,
         log_bytes=spec.limits.log_bytes,
         price_version=cast.price_version,
-        creator_price_micros=spec.creator_price_micros,
+        creator_price_micros=creator_price_micros(cast.request, spec),
         creator_id=spec.creator_id,
         held_micros=cast.held_micros,
         funding=cast.funding,

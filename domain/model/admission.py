@@ -156,7 +156,7 @@ class _Batch:
         self, request: AdmissionRequest, spec: CastSpec, account: AccountState, key: KeyState | None
     ) -> Accepted | Refusal:
         needed = pricing.hold_micros(
-            self._terms.price, creator_price_micros=spec.creator_price_micros, fuel_limit=spec.limits.fuel
+            self._terms.price, creator_price_micros=creator_price_micros(request, spec), fuel_limit=spec.limits.fuel
         )
         if account.spend_paused:
             return Refusal(code=Code.SPEND_PAUSED, detail="Spending is paused for this account. Resume it to cast.")
@@ -164,7 +164,7 @@ class _Batch:
         tightest = self._tightest(windows, needed)
         if tightest is not None and _room(tightest) < needed:
             return _budget_exceeded(tightest)
-        funded = self._fund(account, spec, needed)
+        funded = self._fund(account, request, spec, needed)
         if isinstance(funded, Refusal):
             return funded
         if spec.max_price_micros is not None and needed > spec.max_price_micros:
@@ -199,14 +199,14 @@ class _Batch:
         return tightest
 
     def _fund(
-        self, account: AccountState, spec: CastSpec, needed: int
+        self, account: AccountState, request: AdmissionRequest, spec: CastSpec, needed: int
     ) -> tuple[Funding, tuple[GrantPart, ...]] | Refusal:
         """Return the first funding that covers the whole hold: free allowance, credits, metered."""
         if needed == 0:
             return Funding.METERED, ()
         month = self._month(account.id)
         free_left = self._terms.free_casts_per_month - month.free_used - month.free_held
-        if free_left > 0 and spec.creator_price_micros == 0 and spec.limits.fuel <= FREE_FUEL_MAX:
+        if free_left > 0 and creator_price_micros(request, spec) == 0 and spec.limits.fuel <= FREE_FUEL_MAX:
             return Funding.FREE, ()
         parts = take_from_grants(self._grants.get(account.id, []), needed, self._now)
         if parts is not None:
@@ -306,6 +306,11 @@ class _Batch:
 
     def _month(self, account_id: UUID) -> MonthState:
         return self._months.setdefault(account_id, MonthState(account_id=account_id))
+
+
+def creator_price_micros(request: AdmissionRequest, spec: CastSpec) -> int:
+    """Return what the creator asks of this caller: nothing for casting one's own spell."""
+    return 0 if spec.creator_id == request.account_id else spec.creator_price_micros
 
 
 def window_month(accepted_ms: int) -> date:

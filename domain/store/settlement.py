@@ -1,0 +1,245 @@
+"""The statements of the gate and of everything that is booked behind it, and of the wire as Postgres knows it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from psycopg import AsyncCursor
+
+from domain.model.admission import ON_WIRE_PER_ACCOUNT_MAX
+from domain.model.booking import Bookings
+from domain.model.limits import CastLimits
+from domain.model.messages import Pool
+from domain.model.pricing import Price
+from domain.model.settlement import Ending, HeldCast
+from domain.store.connection import Connection, type_row
+from domain.store.queries import load
+
+_QUERIES: Final = load(__file__)
+_encode: Final = msgspec.json.Encoder().encode
+_decode_casts: Final = msgspec.json.Decoder(list[HeldCast]).decode
+_decode_prices: Final = msgspec.json.Decoder(list[Price]).decode
+
+
+class StartRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A cast that has begun."""
+
+    id: UUID
+    started_ms: int
+
+
+class StrayRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An event for a cast that was already final."""
+
+    cast_id: UUID
+    account_id: UUID
+    outcome: str
+    fuel: int | None
+    cpu_us: int
+    wall_us: int
+    worker: str
+
+
+class EndRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gate writes to a cast; output and log travel beside it."""
+
+    id: UUID
+    status: str
+    error_code: str | None
+    error_message: str
+    exit_code: int | None
+    fuel: int | None
+    cpu_us: int
+    memory_bytes_peak: int
+    wall_us: int
+    attempts: int
+    cost_micros: int
+    started_ms: int | None
+    finished_ms: int | None
+
+
+class WireRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How many casts of an account go on the wire now."""
+
+    id: UUID
+    on_wire_default: int
+    on_wire_large: int
+
+
+class WireCast(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker needs of a cast that goes on the wire; the token is made by the flow."""
+
+    cast_id: UUID
+    account_id: UUID
+    pool: Pool
+    digest: bytes
+    limits: CastLimits
+    input: bytes
+    accepted_ms: int
+    deadline_ms: int
+    traceparent: str | None
+
+
+async def lock_and_read(
+    connection: Connection, cast_ids: Sequence[UUID], *, skip_locked: bool = False
+) -> tuple[set[UUID], list[HeldCast], dict[int, Price]]:
+    """Lock the accounts of these casts, then read the casts and the price book; unknown ids are left out."""
+    lock = _QUERIES["accounts_lock_free" if skip_locked else "accounts_lock"]
+    parameters = {"cast_ids": list(cast_ids)}
+    async with connection.pipeline():
+        locked = await connection.execute(lock, parameters, binary=True)
+        casts = await connection.execute(_QUERIES["casts_read"], parameters)
+        prices = await connection.execute(_QUERIES["prices_read"])
+    ids = {row[0] for row in await locked.fetchall()}
+    price_text = await _text(prices)
+    book = {price.version: price for price in _decode_prices(price_text)} if price_text else {}
+    return ids, _decode_casts(await _text(casts)), book
+
+
+async def start(connection: Connection, rows: Sequence[StartRow]) -> int:
+    """Mark casts as running; return how many were queued."""
+    parameters = {"rows": _json(rows), "cast_ids": [row.id for row in rows]}
+    return (await connection.execute(_QUERIES["casts_start"], parameters)).rowcount
+
+
+async def end(connection: Connection, endings: Sequence[Ending]) -> set[UUID]:
+    """Pass `endings` through the gate; return the ids of the casts that were open and are final now."""
+    parameters = {
+        "rows": _json([_end_row(ending) for ending in endings]),
+        "cast_ids": [ending.cast.id for ending in endings],
+        "outputs": [ending.output for ending in endings],
+        "logs": [ending.log for ending in endings],
+    }
+    cursor = await connection.execute(_QUERIES["casts_end"], parameters, binary=True)
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def record_strays(connection: Connection, rows: Sequence[StrayRow]) -> None:
+    """Keep events that came too late."""
+    await connection.execute(_QUERIES["strays_insert"], {"rows": _json(rows)})
+
+
+async def write(connection: Connection, bookings: Bookings) -> list[UUID]:
+    """Write everything `bookings` holds; return the accounts that still have casts waiting for the wire.
+
+    Asserts that every window, month and grant was there: a hold names only rows that exist.
+    """
+    async with connection.pipeline():
+        windows = await _write(connection, "windows_settle", bookings.windows)
+        months = await _write(connection, "months_settle", bookings.months)
+        grants = await _write(connection, "grants_settle", bookings.grants)
+        await _write(connection, "keys_close", bookings.keys)
+        accounts = await _write(connection, "accounts_close", bookings.accounts)
+        await _write(connection, "counters_raise", bookings.counters)
+        await _write(connection, "usage_insert", bookings.usage)
+        await _write(connection, "transfers_insert", bookings.transfers)
+    for cursor, rows in ((windows, bookings.windows), (months, bookings.months), (grants, bookings.grants)):
+        assert cursor is None or cursor.rowcount == len(rows), "a hold named a row that is not there"
+    assert accounts is not None, "an ending has an account"
+    return [account_id for account_id, waiting in await accounts.fetchall() if waiting]
+
+
+async def name_next(connection: Connection, account_ids: Sequence[UUID]) -> list[WireCast]:
+    """Give free places on the wire to the oldest waiting casts of these accounts, which the caller has locked."""
+    parameters = {"account_ids": list(account_ids), "on_wire_max": ON_WIRE_PER_ACCOUNT_MAX}
+    cursor = await connection.execute(_QUERIES["casts_name_next"], parameters, binary=True)
+    casts = [_wire_cast(row) for row in await cursor.fetchall()]
+    if casts:
+        await _write(connection, "accounts_wire", [_wire_row(casts, account_id) for account_id in account_ids])
+    return casts
+
+
+async def jobs(connection: Connection, cast_ids: Sequence[UUID]) -> list[WireCast]:
+    """Return what workers need of those of these casts that are open."""
+    cursor = await connection.execute(_QUERIES["casts_jobs"], {"cast_ids": list(cast_ids)}, binary=True)
+    return [_wire_cast(row) for row in await cursor.fetchall()]
+
+
+async def meant_for_wire(connection: Connection, pool: Pool, *, after: UUID, before: UUID, limit: int) -> list[UUID]:
+    """Return open casts of the pool that should be on the wire, with after < id < before, in order of id."""
+    parameters = {"pool": pool.value, "after": after, "before": before, "limit": limit}
+    return await _ids(connection, "casts_meant_for_wire", parameters)
+
+
+async def overdue(connection: Connection, *, before: datetime, limit: int) -> list[UUID]:
+    """Return open casts whose deadline was before the given moment, the oldest first."""
+    return await _ids(connection, "casts_overdue", {"before": before, "limit": limit})
+
+
+async def cancel_requested(connection: Connection, cast_ids: Sequence[UUID]) -> list[UUID]:
+    """Return which of these open casts somebody asked to stop."""
+    return await _ids(connection, "casts_cancel_requested", {"cast_ids": list(cast_ids)})
+
+
+async def lock_account(connection: Connection, account_id: UUID) -> None:
+    """Take the mutex of one account."""
+    await connection.execute(_QUERIES["account_lock"], {"account_id": account_id})
+
+
+async def of_account(connection: Connection, account_id: UUID, cast_ids: Sequence[UUID]) -> list[UUID]:
+    """Return which of these casts belong to the account."""
+    return await _ids(connection, "casts_of_account", {"account_id": account_id, "cast_ids": list(cast_ids)})
+
+
+async def request_cancel(connection: Connection, cast_ids: Sequence[UUID]) -> None:
+    """Write down that these casts should stop."""
+    await connection.execute(_QUERIES["casts_cancel_request"], {"cast_ids": list(cast_ids)})
+
+
+async def _ids(connection: Connection, query: str, parameters: Mapping[str, object]) -> list[UUID]:
+    cursor = await connection.execute(_QUERIES[query], parameters, binary=True)
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def _write(connection: Connection, query: str, rows: Sequence[msgspec.Struct]) -> AsyncCursor[type_row] | None:
+    return await connection.execute(_QUERIES[query], {"rows": _json(rows)}) if rows else None
+
+
+async def _text(cursor: AsyncCursor[type_row]) -> str:
+    row = await cursor.fetchone()
+    assert row is not None, "an aggregate returns one row"
+    return row[0]
+
+
+def _json(rows: Sequence[msgspec.Struct]) -> str:
+    return _encode(rows).decode()
+
+
+def _end_row(ending: Ending) -> EndRow:
+    return EndRow(
+        id=ending.cast.id,
+        status=ending.status,
+        error_code=ending.error_code,
+        error_message=ending.message,
+        exit_code=ending.exit_code,
+        fuel=ending.fuel,
+        cpu_us=ending.cpu_us,
+        memory_bytes_peak=ending.memory_bytes_peak,
+        wall_us=ending.wall_us,
+        attempts=ending.attempts,
+        cost_micros=ending.charge.cost_micros,
+        started_ms=ending.started_ms,
+        finished_ms=ending.finished_ms,
+    )
+
+
+def _wire_cast(row: tuple[Any, ...]) -> WireCast:
+    cast_id, account_id, pool, digest, fuel, wall_ms, memory, output, log, text, accepted, deadline, trace = row
+    return WireCast(
+        cast_id=cast_id,
+        account_id=account_id,
+        pool=Pool(pool),
+        digest=digest,
+        limits=CastLimits(fuel=fuel, wall_ms=wall_ms, memory_bytes=memory, output_bytes=output, log_bytes=log),
+        input=text or b"",
+        accepted_ms=accepted,
+        deadline_ms=deadline,
+        traceparent=trace,
+    )
+
+
+def _wire_row(casts: Collection[WireCast], account_id: UUID) -> WireRow:
+    pools = [cast.pool for cast in casts if cast.account_id == account_id]
+    return WireRow(id=account_id, on_wire_default=pools.count(Pool.DEFAULT), on_wire_large=pools.count(Pool.LARGE))

@@ -1,0 +1,196 @@
+-- name: accounts_lock
+-- Lock the accounts of these casts; a cast's account never changes, so the subquery needs no second look.
+SELECT id FROM accounts
+WHERE id IN (SELECT account_id FROM casts WHERE id = ANY(%(cast_ids)s))
+ORDER BY id FOR NO KEY UPDATE
+
+-- name: accounts_lock_free
+-- The same without waiting.
+SELECT id FROM accounts
+WHERE id IN (SELECT account_id FROM casts WHERE id = ANY(%(cast_ids)s))
+ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: casts_read
+-- What the gate needs of each cast, read after the locks.
+SELECT coalesce(json_agg(json_build_object(
+  'id', c.id, 'account_id', c.account_id, 'key_id', c.key_id, 'spell_id', c.spell_id, 'creator_id', c.creator_id,
+  'digest', encode(v.digest, 'base64'), 'status', c.status, 'pool', c.pool, 'on_wire', c.on_wire,
+  'cancel_requested', c.cancel_requested,
+  'accepted_ms', (extract(epoch FROM c.accepted_at) * 1000)::bigint,
+  'deadline_passed', c.deadline_at <= clock_timestamp(),
+  'fuel_limit', c.fuel_limit, 'wall_ms_limit', c.wall_ms_limit, 'memory_bytes_limit', c.memory_bytes_limit,
+  'output_bytes_limit', c.output_bytes_limit, 'log_bytes_limit', c.log_bytes_limit,
+  'price_version', c.price_version, 'creator_price_micros', c.creator_price_micros, 'held_micros', c.held_micros,
+  'funding', c.funding, 'window_ids', c.window_ids, 'grant_ids', c.grant_ids, 'grant_micros', c.grant_micros)), '[]')::text
+FROM casts c JOIN spell_versions v ON v.id = c.version_id
+WHERE c.id = ANY(%(cast_ids)s)
+
+-- name: prices_read
+-- The whole price book: a handful of rows.
+SELECT json_agg(json_build_object('version', version, 'per_cast_micros', per_cast_micros,
+  'per_gfuel_micros', per_gfuel_micros, 'platform_share_percent', platform_share_percent))::text
+FROM price_book
+
+-- name: casts_start
+-- A cast that has been running for a while says so; a final one does not change.
+UPDATE casts c SET status = 'running', started_at = to_timestamp(r.started_ms / 1000.0)
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, started_ms bigint)
+WHERE c.id = r.id AND c.id = ANY(%(cast_ids)s) AND c.status = 'queued'
+
+-- name: casts_end
+-- The gate: a cast goes from open to final exactly once. Everything booked comes from the ids this returns.
+UPDATE casts c SET
+  status = r.status, error_code = r.error_code, error_message = r.error_message, exit_code = r.exit_code,
+  fuel = r.fuel, cpu_us = r.cpu_us, memory_bytes_peak = r.memory_bytes_peak, wall_us = r.wall_us,
+  attempts = r.attempts, cost_micros = r.cost_micros,
+  started_at = coalesce(c.started_at, to_timestamp(r.started_ms / 1000.0)),
+  finished_at = coalesce(to_timestamp(r.finished_ms / 1000.0), clock_timestamp()),
+  data_expires_at = clock_timestamp() + interval '30 days',
+  output = r.output, log = r.log
+FROM ROWS FROM (
+  json_to_recordset(%(rows)s::json) AS (
+    id uuid, status text, error_code text, error_message text, exit_code integer, fuel bigint, cpu_us bigint,
+    memory_bytes_peak bigint, wall_us bigint, attempts integer, cost_micros bigint, started_ms bigint,
+    finished_ms bigint),
+  unnest(%(outputs)s::bytea[]),
+  unnest(%(logs)s::bytea[])
+) AS r(id, status, error_code, error_message, exit_code, fuel, cpu_us, memory_bytes_peak, wall_us, attempts,
+  cost_micros, started_ms, finished_ms, output, log)
+WHERE c.id = r.id AND c.id = ANY(%(cast_ids)s) AND c.status IN ('queued', 'running')
+RETURNING c.id
+
+-- name: casts_cancel_request
+-- Ask whoever runs these casts to stop.
+UPDATE casts SET cancel_requested = true WHERE id = ANY(%(cast_ids)s) AND status IN ('queued', 'running')
+
+-- name: casts_of_account
+-- Which of these casts belong to the account.
+SELECT id FROM casts WHERE id = ANY(%(cast_ids)s) AND account_id = %(account_id)s
+
+-- name: account_lock
+-- Take the mutex of one account.
+SELECT id FROM accounts WHERE id = %(account_id)s FOR NO KEY UPDATE
+
+-- name: usage_insert
+-- One usage event for each cast that ended; its id is the cast's, so a second one cannot be.
+INSERT INTO usage_events (id, account_id, key_id, spell_id, outcome, month, fuel, cpu_us, memory_bytes_peak, wall_us,
+  cost_micros, funding, settled_at)
+SELECT id, account_id, key_id, spell_id, outcome, month, fuel, cpu_us, memory_bytes_peak, wall_us, cost_micros,
+  funding, clock_timestamp()
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, account_id uuid, key_id uuid, spell_id uuid, outcome text,
+  month date, fuel bigint, cpu_us bigint, memory_bytes_peak bigint, wall_us bigint, cost_micros bigint, funding text)
+
+-- name: strays_insert
+-- Events for casts that were already final: kept to be seen, never charged.
+INSERT INTO usage_strays (cast_id, account_id, outcome, fuel, cpu_us, wall_us, worker, seen_at)
+SELECT cast_id, account_id, outcome, fuel, cpu_us, wall_us, worker, clock_timestamp()
+FROM json_to_recordset(%(rows)s::json)
+  AS r(cast_id uuid, account_id uuid, outcome text, fuel bigint, cpu_us bigint, wall_us bigint, worker text)
+
+-- name: windows_settle
+-- Give back what was held and count what was spent, in exactly the windows the hold names.
+UPDATE budget_windows w SET held_micros = w.held_micros - r.held, spent_micros = w.spent_micros + r.spent
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, held bigint, spent bigint)
+WHERE w.id = r.id
+
+-- name: months_settle
+-- The same for the account's month and its free allowance.
+UPDATE account_months m SET held_micros = m.held_micros - r.held, spent_micros = m.spent_micros + r.spent,
+  free_held = m.free_held - r.free_held, free_used = m.free_used + r.free_used
+FROM json_to_recordset(%(rows)s::json)
+  AS r(account_id uuid, month date, held bigint, spent bigint, free_held integer, free_used integer)
+WHERE m.account_id = r.account_id AND m.month = r.month
+
+-- name: grants_settle
+-- Take from each grant what the cast cost of it and release the rest of the hold.
+UPDATE credit_grants g SET held_micros = g.held_micros - r.held, balance_micros = g.balance_micros - r.spent
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, held bigint, spent bigint)
+WHERE g.id = r.id
+
+-- name: keys_close
+-- Count the casts a key no longer has open.
+UPDATE api_keys k SET open_casts = k.open_casts - r.casts
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, casts integer)
+WHERE k.id = r.id
+
+-- name: accounts_close
+-- Count the casts an account no longer has open; tell which still have casts waiting for a place on the wire.
+UPDATE accounts a
+SET open_casts = a.open_casts - r.casts,
+    on_wire_default = a.on_wire_default - r.on_wire_default,
+    on_wire_large = a.on_wire_large - r.on_wire_large
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, casts integer, on_wire_default integer, on_wire_large integer)
+WHERE a.id = r.id
+RETURNING a.id, a.open_casts > a.on_wire_default + a.on_wire_large
+
+-- name: counters_raise
+-- Raise the counters in one sorted statement: rows shared between accounts are locked in the same order by everybody.
+INSERT INTO usage_counters AS u (account_id, dimension, subject_id, period, starts_on, funding, casts, failed, fuel,
+  cpu_us, cost_micros)
+SELECT account_id, dimension, subject_id, period, starts_on, funding, casts, failed, fuel, cpu_us, cost_micros
+FROM json_to_recordset(%(rows)s::json) AS r(account_id uuid, dimension text, subject_id uuid, period text,
+  starts_on date, funding text, casts bigint, failed bigint, fuel bigint, cpu_us bigint, cost_micros bigint)
+ORDER BY account_id, dimension, subject_id, period, starts_on, funding
+ON CONFLICT (account_id, dimension, subject_id, period, starts_on, funding) DO UPDATE SET
+  casts = u.casts + excluded.casts, failed = u.failed + excluded.failed, fuel = u.fuel + excluded.fuel,
+  cpu_us = u.cpu_us + excluded.cpu_us, cost_micros = u.cost_micros + excluded.cost_micros
+
+-- name: transfers_insert
+-- Book the money. A plain INSERT: an id that exists already aborts the batch instead of hiding a row.
+INSERT INTO ledger_transfers (id, batch_id, kind, debit, credit, amount_micros, account_id, spell_id, month, casts)
+SELECT id, batch_id, kind, debit, credit, amount_micros, account_id, spell_id, month, casts
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, batch_id uuid, kind text, debit text, credit text,
+  amount_micros bigint, account_id uuid, spell_id uuid, month date, casts integer)
+
+-- name: casts_name_next
+-- Give the places that came free to the account's oldest waiting casts.
+WITH place AS (
+  SELECT a.id AS account_id, p.pool, p.free
+  FROM accounts a
+  CROSS JOIN LATERAL (VALUES
+    ('default', %(on_wire_max)s - a.on_wire_default), ('large', %(on_wire_max)s - a.on_wire_large)) AS p(pool, free)
+  WHERE a.id = ANY(%(account_ids)s) AND p.free > 0
+), next AS (
+  SELECT n.id FROM place
+  CROSS JOIN LATERAL (
+    SELECT c.id FROM casts c
+    WHERE c.account_id = place.account_id AND c.pool = place.pool AND NOT c.on_wire AND c.status = 'queued'
+    ORDER BY c.id LIMIT place.free) AS n
+)
+UPDATE casts c SET on_wire = true
+FROM spell_versions v
+WHERE c.id IN (SELECT id FROM next) AND v.id = c.version_id
+RETURNING c.id, c.account_id, c.pool, v.digest, c.fuel_limit, c.wall_ms_limit, c.memory_bytes_limit,
+  c.output_bytes_limit, c.log_bytes_limit, c.input, (extract(epoch FROM c.accepted_at) * 1000)::bigint,
+  (extract(epoch FROM c.deadline_at) * 1000)::bigint, c.traceparent
+
+-- name: accounts_wire
+-- Count the casts that were just put on the wire.
+UPDATE accounts a
+SET on_wire_default = a.on_wire_default + r.on_wire_default, on_wire_large = a.on_wire_large + r.on_wire_large
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, on_wire_default integer, on_wire_large integer)
+WHERE a.id = r.id
+
+-- name: casts_overdue
+-- Casts whose deadline passed so long ago that no worker's report can still be on its way.
+SELECT id FROM casts
+WHERE status IN ('queued', 'running') AND deadline_at < %(before)s
+ORDER BY deadline_at LIMIT %(limit)s
+
+-- name: casts_meant_for_wire
+-- Open casts that should be on the wire and were accepted more than a moment ago, oldest first from a given id.
+SELECT id FROM casts
+WHERE pool = %(pool)s AND on_wire AND status IN ('queued', 'running') AND id > %(after)s AND id < %(before)s
+ORDER BY id LIMIT %(limit)s
+
+-- name: casts_jobs
+-- What a worker needs of each of these casts, if it is still open.
+SELECT c.id, c.account_id, c.pool, v.digest, c.fuel_limit, c.wall_ms_limit, c.memory_bytes_limit,
+  c.output_bytes_limit, c.log_bytes_limit, c.input, (extract(epoch FROM c.accepted_at) * 1000)::bigint,
+  (extract(epoch FROM c.deadline_at) * 1000)::bigint, c.traceparent
+FROM casts c JOIN spell_versions v ON v.id = c.version_id
+WHERE c.id = ANY(%(cast_ids)s) AND c.status IN ('queued', 'running')
+
+-- name: casts_cancel_requested
+-- Open casts somebody asked to stop: their sign on the wire may have been lost with Redis.
+SELECT id FROM casts WHERE id = ANY(%(cast_ids)s) AND cancel_requested AND status IN ('queued', 'running')
