@@ -45,7 +45,10 @@ def choose_identity(folder: Path, program: Path) -> Identity:
         if refusal is None:
             return way
         refusals.append(refusal)
-    message = f"Postgres cannot run as user {os.geteuid()} here; start as an ordinary user. ({'; '.join(refusals)})"
+    message = (
+        f"Postgres cannot run as user {os.geteuid()} here: start as an ordinary user, "
+        f"or set DATABASE_URL to a server of yours. ({'; '.join(refusals)})"
+    )
     raise LocalServerError(message)
 
 
@@ -99,7 +102,7 @@ def _borrowed_id() -> int:
     """Return the id of some user other than root: an ordinary one, or `nobody` when there is no other."""
     candidates = sorted(_named_ids() - {0}, key=lambda number: (number == _OVERFLOW_ID, number))
     if not candidates:
-        message = "Postgres refuses to run as root, and this system knows no other user: start as an ordinary user."
+        message = "Postgres refuses to run as root, and this system knows no other user: set DATABASE_URL instead."
         raise LocalServerError(message)
     return candidates[0]
 

@@ -132,15 +132,23 @@ def _become_server(identity: str, stop_signal: signal.Signals, keeper: int, comm
     except OSError as error:
         sys.stderr.write(f"{command[0]} could not be started as {identity}: {error}\n")
         sys.stderr.flush()
-    os._exit(EXIT_NOT_STARTED)
+    finally:
+        os._exit(EXIT_NOT_STARTED)
 
 
 def _enter_user_namespace(inner: int) -> None:
     outer_user, outer_group = os.geteuid(), os.getegid()
     _check(ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER), "unshare")
-    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-    Path("/proc/self/uid_map").write_text(f"{inner} {outer_user} 1", encoding="ascii")
-    Path("/proc/self/gid_map").write_text(f"{inner} {outer_group} 1", encoding="ascii")
+    _tell_kernel("setgroups", "deny")
+    _tell_kernel("uid_map", f"{inner} {outer_user} 1")
+    _tell_kernel("gid_map", f"{inner} {outer_group} 1")
+
+
+def _tell_kernel(name: str, text: str) -> None:
+    """Write by system calls alone: with the rights gone, Python might not reach the modules an opened text needs."""
+    descriptor = os.open(f"/proc/self/{name}", os.O_WRONLY)
+    os.write(descriptor, text.encode())
+    os.close(descriptor)
 
 
 def _become_user(user: int) -> None:

@@ -82,10 +82,8 @@ class Postgres:
         self._password = kept_secret(self._folder / "password")
         identity = choose_identity(self._folder, self._programs / "postgres")
         fresh_ports = _PORT_ATTEMPTS_MAX - 1 if self._port is None else 0
-        if self._port is None:
-            self._port = kept_port(self._folder / "port")
         while True:
-            self._process.launch(self._command(), identity=identity.run, before=lambda: self._prepare(identity))
+            self._process.launch(lambda: self._prepare(identity), identity=identity.run)
             try:
                 self._process.wait_ready(self._is_ready)
             except LocalServerError as error:
@@ -141,10 +139,10 @@ class Postgres:
     def _pid_file(self) -> Path:
         return self._data / "postmaster.pid"
 
-    def _command(self) -> list[str]:
+    def _command(self, port: int) -> list[str]:
         own = {
             "listen_addresses": LOOPBACK,
-            "port": str(self.port),
+            "port": str(port),
             # Relative to the data folder, so that the server can listen however long the folder's path is.
             "unix_socket_directories": "..",
             "unix_socket_permissions": "0700",
@@ -152,13 +150,16 @@ class Postgres:
         options = [f"--{name}={value}" for name, value in {**self._settings, **own}.items()]
         return [str(self._programs / "postgres"), "-D", str(self._data), *options]
 
-    def _prepare(self, identity: Identity) -> None:
-        """Make the cluster when there is none; clear what a killed server left. No server of ours runs meanwhile."""
+    def _prepare(self, identity: Identity) -> list[str]:
+        """Make the cluster when there is none, clear what a killed server left, and return the server's command."""
         if not self._data.exists():
             give_to(identity.initialize, self._folder)
             self._initialize(identity.initialize)
         give_to(identity.run, self._folder)
         self._forget_dead_server()
+        if self._port is None:
+            self._port = kept_port(self._folder / "port")
+        return self._command(self._port)
 
     def _initialize(self, identity: str) -> None:
         # Made beside and moved into place, so that an interrupted initdb is never taken for a cluster.

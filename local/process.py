@@ -59,12 +59,12 @@ class ServerProcess:
         """Whether the server lives as far as its keeper knows."""
         return self._keeper is not None and self._keeper.poll() is None
 
-    def launch(self, command: Sequence[str], *, identity: str, before: Callable[[], None]) -> None:
-        """Start the command once every leftover has ended. `before` runs in between, when no server can be there."""
+    def launch(self, prepare: Callable[[], Sequence[str]], *, identity: str) -> None:
+        """Start the command that `prepare` returns. It is called when every leftover has ended and nothing runs."""
         assert not self.running, f"{self._name} is running already"
         lock = self._take_lock()
         try:
-            before()
+            command = prepare()
             if self._log_file.exists() and self._log_file.stat().st_size > _LOG_BYTES_MAX:
                 self._log_file.replace(self._log_file.with_suffix(".log.1"))
             with self._log_file.open("ab") as log:

@@ -10,6 +10,7 @@ from typing import Final
 from redis import Redis as Client
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from local.folder import LocalServerError, kept_secret, make_private_folder, write_private
@@ -58,11 +59,8 @@ class Redis:
         make_private_folder(self._folder)
         self._password = kept_secret(self._folder / "password")
         fresh_ports = _PORT_ATTEMPTS_MAX - 1 if self._port is None else 0
-        if self._port is None:
-            self._port = kept_port(self._folder / "port")
         while True:
-            command = [str(self._program), str(self._folder / "redis.conf")]
-            self._process.launch(command, identity=AS_IS, before=self._prepare)
+            self._process.launch(self._prepare, identity=AS_IS)
             try:
                 self._process.wait_ready(self._is_ready)
             except LocalServerError as error:
@@ -95,7 +93,7 @@ class Redis:
     @property
     def process_id(self) -> int:
         """The id of the running server."""
-        return int((self._folder / "redis.pid").read_text(encoding="ascii"))
+        return int(self._pid_file.read_text(encoding="ascii"))
 
     @property
     def url(self) -> str:
@@ -109,11 +107,14 @@ class Redis:
         path = self._folder / "redis.sock"
         return path if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX else None
 
-    def _prepare(self) -> None:
-        """Write the configuration, which carries the password: a command line could be read by everybody."""
+    def _prepare(self) -> list[str]:
+        """Write the configuration, which carries the password (anybody can read command lines); return the command."""
+        if self._port is None:
+            self._port = kept_port(self._folder / "port")
+        self._pid_file.unlink(missing_ok=True)
         own = {
             "bind": LOOPBACK,
-            "port": str(self.port),
+            "port": str(self._port),
             # Relative to the working folder, so that the server can listen however long the folder's path is.
             "unixsocket": "redis.sock",
             "unixsocketperm": "700",
@@ -121,9 +122,18 @@ class Redis:
             "requirepass": str(self._password),
         }
         lines = [f"{name} {value}\n" for name, value in {**self._settings, **own}.items()]
-        write_private(self._folder / "redis.conf", "".join(lines))
+        configuration = self._folder / "redis.conf"
+        write_private(configuration, "".join(lines))
+        return [str(self._program), str(configuration)]
+
+    @property
+    def _pid_file(self) -> Path:
+        return self._folder / "redis.pid"
 
     def _is_ready(self) -> bool:
+        # Written once the server listens: before that, whoever answers on the port is not ours.
+        if not self._pid_file.exists():
+            return False
         client = Client(
             host=LOOPBACK,
             port=self.port,
@@ -134,7 +144,7 @@ class Redis:
         )
         try:
             return bool(client.ping())  # pyright: ignore[reportUnknownMemberType] its **kwargs are untyped
-        except RedisConnectionError:  # not listening yet, or still loading its file
+        except (RedisConnectionError, RedisTimeoutError):  # still loading its file
             return False
         finally:
             client.close()

@@ -100,6 +100,22 @@ def test_a_taken_port_is_replaced_by_another(tmp_path: Path) -> None:
     assert (tmp_path / "postgres/port").read_text(encoding="ascii") == str(second.port)
 
 
+def test_a_port_lost_between_looking_and_listening_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", 0))
+        squatter.listen()
+        taken = squatter.getsockname()[1]
+        # Nothing else can place a rival exactly between our look and the server's.
+        monkeypatch.setattr("local.postgres.kept_port", lambda _file: taken)
+        server = Postgres(tmp_path / "postgres")
+        server.start()
+        try:
+            assert server.port != taken
+            assert _count_to(server.url, 3) == 3
+        finally:
+            server.stop()
+
+
 def test_ports_are_below_those_of_outgoing_connections(postgres: Postgres) -> None:
     first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
     assert postgres.port < first_outgoing

@@ -1,5 +1,6 @@
 """One embedded Redis: what it keeps, what it refuses, and that it comes back where it was."""
 
+import socket
 from collections.abc import Generator
 from pathlib import Path
 
@@ -74,6 +75,23 @@ def test_it_listens_on_its_socket_however_long_the_path(tmp_path: Path) -> None:
             assert client.ping()
     finally:
         server.stop()
+
+
+def test_a_port_lost_between_looking_and_listening_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", 0))
+        squatter.listen()
+        taken = squatter.getsockname()[1]
+        # Nothing else can place a rival exactly between our look and the server's.
+        monkeypatch.setattr("local.redis.kept_port", lambda _file: taken)
+        server = Redis(tmp_path / "redis")
+        server.start()
+        try:
+            assert server.port != taken
+            with Client.from_url(server.url) as client:
+                assert client.ping()
+        finally:
+            server.stop()
 
 
 def test_a_setting_redis_does_not_know_is_an_error_that_names_it(tmp_path: Path) -> None:

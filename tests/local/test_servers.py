@@ -51,6 +51,13 @@ def _is_server(process: int, program: str) -> bool:
         return False
 
 
+def _parent(process: int) -> int:
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    (parent,) = [int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid:")]
+    assert parent > 1
+    return parent
+
+
 def _surroundings(folder: Path) -> list[object]:
     above = [(str(parent), parent.stat().st_mode, parent.stat().st_uid) for parent in folder.parents]
     users = [Path(name).read_bytes() for name in ("/etc/passwd", "/etc/group") if Path(name).exists()]
@@ -136,10 +143,13 @@ def test_after_the_supervisor_was_killed_the_next_start_works(tmp_path: Path) ->
             assert _remembered(servers.database_url) == ["before the kill"]
 
 
-def test_servers_end_with_a_killed_supervisor_though_nobody_starts_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("victims", ["supervisor", "keepers", "all"])
+def test_no_server_outlives_who_watches_over_it(tmp_path: Path, victims: str) -> None:
     with _supervisor(tmp_path) as (process, ready):
         watched = [os.pidfd_open(ready[name]) for name in ("postgres", "redis")]
-        process.send_signal(signal.SIGKILL)
+        keepers = [_parent(ready[name]) for name in ("postgres", "redis")]
+        for victim in {"supervisor": [process.pid], "keepers": keepers, "all": [process.pid, *keepers]}[victims]:
+            os.kill(victim, signal.SIGKILL)
         for handle in watched:
             assert _ends_within(handle, seconds=20)
 
