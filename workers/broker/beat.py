@@ -6,11 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import ResponseError
-
 from workers.broker import replies, scripts
 from workers.broker.entries import QueueState
-from workers.broker.link import LINK_ERRORS
 
 if TYPE_CHECKING:
     from workers.broker.streams import StreamsBroker
@@ -58,9 +55,9 @@ class Beat:
         while not self._stop.wait(tick_s):
             try:
                 self.beat_once(time.monotonic())
-            except (*LINK_ERRORS, ResponseError) as error:
+            except Exception:
                 # Entries not renewed in time are taken over by another worker; that is what the idle time is for.
-                _logger.warning("A heartbeat failed: %s", error)
+                _logger.exception("A heartbeat failed.")
 
     def beat_once(self, now: float) -> int:
         """Do what is due at `now` (monotonic seconds); return how many entries were renewed or found lost."""

@@ -89,7 +89,7 @@ class StreamsConsumer(dramatiq.Consumer):
             if not self._buffer:
                 self._fill()
             return self._hand_on()
-        except LINK_ERRORS as error:
+        except (*LINK_ERRORS, ResponseError) as error:
             raise ConnectionClosed(error) from error
 
     def _hand_on(self) -> StreamMessage | None:
@@ -107,16 +107,18 @@ class StreamsConsumer(dramatiq.Consumer):
         if self._must_pause(now):
             self._wait_for_room(self._timeout_s)
             return
+        if broker.suspects.busy():
+            self._take_suspect()
+            return
         if now >= self._claim_at:
             self._claim_at = now + CLAIM_EVERY_S * random.uniform(0.5, 1.5)  # noqa: S311  spreads load, guards nothing
             self._claim()
-        if broker.suspects.waiting():
-            self._take_suspect()
-            return
+            if self._buffer or broker.suspects.busy():
+                return
         room = self._room()
-        if room and not self._buffer:
+        if room:
             self._read(room, now)
-        elif not self._buffer:
+        else:
             self._wait_for_room(self._timeout_s)
 
     def _room(self) -> int:
@@ -196,7 +198,7 @@ class StreamsConsumer(dramatiq.Consumer):
         suspected = [row.entry_id for row in idle if row.deliveries + 1 >= SUSPECT_DELIVERIES]
         if plain:
             self._admit(self._broker.claim(queue, plain), suspect=False)
-        if suspected and not self._broker.suspects.waiting():
+        if suspected and room > len(plain):
             self._admit(self._broker.claim(queue, suspected[:1]), suspect=True)
 
     def _take_suspect(self) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 from dramatiq.broker import MessageProxy
+from dramatiq.errors import DecodeError
 from dramatiq.message import Message
 
 from workers import keys
@@ -30,8 +31,14 @@ LostEvent: TypeAlias = Callable[[AnyMessage, str], bytes]
 
 
 def decode_message(body: bytes) -> AnyMessage:
-    """Return the message the process-wide encoder reads; DecodeError when it reads none."""
-    return Message.decode(body)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  its result type is open
+    """Return the message the process-wide encoder reads; DecodeError when it reads none or one Dramatiq trips over."""
+    message = Message.decode(body)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  an open type
+    texts: Sequence[object] = (message.queue_name, message.actor_name, message.message_id)
+    maps: Sequence[object] = (message.options, message.kwargs)
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(one, dict) for one in maps):
+        reason = "The message's fields have the wrong types."
+        raise DecodeError(reason, body, None)
+    return message  # pyright: ignore[reportUnknownVariableType]  an open type
 
 
 class Entry:
@@ -111,6 +118,13 @@ class StreamMessage(MessageProxy):
         self.__dict__.update(message.__dict__)
         self.message = message
         self.entry = entry
+
+    def __str__(self) -> str:
+        # Dramatiq logs messages; what callers sent does not belong in a log.
+        return f"{self.message.actor_name}[{self.message.message_id}]"
+
+    def __repr__(self) -> str:
+        return f"<StreamMessage {self}>"
 
 
 class QueueKeys(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from domain.model.limits import MIB
 from workers import keys
 from workers.broker import scripts
 from workers.broker.entries import Completion, QueueState
-from workers.broker.link import LINK_ERRORS, Command, Link
+from workers.broker.link import Command, Link
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -96,21 +96,26 @@ class Flusher:
 
     def _run(self) -> None:
         wait_s = RETRY_WAIT_S
+        flushed_at = 0.0
         while not self._closing:
             self._work.wait()
-            self._hurry.wait(WINDOW_S)
+            # At rest nothing waits; under load the window since the last flush fills a batch.
+            window_s = flushed_at + WINDOW_S - time.monotonic()
+            if window_s > 0:
+                self._hurry.wait(window_s)
             self._work.clear()
             self._hurry.clear()
             batch = self._take()
             try:
                 self._flush(batch)
-            except (*LINK_ERRORS, ResponseError) as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, the batch is kept and the thread must live
                 self._keep(batch, error)
                 time.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_WAIT_S_MAX)
             else:
                 wait_s = RETRY_WAIT_S
                 self._confirm(batch)
+            flushed_at = time.monotonic()
 
     def _take(self) -> list[Completion]:
         batch: list[Completion] = []

@@ -63,6 +63,8 @@ class Link:
 
         Raises one of LINK_ERRORS when the connection breaks: then any of the commands may have been executed.
         """
+        if not commands:
+            return []
         connection = self._pool.get_connection()
         try:
             connection.send_packed_command(connection.pack_commands(commands))

@@ -35,7 +35,7 @@ from workers.broker.entries import (
 )
 from workers.broker.flusher import Flusher
 from workers.broker.hooks import EntryHooks
-from workers.broker.link import LINK_ERRORS, Link, checked, connection_pool
+from workers.broker.link import LINK_ERRORS, Command, Link, checked, connection_pool
 from workers.broker.suspects import Suspects
 
 PREFETCH_MAX: Final = 256
@@ -166,6 +166,7 @@ class StreamsBroker(dramatiq.Broker):
         if not self.flusher.close(FLUSH_TIMEOUT_S):
             self.logger.warning("Some acknowledgements could not be flushed: their messages will run again.")
         self._beat.close()
+        self._say_goodbye()
         self.link.close()
 
     # What actors of metered queues call
@@ -176,6 +177,7 @@ class StreamsBroker(dramatiq.Broker):
         The last report before the acknowledgement counts, and it wins over a retry.
         """
         if isinstance(message, StreamMessage):
+            assert isinstance(event, bytes), "A usage event is bytes; anything else would stop the flusher."
             message.entry.report, message.entry.output = event, output_beside
 
     def progress(self, message: MessageProxy, event: bytes) -> None:
@@ -227,16 +229,11 @@ class StreamsBroker(dramatiq.Broker):
             return None
         entry = Entry(queue, raw.entry_id, fields.get(b"m", b""), suspect=suspect or b"s" in fields)
         queue.held[raw.entry_id] = entry
-        try:
-            message = decode_message(entry.body)
-            entry.message_id = message.message_id
-            if queue.lost_event is not None:
-                entry.cast_id()
-        except (DecodeError, ValueError, AttributeError, TypeError):
-            self.logger.exception("Entry %r of queue %r cannot be decoded.", raw.entry_id, queue.name)
+        message = _understood(entry)
+        if message is None:
+            self.logger.error("Entry %r of queue %r is no message of it.", raw.entry_id, queue.name)
             self._end_dead(entry, "undecodable")
-            return None
-        return StreamMessage(message, entry)
+        return message
 
     def claim(self, queue: QueueState, ids: Sequence[bytes]) -> list[replies.StreamEntry]:
         """Take over entries that are still idle. Those whose stream entry is gone are acknowledged away."""
@@ -273,12 +270,15 @@ class StreamsBroker(dramatiq.Broker):
 
     def bury(self, message: StreamMessage, reason: str) -> None:
         """End a message that must not run again: a dead letter and, where metered, the event that says so."""
+        message.fail()
+        self.emit_before("nack", message)
         completion = Completion(message.entry.queue, message.entry)
         message.entry.finished = True
         completion.dead_reason = reason
         if message.entry.queue.lost_event is not None:
             self._add_lost_event(completion, message, reason)
         self.flusher.add(completion)
+        self.emit_after("nack", message)
 
     def give_back(self, queue: QueueState, entries: Iterable[Entry]) -> None:
         """Put entries that were not run back onto the stream, at once visible to every worker."""
@@ -334,6 +334,16 @@ class StreamsBroker(dramatiq.Broker):
         except KeyError:
             raise QueueNotFound(queue_name) from None
 
+    def _say_goodbye(self) -> None:
+        name = self.consumer_name
+        metered = [queue.keys for queue in self.consumed_queues() if queue.lost_event is not None]
+        commands: list[Command] = [("ZREM", names.workers, name) for names in metered]
+        commands += [("HDEL", names.worker_facts, name) for names in metered]
+        try:
+            self.link.run(commands)
+        except LINK_ERRORS as error:
+            self.logger.info("Redis is silent, so it will find out by itself that this worker left: %s", error)
+
     def _held_count(self) -> int:
         return sum(len(queue.held) for queue in self.queues.values())
 
@@ -359,10 +369,21 @@ class StreamsBroker(dramatiq.Broker):
         message.entry.beside = True
         try:
             completion.usage = lost_event(message.message, reason)
-        except Exception:
-            # Its cast ends by its deadline.
-            self.logger.exception("No usage event can be made for message %r.", message.message_id)
+        except Exception as error:  # noqa: BLE001  whatever it is, the entry must end; its cast ends by its deadline
+            self.logger.error("No usage event can be made for message %r: %s", message.message_id, type(error).__name__)  # noqa: TRY400  the error may quote what a caller sent
             completion.dead_reason = "undecodable"
+
+
+def _understood(entry: Entry) -> StreamMessage | None:
+    """Return the entry's message, None when it is none of this queue. Errors are not passed on: they quote the body."""
+    try:
+        message = decode_message(entry.body)
+        entry.message_id = message.message_id
+        if entry.queue.lost_event is not None:
+            entry.cast_id()
+    except (DecodeError, ValueError):
+        return None
+    return StreamMessage(message, entry) if q_name(message.queue_name) == entry.queue.name else None
 
 
 def _reason(entry: Entry, *, failed: bool) -> str:

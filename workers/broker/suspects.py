@@ -13,6 +13,7 @@ class Suspects:
     def __init__(self, held_count: Callable[[], int]) -> None:
         self._held_count = held_count
         self._waiting: deque[StreamMessage] = deque()
+        self._running: StreamMessage | None = None
         self._lock = threading.Lock()
 
     def add(self, message: StreamMessage) -> None:
@@ -20,9 +21,12 @@ class Suspects:
         with self._lock:
             self._waiting.append(message)
 
-    def waiting(self) -> bool:
-        """Say whether any suspect waits: then nothing new is read."""
-        return bool(self._waiting)
+    def busy(self) -> bool:
+        """Say whether any suspect waits or runs: then nothing else is read."""
+        running = self._running
+        if running is not None and running.entry.entry_id not in running.entry.queue.held:
+            self._running = running = None
+        return running is not None or bool(self._waiting)
 
     def next_alone(self, queue: QueueState) -> StreamMessage | None:
         """Return the next suspect when it is of this queue and everything held is a waiting suspect, else None."""
@@ -31,7 +35,8 @@ class Suspects:
                 return None
             if self._held_count() > len(self._waiting):
                 return None
-            return self._waiting.popleft()
+            self._running = self._waiting.popleft()
+            return self._running
 
     def leave(self, queue: QueueState) -> list[StreamMessage]:
         """Take every waiting suspect of a queue out, because its consumer ends."""
