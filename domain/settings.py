@@ -30,6 +30,7 @@ __all__ = [
     "ApiSettings",
     "GithubSettings",
     "LedgerSettings",
+    "MigrationSettings",
     "OidcSettings",
     "PriceSettings",
     "ReleaseSettings",
@@ -87,6 +88,18 @@ def load(kind: type[Settings], environ: Mapping[str, str]) -> Settings:
     return settings
 
 
+class MigrationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What moving the schema needs and no more: the owner's database."""
+
+    migrations_database_url: Secret[str]
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Read from `reader`; the owner's URL is DATABASE_URL where a small self-host has only one."""
+        name = "MIGRATIONS_DATABASE_URL" if reader.text("MIGRATIONS_DATABASE_URL") else "DATABASE_URL"
+        return cls(migrations_database_url=reader.required(name, postgres_url, _NO_TEXT, _DATABASE_FIX))
+
+
 class ReleaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`release`: once per deploy, with the owner's rights on the database."""
 
@@ -99,10 +112,9 @@ class ReleaseSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, reader: Reader) -> Self:
-        """Read from `reader`; the owner's URL is DATABASE_URL where a small self-host has only one."""
-        name = "MIGRATIONS_DATABASE_URL" if reader.text("MIGRATIONS_DATABASE_URL") else "DATABASE_URL"
+        """Read from `reader`."""
         return cls(
-            migrations_database_url=reader.required(name, postgres_url, _NO_TEXT, _DATABASE_FIX),
+            migrations_database_url=MigrationSettings.read(reader).migrations_database_url,
             prices=PriceSettings.read(reader),
             artifact_signing_key=reader.required("ARTIFACT_SIGNING_KEY", key, _NO_KEY, _KEY_FIX),
             wasm_module_path=_module_path(reader),

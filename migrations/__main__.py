@@ -4,18 +4,19 @@ import asyncio
 import os
 import sys
 
+from domain.settings import MigrationSettings, SettingsError, load
 from migrations.files import MigrationError
 from migrations.runner import migrate
 
 
 def main() -> int:
-    """Return the exit code: 0 done or nothing to do, 1 a migration failed, 2 no database was named."""
-    database_url = os.environ.get("MIGRATIONS_DATABASE_URL") or os.environ.get("DATABASE_URL")
-    if not database_url:
-        sys.stderr.write("MIGRATIONS_DATABASE_URL: missing; set it (or DATABASE_URL) to the owner's connection URL\n")
-        return 2
+    """Return the exit code: 0 done or nothing to do, 1 a migration failed, 2 the settings do not name a database."""
     try:
-        applied = asyncio.run(migrate(database_url, report=_print_line))
+        settings = load(MigrationSettings, os.environ)
+        applied = asyncio.run(migrate(settings.migrations_database_url.reveal(), report=_print_line))
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     except MigrationError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -1,0 +1,19 @@
+"""The operator's commands, in the order `spell --help` shows them. A new command is a module and a line in the list."""
+
+from typing import Final
+
+import click
+
+from operate.migrate import migrate
+from operate.release import release
+
+COMMANDS: Final[tuple[click.Command, ...]] = (
+    migrate,
+    release,
+)
+
+
+def register(group: click.Group) -> None:
+    """Add every command of the list to `group`; called by `spell` through its entry point."""
+    for command in COMMANDS:
+        group.add_command(command)
