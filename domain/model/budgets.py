@@ -6,6 +6,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from domain.model.errors import Code, Fault, refuse
 from domain.model.periods import Period
 from domain.model.pricing import MICROS_PER_CENT
 
@@ -31,6 +32,42 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     spent_micros: int = 0
     held_micros: int = 0
+
+
+class BudgetTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be changed of a budget, in micros; None is no limit of that kind."""
+
+    soft_limit_micros: int | None
+    hard_limit_micros: int | None
+    notify: bool
+
+
+def check_limits(soft_limit_micros: int | None, hard_limit_micros: int | None) -> None:
+    """Raise RefusedError (validation) for limits that cannot both be meant."""
+    fault: Fault | None = None
+    if soft_limit_micros is None and hard_limit_micros is None:
+        fault = Fault(location="hard_limit_cents", message="no limit is given", fix="Give a soft or a hard limit.")
+    elif soft_limit_micros is not None and hard_limit_micros is not None and soft_limit_micros > hard_limit_micros:
+        fault = Fault(
+            location="soft_limit_cents",
+            message="the soft limit is above the hard one and would never be reached",
+            fix="Lower it, or raise the hard limit.",
+        )
+    if fault is not None:
+        raise refuse(Code.VALIDATION, f"The budget does not fit: {fault.message}.", faults=(fault,))
+
+
+def is_raised(budget: Budget, terms: BudgetTerms) -> bool:
+    """Tell whether `terms` allow more than the budget does, or would hide that a limit was reached."""
+    return (
+        _is_above(terms.hard_limit_micros, budget.hard_limit_micros)
+        or _is_above(terms.soft_limit_micros, budget.soft_limit_micros)
+        or (budget.notify and not terms.notify)
+    )
+
+
+def _is_above(limit: int | None, before: int | None) -> bool:
+    return before is not None and (limit is None or limit > before)
 
 
 def window_id(budget_id: UUID, starts_on: date) -> UUID:

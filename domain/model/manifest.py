@@ -27,6 +27,7 @@ TAGS_MAX: Final = 10
 PRICE_MICROS_MAX: Final = 1_000_000_000
 # One page of linear memory is the least a module can declare.
 MEMORY_BYTES_MIN: Final = 64 * KIB
+NO_SCHEMA: Final = msgspec.Raw()
 
 _TAG: Final = r"^[a-z0-9][a-z0-9-]{0,31}$"
 # "Expected `int` <= 300000 - at `$.limits.wall_ms`": msgspec puts the place at the end of what is wrong.
@@ -52,7 +53,7 @@ class OutputEncoding(enum.StrEnum):
     BASE64 = "base64"
 
 
-class LimitsAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LimitsAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Bounds a caller asks for; None leaves the spell's own. Same units as `CastLimits`."""
 
     fuel: _Fuel | None = None
@@ -68,12 +69,13 @@ class ManifestLimits(LimitsAsked, frozen=True, kw_only=True, forbid_unknown_fiel
     input_bytes: _InputBytes | None = None
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The content of `spell.json`, or of the custom section `spell.manifest`."""
 
     description: _Text = ""
-    input_schema: msgspec.Raw | None = None
-    output_schema: msgspec.Raw | None = None
+    input_schema: msgspec.Raw = NO_SCHEMA
+    """A JSON Schema as it was written; empty when there is none."""
+    output_schema: msgspec.Raw = NO_SCHEMA
     limits: ManifestLimits = ManifestLimits()
     output_encoding: OutputEncoding | None = None
     tags: Annotated[tuple[_Tag, ...], msgspec.Meta(max_length=TAGS_MAX)] = ()
@@ -102,7 +104,7 @@ def parse_manifest(raw: bytes) -> Manifest:
     faults = [
         fault
         for location, schema in (("input_schema", manifest.input_schema), ("output_schema", manifest.output_schema))
-        if schema is not None
+        if bytes(schema)
         for fault in schema_faults(bytes(schema), location)
     ]
     if "\0" in manifest.description or "\0" in manifest.license:
@@ -110,6 +112,11 @@ def parse_manifest(raw: bytes) -> Manifest:
     if faults:
         raise refuse_manifest(*faults)
     return manifest
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """Return the one text a manifest is stored and compared as; `parse_manifest` of it gives an equal one."""
+    return msgspec.json.encode(manifest).decode()
 
 
 def refuse_manifest(*faults: Fault) -> RefusedError:

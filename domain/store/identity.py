@@ -62,20 +62,6 @@ class NewApiKey(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
 
 
-class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    """What authentication needs to know of a key and its account."""
-
-    key_id: UUID
-    account_id: UUID
-    handle: str
-    account_status: str
-    secret_hash: str
-    scopes: list[str]
-    rate_limit_rpm: int | None
-    expires_at: datetime | None
-    revoked_at: datetime | None
-
-
 class Creation(msgspec.Struct, frozen=True, kw_only=True):
     """A request that was accepted before, and the ids of what it made."""
 
@@ -159,11 +145,6 @@ async def key_revoke(conn: Connection, *, account_id: UUID, prefix: str, now: da
     """End a key; True when there is one, also when it had ended before."""
     cursor = await conn.execute(_QUERIES["key_revoke"], {"account_id": account_id, "prefix": prefix, "now": now})
     return cursor.rowcount == 1
-
-
-async def credential_by_prefix(conn: Connection, *, prefix: str) -> Credential | None:
-    """Return what proves a key, of any account: needs Role.ENGINE."""
-    return await _one(conn, Credential, "credential_by_prefix", {"prefix": prefix})
 
 
 async def creation_get(conn: Connection, *, account_id: UUID, key: str) -> Creation | None:

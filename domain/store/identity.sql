@@ -69,13 +69,6 @@ UPDATE api_keys SET revoked_at = coalesce(revoked_at, %(now)s)
 WHERE account_id = %(account_id)s AND prefix = %(prefix)s
 RETURNING id
 
--- name: credential_by_prefix
--- What authentication needs of a key, whatever account it is of.
-SELECT k.id AS key_id, k.account_id, a.handle, a.status AS account_status, k.secret_hash, k.scopes, k.rate_limit_rpm,
-  k.expires_at, k.revoked_at
-FROM api_keys k JOIN accounts a ON a.id = k.account_id
-WHERE k.prefix = %(prefix)s
-
 -- name: creation_get
 -- What a request under this idempotency key made before.
 SELECT request_hash, cast_ids FROM idempotency_keys WHERE account_id = %(account_id)s AND key = %(key)s

@@ -1,0 +1,18 @@
+"""End an API key."""
+
+from datetime import datetime
+from uuid import UUID
+
+from domain.model.errors import Code, refuse
+from domain.store import identity
+from domain.store.connection import Connection
+
+
+async def revoke_key(conn: Connection, *, account_id: UUID, prefix: str, now: datetime) -> None:
+    """Revoke the key under the account lock, so that after the commit no batch still sees it alive.
+
+    Revoking again changes nothing. Raises RefusedError (not found) when the account has no key of this prefix.
+    """
+    await identity.account_lock(conn, account_id=account_id)
+    if not await identity.key_revoke(conn, account_id=account_id, prefix=prefix, now=now):
+        raise refuse(Code.NOT_FOUND, "This account has no key of that prefix.")
