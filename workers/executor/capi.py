@@ -16,7 +16,7 @@ from typing import Any, Final
 from wasmtime import _bindings as bindings  # the generated structs, whose layout belongs to the pinned version
 from wasmtime import _ffi as ffi
 
-LIBRARY_PATH: Final = str(ffi.dll._name)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # ctypes has no public name
+LIBRARY_PATH: Final = str(ffi.filename)
 
 _releasing: Final = ctypes.CDLL(LIBRARY_PATH)
 _holding: Final = ctypes.PyDLL(LIBRARY_PATH)
@@ -24,7 +24,7 @@ _holding: Final = ctypes.PyDLL(LIBRARY_PATH)
 # (environment, caller, parameter and result slots, number of slots) -> trap or 0
 HOST_FUNCTION: Final = ctypes.CFUNCTYPE(c_size_t, c_void_p, c_void_p, ctypes.POINTER(c_uint64), c_size_t)
 FINALIZER: Final = ctypes.CFUNCTYPE(None, c_void_p)
-NO_FINALIZER: Final = ctypes.cast(None, FINALIZER)
+NO_FINALIZER: Final = FINALIZER()  # a null function pointer
 
 # A raw value is a 16-byte union, so slot n of an array of 64-bit words begins at word 2n.
 WORDS_PER_SLOT: Final = 2
@@ -76,9 +76,7 @@ memory_data_size: Final[Callable[[int, int], int]] = _bind(
 trap_new: Final[Callable[[int], int]] = _bind(_holding, "wasmtime_trap_new_code", c_void_p, c_uint8)
 _trap_code: Final[Callable[[int, int], bool]] = _bind(_holding, "wasmtime_trap_code", c_bool, c_void_p, c_void_p)
 _trap_delete: Final[Callable[[int], None]] = _bind(_holding, "wasm_trap_delete", None, c_void_p)
-_error_message: Final[Callable[[int, int], None]] = _bind(
-    _holding, "wasmtime_error_message", None, c_void_p, c_void_p
-)
+_error_message: Final[Callable[[int, int], None]] = _bind(_holding, "wasmtime_error_message", None, c_void_p, c_void_p)
 _error_delete: Final[Callable[[int], None]] = _bind(_holding, "wasmtime_error_delete", None, c_void_p)
 _byte_vec_delete: Final[Callable[[int], None]] = _bind(_holding, "wasm_byte_vec_delete", None, c_void_p)
 linker_define: Final[Callable[..., int | None]] = _bind(
@@ -113,7 +111,7 @@ def take_error(error: int) -> str:
     text = bindings.wasm_byte_vec_t()
     _error_message(error, ctypes.addressof(text))
     _error_delete(error)
-    message = ctypes.string_at(text.data, text.size).decode("utf-8", "replace")
+    message = bytes(ffi.to_bytes(text)).decode("utf-8", "replace")
     _byte_vec_delete(ctypes.addressof(text))
     return message
 
@@ -149,6 +147,7 @@ class Scratch:
 
     def memory_handle(self) -> bytes | None:
         """Return a copy of the memory handle in `extern`, or None when the export is no memory."""
-        if self._extern.kind != ffi.WASMTIME_EXTERN_MEMORY.value:
+        kind = c_uint8.from_address(self.extern).value
+        if kind != ffi.WASMTIME_EXTERN_MEMORY.value:
             return None
         return ctypes.string_at(self.extern_item, ctypes.sizeof(bindings.wasmtime_memory_t))

@@ -6,6 +6,7 @@ guest does. It leaves when the parent closes the socket, and is killed when the 
 
 import gc
 import os
+import resource
 import threading
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ from workers.executor.protocol import (
     ChildConfig,
     ChildReady,
     ExecuteResult,
+    cpu_seconds_limit,
 )
 from workers.executor.sandbox import TICK_MS, Sandbox
 
@@ -124,10 +126,16 @@ def _prepare(config: ChildConfig, descriptor: int) -> tuple[Loader, Sandbox, Chi
         parent_pid=config.parent_pid,
         readable_folder=Path(),
         write_descriptors=(descriptor,),
+        moves_cpu_limit=config.moves_cpu_limit,
         address_space_bytes=ADDRESS_SPACE_BYTES_MAX,
         start_threads=lambda: _start_ticker(sandbox),
     )
     return loader, sandbox, ChildReady(engine_version=version, engine_key=sandbox.key, jail=layers)
+
+
+def _limit_cpu(wall_ms: int) -> None:
+    limit = cpu_seconds_limit(time.process_time(), wall_ms)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
 
 
 def _execute(loader: Loader, sandbox: Sandbox, cast: CastFrame) -> ExecuteResult:
@@ -144,12 +152,16 @@ def serve(descriptor: int) -> None:
     first = channel.receive()
     if first is None:
         return
+    config = msgspec.msgpack.decode(first, type=ChildConfig)
     try:
-        loader, sandbox, ready = _prepare(msgspec.msgpack.decode(first, type=ChildConfig), descriptor)
+        loader, sandbox, ready = _prepare(config, descriptor)
     except (EngineError, JailError, OSError, ValueError, wasmtime.WasmtimeError) as error:
         channel.send(msgspec.msgpack.encode(ChildReady(error=f"{type(error).__name__}: {error}")))
         return
     channel.send(msgspec.msgpack.encode(ready))
     decoder, encoder = msgspec.msgpack.Decoder(CastFrame), msgspec.msgpack.Encoder()
     while (frame := channel.receive()) is not None:
-        channel.send(encoder.encode(_execute(loader, sandbox, decoder.decode(frame))))
+        cast = decoder.decode(frame)
+        if config.moves_cpu_limit:
+            _limit_cpu(cast.limits.wall_ms)
+        channel.send(encoder.encode(_execute(loader, sandbox, cast)))

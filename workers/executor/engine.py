@@ -5,6 +5,7 @@ Whatever is set here changes what a cast costs or what an artifact contains, so 
 
 import functools
 import hashlib
+import importlib.metadata
 import mmap
 import platform
 import re
@@ -96,7 +97,9 @@ def set_option(config: wasmtime.Config, name: str, value: bool | int | str) -> N
     `Config` is an ordinary Python object: assigning to a misspelt name makes an attribute and changes nothing.
     """
     if not isinstance(getattr(type(config), name, None), property):
-        message = f"wasmtime {wasmtime.__version__} has no setting {name!r}: it would be ignored in silence"
+        message = (
+            f"wasmtime {importlib.metadata.version('wasmtime')} has no setting {name!r}: it would be ignored in silence"
+        )
         raise EngineError(message)
     setattr(config, name, value)
 

@@ -156,9 +156,9 @@ def _no_new_privileges() -> str:
     return "set"
 
 
-def _filter_calls(write_descriptors: tuple[int, ...]) -> str:
+def _filter_calls(write_descriptors: tuple[int, ...], *, moves_cpu_limit: bool) -> str:
     _limit(resource.RLIMIT_NPROC, 0)
-    seccomp.install(write_descriptors)
+    seccomp.install(write_descriptors, moves_cpu_limit=moves_cpu_limit)
     return "list of allowed calls, all threads"
 
 
@@ -173,6 +173,7 @@ def enter(
     parent_pid: int,
     readable_folder: Path | None,
     write_descriptors: tuple[int, ...],
+    moves_cpu_limit: bool,
     address_space_bytes: int,
     start_threads: Callable[[], None],
 ) -> tuple[JailLayer, ...]:
@@ -197,7 +198,7 @@ def enter(
         _layer("landlock", lambda: _lock_files(readable_folder)),
     ]
     start_threads()
-    layers.append(_layer("seccomp", lambda: _filter_calls(write_descriptors)))
+    layers.append(_layer("seccomp", lambda: _filter_calls(write_descriptors, moves_cpu_limit=moves_cpu_limit)))
     missing = [f"{layer.name} ({layer.detail})" for layer in layers if layer.essential and not layer.active]
     if missing and mode is JailMode.REQUIRED:
         message = f"the jail is incomplete: {', '.join(missing)}; use a kernel that offers it or set SPELL_JAIL=auto"

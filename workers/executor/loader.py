@@ -72,9 +72,7 @@ class Loader:
                 size += len(piece)
         finally:
             os.close(file)
-        statement = artifact_statement(
-            digest=digest, engine_key=self._sandbox.key, artifact_sha256=sha256.digest()
-        )
+        statement = artifact_statement(digest=digest, engine_key=self._sandbox.key, artifact_sha256=sha256.digest())
         if not self._verifier.accepts(signature, statement):
             message = f"the compiled module {name} does not carry the platform's signature"
             raise ArtifactError(message)

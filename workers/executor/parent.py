@@ -33,6 +33,7 @@ from workers.executor.protocol import (
     FrameTooLargeError,
     JailLayer,
     JailMode,
+    cpu_seconds_limit,
 )
 
 # Importing Python, the engine and the cryptography takes half a second; a loaded machine may need twenty times that.
@@ -43,6 +44,7 @@ OVERRUN_SECONDS: Final = 0.5
 RESIDENT_BYTES_MAX: Final = 768 * MIB
 
 _READ_BYTES: Final = 1 * MIB
+_CAP_SYS_RESOURCE: Final = 24
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _SOURCE_ROOT: Final = Path(workers.__file__).resolve().parent.parent
 
@@ -77,6 +79,7 @@ class _ChildLostError(Exception):
         self.message: Final = message
 
 
+_CANCELED: Final = ExecuteResult(outcome=Outcome.CANCELED, message="the cast was canceled")
 # What a child may say about a cast. The rest is known to others: canceled, poison, deadline.
 _CHILD_OUTCOMES: Final = frozenset(
     {
@@ -84,6 +87,16 @@ _CHILD_OUTCOMES: Final = frozenset(
         *(Outcome.OUTPUT_TOO_LARGE, Outcome.WALL_TIME_EXCEEDED, Outcome.PLATFORM_ERROR),
     }
 )
+
+
+def _may_move_limits() -> bool:
+    """Tell whether this process may change a limit of a child that has become another user (or stays this one)."""
+    if os.geteuid() != 0:
+        return True
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
+    return False
 
 
 class _Child:
@@ -104,13 +117,16 @@ class _Child:
         self._socket: Final = ours
         self._cpu_clock: Final = (~self.process.pid << 3) | 2
         self._cpu_seconds_limit = 0
+        self._child_moves_cpu_limit: Final = not _may_move_limits()
         self._statm: Final = os.open(f"/proc/{self.process.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
         self.facts: ExecutorFacts | None = None
+        self._ended = False
         first = ChildConfig(
             artifact_folder=str(config.artifact_folder.resolve()),
             verify_key=config.verify_key,
             jail=config.jail,
             parent_pid=os.getpid(),
+            moves_cpu_limit=self._child_moves_cpu_limit,
         )
         self._send(msgspec.msgpack.encode(first), time.monotonic() + START_SECONDS_MAX)
 
@@ -153,26 +169,21 @@ class _Child:
             self.facts = ExecutorFacts(
                 engine_version=ready.engine_version,
                 engine_key=ready.engine_key,
-                jail=(*ready.jail, self._limit_cpu(0)),
+                jail=ready.jail,
             )
         return self.facts
 
-    def _limit_cpu(self, wall_ms: int) -> JailLayer:
-        """Move RLIMIT_CPU to what the process has used plus this cast plus a second.
+    def _limit_cpu(self, wall_ms: int) -> None:
+        """Move RLIMIT_CPU, which counts the whole life of the process, to what is used, this cast, and a second.
 
-        Only the soft limit: a hard one cannot be raised again without privileges, and the child cannot call prlimit.
+        Only the soft limit: a hard one cannot be raised again without privileges, and the child may not raise its own.
         """
-        used_seconds = time.clock_gettime(self._cpu_clock)
-        limit = int(used_seconds + wall_ms / 1000) + 2
-        if limit == self._cpu_seconds_limit:
-            return JailLayer(name="cpu", active=True, essential=True)
-        try:
+        if self._child_moves_cpu_limit:
+            return
+        limit = cpu_seconds_limit(time.clock_gettime(self._cpu_clock), wall_ms)
+        if limit != self._cpu_seconds_limit:
             resource.prlimit(self.process.pid, resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
-        except PermissionError as error:
-            # The wall time still bounds it; but say so, since the kernel's own bound is missing.
-            return JailLayer(name="cpu", active=False, essential=False, detail=str(error))
-        self._cpu_seconds_limit = limit
-        return JailLayer(name="cpu", active=True, essential=True, detail="RLIMIT_CPU follows each cast")
+            self._cpu_seconds_limit = limit
 
     def run(self, frame: bytes, limits: CastLimits) -> ExecuteResult:
         """Run one cast. _ChildLostError when this child cannot run another."""
@@ -207,12 +218,13 @@ class _Child:
 
     def end(self) -> int:
         """Kill the process if it lives and return its exit code; may be called twice."""
-        if self.process.returncode is None:
-            self.process.kill()
-            self.process.wait()
+        self.process.kill()
+        code = self.process.wait()
+        if not self._ended:
+            self._ended = True
             self._socket.close()
             os.close(self._statm)
-        return self.process.returncode
+        return code
 
 
 def _is_plausible(result: ExecuteResult, limits: CastLimits) -> bool:
@@ -253,6 +265,8 @@ class Executor:
         try:
             return self._run(request)
         except ExecutorStartError as error:
+            if self._canceled:
+                return _CANCELED
             return ExecuteResult(outcome=Outcome.PLATFORM_ERROR, message=str(error)[:MESSAGE_CHARACTERS_MAX])
         finally:
             with self._lock:
@@ -302,13 +316,14 @@ class Executor:
     def _run(self, request: ExecuteRequest) -> ExecuteResult:
         frame = self._encoder.encode(CastFrame(digest=request.digest, limits=request.limits, input=request.input))
         started = time.monotonic()
+        child = self._ready_child()
         try:
-            child = self._ready_child()
-            if self._canceled:
-                raise _ChildLostError(Outcome.CANCELED, "the cast was canceled")
-            result = child.run(frame, request.limits)
+            # Whoever cancels from here on kills this child, and `child.run` notices.
+            result = None if self._canceled else child.run(frame, request.limits)
         except _ChildLostError as lost:
             return self._lost(lost, started)
+        if result is None:
+            return _CANCELED
         if child.resident_bytes() > RESIDENT_BYTES_MAX:
             self.close()
         return result
@@ -323,5 +338,5 @@ class Executor:
         self._spawn()
         wall_us = int((time.monotonic() - started) * 1_000_000)
         if canceled:
-            return ExecuteResult(outcome=Outcome.CANCELED, wall_us=wall_us, message="the cast was canceled")
+            return msgspec.structs.replace(_CANCELED, wall_us=wall_us)
         return ExecuteResult(outcome=lost.outcome, wall_us=wall_us, message=lost.message)

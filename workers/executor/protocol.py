@@ -49,6 +49,8 @@ class ChildConfig(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Base64 of the Ed25519 public key that every artifact's signature must satisfy."""
     jail: JailMode
     parent_pid: int
+    moves_cpu_limit: bool
+    """The parent may not move the child's RLIMIT_CPU (root without CAP_SYS_RESOURCE), so the child does."""
 
 
 class ChildReady(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -98,3 +100,8 @@ class ExecuteResult(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 class FrameTooLargeError(Exception):
     """The other side announced a frame beyond the bound of its direction."""
+
+
+def cpu_seconds_limit(used_seconds: float, wall_ms: int) -> int:
+    """Return RLIMIT_CPU for the next cast: what the process has used, the cast's wall time, a second, rounded up."""
+    return int(used_seconds + wall_ms / 1000) + 2

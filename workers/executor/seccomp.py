@@ -34,6 +34,7 @@ _OFFSET_ARGUMENTS: Final = 16
 
 # O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND: what makes an open more than a read.
 _OPEN_TO_WRITE: Final = 0o1 | 0o2 | 0o100 | 0o1000 | 0o2000
+_RLIMIT_CPU: Final = 0
 # x32 calls carry this bit and the architecture of x86-64.
 _X32_BIT: Final = 0x4000_0000
 
@@ -58,6 +59,7 @@ class _Machine(msgspec.Struct, frozen=True, kw_only=True):
     numbers: dict[str, int]
     openat: int
     write: int
+    prlimit: int
     has_x32: bool
 
 
@@ -66,6 +68,7 @@ _X86_64: Final = _Machine(
     seccomp=317,
     openat=257,
     write=1,
+    prlimit=302,
     has_x32=True,
     numbers={
         "brk": 12, "clock_getres": 229, "clock_gettime": 228, "clock_nanosleep": 230, "close": 3, "exit": 60,
@@ -81,6 +84,7 @@ _AARCH64: Final = _Machine(
     seccomp=277,
     openat=56,
     write=64,
+    prlimit=261,
     has_x32=False,
     numbers={
         "brk": 214, "clock_getres": 114, "clock_gettime": 113, "clock_nanosleep": 115, "close": 57, "exit": 93,
@@ -104,8 +108,11 @@ def _argument(index: int) -> bytes:
     return _step(_LOAD_WORD, _OFFSET_ARGUMENTS + 8 * index)
 
 
-def build_filter(machine: str, write_descriptors: tuple[int, ...]) -> bytes:
-    """Return the program for a machine: writes go to these descriptors only, opens only read."""
+def build_filter(machine: str, write_descriptors: tuple[int, ...], *, moves_cpu_limit: bool) -> bytes:
+    """Return the program for a machine: writes go to these descriptors only, opens only read.
+
+    With `moves_cpu_limit` a process may also change its own RLIMIT_CPU, and no other limit.
+    """
     numbers = _MACHINES[machine]
     allow, refuse = _step(_RETURN, _RETURN_ALLOW), _step(_RETURN, _RETURN_ERRNO | errno.EPERM)
     steps = [
@@ -121,6 +128,10 @@ def build_filter(machine: str, write_descriptors: tuple[int, ...]) -> bytes:
     # openat(folder, path, flags): the third argument
     steps += [_step(_JUMP_EQUAL, numbers.openat, 0, 4), _argument(2)]
     steps += [_step(_JUMP_ANY_BIT, _OPEN_TO_WRITE, 0, 1), refuse, allow]
+    if moves_cpu_limit:
+        # prlimit64(pid = 0, resource = RLIMIT_CPU, ...)
+        steps += [_step(_JUMP_EQUAL, numbers.prlimit, 0, 6), _argument(0), _step(_JUMP_EQUAL, 0, 0, 3)]
+        steps += [_argument(1), _step(_JUMP_EQUAL, _RLIMIT_CPU, 0, 1), allow, refuse]
     # write(descriptor, ...): the first
     checks = [step for number in write_descriptors for step in (_step(_JUMP_EQUAL, number, 0, 1), allow)]
     steps += [_step(_JUMP_EQUAL, numbers.write, 0, 1 + len(checks)), _argument(0), *checks, refuse]
@@ -131,12 +142,12 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
 
 
-def install(write_descriptors: tuple[int, ...]) -> None:
+def install(write_descriptors: tuple[int, ...], *, moves_cpu_limit: bool) -> None:
     """Put the filter on every thread of this process, for good; needs no_new_privs. OSError says what failed."""
     machine = _MACHINES.get(platform.machine())
     if machine is None:
         raise OSError(errno.ENOSYS, f"no list of calls is written for {platform.machine()}")
-    steps = build_filter(platform.machine(), write_descriptors)
+    steps = build_filter(platform.machine(), write_descriptors, moves_cpu_limit=moves_cpu_limit)
     program = _Program(len(steps) // 8, steps)
     if _libc.syscall(machine.seccomp, _PR_SET_SECCOMP_FILTER, _FLAG_ALL_THREADS, ctypes.byref(program)) != 0:
         number = ctypes.get_errno()

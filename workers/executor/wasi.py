@@ -148,7 +148,7 @@ class WasiCast:
         return start_ns + self._slept_ns
 
     def clock_res_get(self, clock: int, result: int) -> int:
-        """A microsecond, for each of the four clocks."""
+        """Answer a microsecond, for each of the four clocks."""
         if clock >= _CLOCK_IDS:
             return INVAL
         self._memory.pack(_U64, result, _CLOCK_RESOLUTION_NS)
@@ -229,13 +229,13 @@ class WasiCast:
 
     def _write_output(self, data: memoryview) -> None:
         room = self._limits.output_bytes - len(self.output)
-        self.output += data[:room]
+        self.output.extend(data[:room])
         if len(data) > room:
             message = f"the output is larger than the cast's limit of {self._limits.output_bytes} bytes"
             raise self.end(Outcome.OUTPUT_TOO_LARGE, message)
 
     def _write_log(self, data: memoryview) -> None:
-        self.log += data[: self._limits.log_bytes - len(self.log)]
+        self.log.extend(data[: self._limits.log_bytes - len(self.log)])
 
     def fd_close(self, descriptor: int) -> int:
         """Close one of the three; later calls on it answer EBADF."""
