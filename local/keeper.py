@@ -129,7 +129,7 @@ def _become_server(identity: str, stop_signal: signal.Signals, keeper: int, comm
         _die_with_parent(stop_signal)
         if os.getppid() == keeper:
             os.execv(command[0], command)  # noqa: S606 the program is ours; a shell would only be in between
-    except OSError as error:
+    except (OSError, ValueError) as error:
         sys.stderr.write(f"{command[0]} could not be started as {identity}: {error}\n")
         sys.stderr.flush()
     finally:

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from local.folder import LocalServerError, kept_secret, make_private_folder
 from local.identity import Identity, choose_identity, give_to
-from local.ports import LOOPBACK, kept_port, new_port
+from local.ports import LOOPBACK
 from local.process import ServerProcess, keeper_command, server_environment
 
 USER: Final = "spell"
@@ -28,8 +28,6 @@ DATABASE: Final = "spell"
 SOCKET_PATH_BYTES_MAX: Final = 107
 _INITDB_SECONDS_MAX: Final = 300.0
 _CONNECT_SECONDS_MAX: Final = 10
-# The kept port may be taken between looking and listening; a third loss in a row has another cause.
-_PORT_ATTEMPTS_MAX: Final = 3
 
 SETTINGS: Final[Mapping[str, str]] = {
     # What a deployment would have: a commit that was answered is on the disk.
@@ -72,8 +70,12 @@ class Postgres:
         self._data = self._folder / "data"
         self._settings = {**SETTINGS, **(settings or {})}
         self._programs = _programs_folder()
-        self._process = ServerProcess(folder=self._folder, name="postgres", stop_signal=signal.SIGINT)
-        self._port: int | None = None
+        self._process = ServerProcess(
+            folder=self._folder,
+            name="postgres",
+            stop_signal=signal.SIGINT,  # a fast shutdown
+            port_lost="could not create any TCP/IP sockets",
+        )
         self._password: str | None = None
 
     def start(self) -> None:
@@ -81,18 +83,7 @@ class Postgres:
         make_private_folder(self._folder)
         self._password = kept_secret(self._folder / "password")
         identity = choose_identity(self._folder, self._programs / "postgres")
-        fresh_ports = _PORT_ATTEMPTS_MAX - 1 if self._port is None else 0
-        while True:
-            self._process.launch(lambda: self._prepare(identity), identity=identity.run)
-            try:
-                self._process.wait_ready(self._is_ready)
-            except LocalServerError as error:
-                if not fresh_ports or "could not create any TCP/IP sockets" not in str(error):
-                    raise
-                fresh_ports -= 1
-                self._port = new_port(self._folder / "port")
-            else:
-                break
+        self._process.start(lambda port: self._prepare(port, identity), is_ready=self._is_ready, identity=identity.run)
         self._make_database()
 
     def stop(self) -> None:
@@ -111,8 +102,7 @@ class Postgres:
     @property
     def port(self) -> int:
         """The port on 127.0.0.1; known once started."""
-        assert self._port is not None, "start Postgres before asking for its port"
-        return self._port
+        return self._process.port
 
     @property
     def process_id(self) -> int:
@@ -150,16 +140,14 @@ class Postgres:
         options = [f"--{name}={value}" for name, value in {**self._settings, **own}.items()]
         return [str(self._programs / "postgres"), "-D", str(self._data), *options]
 
-    def _prepare(self, identity: Identity) -> list[str]:
+    def _prepare(self, port: int, identity: Identity) -> list[str]:
         """Make the cluster when there is none, clear what a killed server left, and return the server's command."""
         if not self._data.exists():
             give_to(identity.initialize, self._folder)
             self._initialize(identity.initialize)
         give_to(identity.run, self._folder)
         self._forget_dead_server()
-        if self._port is None:
-            self._port = kept_port(self._folder / "port")
-        return self._command(self._port)
+        return self._command(port)
 
     def _initialize(self, identity: str) -> None:
         # Made beside and moved into place, so that an interrupted initdb is never taken for a cluster.

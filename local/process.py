@@ -7,16 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from local.folder import LocalServerError
+from local.ports import kept_port, new_port
 
 _KEEPER: Final = Path(__file__).with_name("keeper.py")
 # The keeper escalates to SIGKILL after 25 s; a leftover that outlives that is not coming down by itself.
 _LEFTOVER_SECONDS_MAX: Final = 30.0
 _KILLED_SECONDS_MAX: Final = 5.0
 _READY_SECONDS_MAX: Final = 120.0
+# The kept port may be taken between looking and listening; a third loss in a row has another cause.
+_PORT_ATTEMPTS_MAX: Final = 3
 _POLL_SECONDS: Final = 0.01
 AS_IS: Final = "same"
 
@@ -44,13 +48,19 @@ class ServerProcess:
     So whoever takes the lock knows that no process of an earlier start is left, which a pid file cannot tell.
     """
 
-    def __init__(self, *, folder: Path, name: str, stop_signal: signal.Signals) -> None:
-        """`folder` is the server's own and its working folder; its log is `NAME.log` there."""
+    def __init__(self, *, folder: Path, name: str, stop_signal: signal.Signals, port_lost: str) -> None:
+        """`folder` is the server's own and its working folder; its log is `NAME.log` there.
+
+        `port_lost` is what the server says when another program listens on its port.
+        """
         self._folder = folder
         self._name = name
         self._stop_signal = stop_signal
+        self._port_lost = port_lost
         self._lock_file = folder / f"{name}.lock"
         self._log_file = folder / f"{name}.log"
+        self._port_file = folder / "port"
+        self._port: int | None = None
         self._log_start_bytes = 0
         self._keeper: subprocess.Popen[bytes] | None = None
 
@@ -59,12 +69,40 @@ class ServerProcess:
         """Whether the server lives as far as its keeper knows."""
         return self._keeper is not None and self._keeper.poll() is None
 
-    def launch(self, prepare: Callable[[], Sequence[str]], *, identity: str) -> None:
-        """Start the command that `prepare` returns. It is called when every leftover has ended and nothing runs."""
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1, chosen at the first start and the same for the life of this object."""
+        assert self._port is not None, f"start {self._name} before asking for its port"
+        return self._port
+
+    def start(
+        self, prepare: Callable[[int], Sequence[str]], *, is_ready: Callable[[], bool], identity: str = AS_IS
+    ) -> None:
+        """Run the command that `prepare` returns for a port, and return when `is_ready` says so.
+
+        `prepare` is called when every leftover of an earlier start has ended and nothing runs. Raises
+        LocalServerError, with the server's last words when it ended.
+        """
         assert not self.running, f"{self._name} is running already"
+        attempts = _PORT_ATTEMPTS_MAX if self._port is None else 1
+        while True:
+            self._launch(prepare, identity)
+            try:
+                self._wait_ready(is_ready)
+            except LocalServerError as error:
+                attempts -= 1
+                if attempts == 0 or self._port_lost not in str(error):
+                    raise
+                self._port = new_port(self._port_file)
+            else:
+                return
+
+    def _launch(self, prepare: Callable[[int], Sequence[str]], identity: str) -> None:
         lock = self._take_lock()
         try:
-            command = prepare()
+            if self._port is None:
+                self._port = kept_port(self._port_file)
+            command = prepare(self._port)
             if self._log_file.exists() and self._log_file.stat().st_size > _LOG_BYTES_MAX:
                 self._log_file.replace(self._log_file.with_suffix(".log.1"))
             with self._log_file.open("ab") as log:
@@ -82,12 +120,11 @@ class ServerProcess:
         finally:
             os.close(lock)
 
-    def wait_ready(self, is_ready: Callable[[], bool]) -> None:
-        """Wait until `is_ready` says so. Raises LocalServerError with the log's last words when the server ends."""
+    def _wait_ready(self, is_ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _READY_SECONDS_MAX
         while not is_ready():
             if not self.running:
-                message = f"{self._name} ended at start: {self.last_words()} (the whole log: {self._log_file})"
+                message = f"{self._name} ended at start: {self._last_words()} (the whole log: {self._log_file})"
                 raise LocalServerError(message)
             if time.monotonic() > deadline:
                 self.kill()
@@ -103,7 +140,7 @@ class ServerProcess:
         """SIGKILL the server, as a power cut would; does nothing when it is not running."""
         self._end(signal.SIGUSR1)
 
-    def last_words(self) -> str:
+    def _last_words(self) -> str:
         """Return in one line what the server said last since it was started: from its fatal error on, if any."""
         with self._log_file.open("rb") as log:
             log.seek(self._log_start_bytes)
@@ -124,7 +161,9 @@ class ServerProcess:
         if _lock_within(lock, _LEFTOVER_SECONDS_MAX):
             return lock
         for process in _holders(self._lock_file):
-            os.kill(process, signal.SIGKILL)
+            # One that ended meanwhile is fine; one that is not ours to kill shows below, as the lock stays taken.
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(process, signal.SIGKILL)
         if _lock_within(lock, _KILLED_SECONDS_MAX):
             return lock
         os.close(lock)

@@ -14,12 +14,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from local.folder import LocalServerError, kept_secret, make_private_folder, write_private
-from local.ports import LOOPBACK, kept_port, new_port
+from local.ports import LOOPBACK
 from local.postgres import SOCKET_PATH_BYTES_MAX
-from local.process import AS_IS, ServerProcess
+from local.process import ServerProcess
 
-# The kept port may be taken between looking and listening; a third loss in a row has another cause.
-_PORT_ATTEMPTS_MAX: Final = 3
 _PING_SECONDS_MAX: Final = 5.0
 
 SETTINGS: Final[Mapping[str, str]] = {
@@ -50,26 +48,16 @@ class Redis:
         self._folder = folder.absolute()
         self._program = _program()
         self._settings = {**SETTINGS, "appendonly": "yes" if appendonly else "no", **(settings or {})}
-        self._process = ServerProcess(folder=self._folder, name="redis", stop_signal=signal.SIGTERM)
-        self._port: int | None = None
+        self._process = ServerProcess(
+            folder=self._folder, name="redis", stop_signal=signal.SIGTERM, port_lost="Failed listening on port"
+        )
         self._password: str | None = None
 
     def start(self) -> None:
         """Start and return when the server answers. Raises LocalServerError."""
         make_private_folder(self._folder)
         self._password = kept_secret(self._folder / "password")
-        fresh_ports = _PORT_ATTEMPTS_MAX - 1 if self._port is None else 0
-        while True:
-            self._process.launch(self._prepare, identity=AS_IS)
-            try:
-                self._process.wait_ready(self._is_ready)
-            except LocalServerError as error:
-                if not fresh_ports or "Failed listening on port" not in str(error):
-                    raise
-                fresh_ports -= 1
-                self._port = new_port(self._folder / "port")
-            else:
-                break
+        self._process.start(self._prepare, is_ready=self._is_ready)
 
     def stop(self) -> None:
         """Stop in order; what is written to the append-only file is synced."""
@@ -87,8 +75,7 @@ class Redis:
     @property
     def port(self) -> int:
         """The port on 127.0.0.1; known once started."""
-        assert self._port is not None, "start Redis before asking for its port"
-        return self._port
+        return self._process.port
 
     @property
     def process_id(self) -> int:
@@ -107,14 +94,12 @@ class Redis:
         path = self._folder / "redis.sock"
         return path if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX else None
 
-    def _prepare(self) -> list[str]:
+    def _prepare(self, port: int) -> list[str]:
         """Write the configuration, which carries the password (anybody can read command lines); return the command."""
-        if self._port is None:
-            self._port = kept_port(self._folder / "port")
         self._pid_file.unlink(missing_ok=True)
         own = {
             "bind": LOOPBACK,
-            "port": str(self._port),
+            "port": str(port),
             # Relative to the working folder, so that the server can listen however long the folder's path is.
             "unixsocket": "redis.sock",
             "unixsocketperm": "700",

@@ -83,7 +83,7 @@ def test_a_port_lost_between_looking_and_listening_is_replaced(tmp_path: Path, m
         squatter.listen()
         taken = squatter.getsockname()[1]
         # Nothing else can place a rival exactly between our look and the server's.
-        monkeypatch.setattr("local.redis.kept_port", lambda _file: taken)
+        monkeypatch.setattr("local.process.kept_port", lambda _file: taken)
         server = Redis(tmp_path / "redis")
         server.start()
         try:
