@@ -3,6 +3,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg import sql
 
 from domain.flow.create_budget import CreatedBudget, NewBudget, create_budget
 from domain.flow.creation import IdempotentCall
@@ -313,7 +314,7 @@ async def test_the_apps_role_sees_one_accounts_budgets_and_holds(world: World, p
             assert await budgets.budgets_list(connection, account_id=world.account_id, now=now) == []
         async with transaction(app) as connection:
             for table in ("accounts", "api_keys", "budgets", "budget_windows", "casts", "spells", "spell_versions"):
-                cursor = await connection.execute(f"SELECT count(*) FROM {table}".encode())
+                cursor = await connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table)))
                 assert await cursor.fetchone() == (0,), table
 
 

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain.flow.create_budget import NewBudget, create_budget
+from domain.flow.create_budget import NewBudget
 from domain.flow.create_key import CreatedKey, NewKey, create_key
 from domain.flow.creation import IdempotentCall
 from domain.flow.revoke_key import revoke_key
@@ -73,19 +73,19 @@ async def test_the_same_idempotent_call_at_once_makes_one_key(world: World, pool
 
 async def test_a_revoked_key_casts_nothing_from_the_commit_on(world: World, pool: Pool) -> None:
     (prefix,) = (await world.rows("SELECT prefix FROM api_keys WHERE id = %s", world.key_id))[0]
-    revoked = asyncio.Event()
+    casting, revoked = asyncio.Event(), asyncio.Event()
     late: list[object] = []
 
     async def cast_until_refused() -> None:
         while not (late and revoked.is_set()):
             knew = revoked.is_set()
             (verdict,) = await admit(pool, world.request())
+            casting.set()
             if knew:
                 late.append(verdict)
 
     async def revoke_it() -> None:
-        while (await world.rows("SELECT count(*) FROM casts"))[0][0] < 3:
-            await asyncio.sleep(0)
+        await casting.wait()
         await revoke(pool, world, prefix)
         revoked.set()
 
