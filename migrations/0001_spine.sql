@@ -383,7 +383,7 @@ GRANT SELECT, INSERT, UPDATE ON accounts, users, api_keys, spells, spell_version
   account_months, credit_grants, casts, usage_counters, scheduled_runs TO spell_engine;
 GRANT SELECT, INSERT ON blobs, blob_pieces, artifacts, price_book, usage_events, usage_strays, ledger_transfers,
   reconciliation_reports TO spell_engine;
-GRANT SELECT, INSERT, DELETE ON idempotency_keys TO spell_engine;
+GRANT SELECT, INSERT, DELETE ON idempotency_keys, scheduled_runs TO spell_engine;
 
 GRANT SELECT ON accounts, users, api_keys, spells, spell_versions, price_book, budgets, budget_windows,
   account_months, credit_grants, casts, usage_events, usage_counters, ledger_transfers TO spell_app;

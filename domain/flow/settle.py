@@ -7,7 +7,7 @@ import msgspec
 
 from domain.flow.close import close
 from domain.model.messages import CastJob, Pool, UsageEvent
-from domain.model.settlement import OPEN, BadClaimError, Ending, HeldCast, check_claim, ending_of
+from domain.model.settlement import OPEN, BadClaimError, Ending, HeldCast, check_claim, check_origin, ending_of
 from domain.store import settlement as store
 from domain.store.connection import Connection
 
@@ -54,16 +54,16 @@ async def settle(
             result.postponed.append(event)
             continue
         try:
-            check_claim(event, cast, token_key)
+            check_origin(event, cast, token_key)
+            if event.outcome is None:
+                result.started.append(event)
+            elif cast.status not in OPEN or cast.id in ending_by_cast:
+                result.strays.append(event)
+            else:
+                check_claim(event, cast)
+                ending_by_cast[cast.id] = ending_of(event, cast, prices)
         except BadClaimError as fault:
             result.parked.append((event, str(fault)))
-            continue
-        if event.outcome is None:
-            result.started.append(event)
-        elif cast.status not in OPEN or cast.id in ending_by_cast:
-            result.strays.append(event)
-        else:
-            ending_by_cast[cast.id] = ending_of(event, cast, prices)
     await _record(connection, result, casts)
     closed = await close(connection, list(ending_by_cast.values()), batch_id=batch_id, token_key=token_key)
     assert len(closed.endings) == len(ending_by_cast), "the account lock keeps every other ender out"

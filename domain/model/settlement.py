@@ -132,11 +132,17 @@ class BadClaimError(Exception):
     """A usage event that must not be believed; the text says why. It is parked and moves no money."""
 
 
-def check_claim(event: UsageEvent, cast: HeldCast, token_key: bytes) -> None:
-    """Raise BadClaimError when `event` cannot be what an honest worker says about `cast`."""
+def check_origin(event: UsageEvent, cast: HeldCast, token_key: bytes) -> None:
+    """Raise BadClaimError when `event` does not come from a worker that was sent this cast."""
     expected = cast_token(token_key, cast_id=cast.id, digest=cast.digest, limits=cast.limits)
+    if not hmac.compare_digest(event.token, expected):
+        reason = "the token is not the one this cast was sent with"
+        raise BadClaimError(reason)
+
+
+def check_claim(event: UsageEvent, cast: HeldCast) -> None:
+    """Raise BadClaimError when `event` cannot be what an honest worker says about the open cast `cast`."""
     faults = {
-        "the token is not the one this cast was sent with": not hmac.compare_digest(event.token, expected),
         "fuel is negative or over the cast's limit": event.fuel is not None and not 0 <= event.fuel <= cast.fuel_limit,
         "the output is longer than the cast's limit": len(event.output or b"") > cast.output_bytes_limit,
         "the log is longer than the cast's limit": len(event.log) > cast.log_bytes_limit,

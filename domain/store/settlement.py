@@ -142,7 +142,7 @@ async def write(connection: Connection, bookings: Bookings) -> list[UUID]:
 
 
 async def name_next(connection: Connection, account_ids: Sequence[UUID]) -> list[WireCast]:
-    """Give free places on the wire to the oldest waiting casts of these accounts, which the caller has locked, in order."""
+    """Give free places on the wire to the oldest waiting casts of these accounts; the caller has locked them."""
     parameters = {"account_ids": list(account_ids), "on_wire_max": ON_WIRE_PER_ACCOUNT_MAX}
     cursor = await connection.execute(_QUERIES["casts_name_next"], parameters, binary=True)
     casts = sorted((_wire_cast(row) for row in await cursor.fetchall()), key=lambda cast: cast.cast_id)

@@ -1,7 +1,7 @@
 """The seam between the asynchronous processes and redis-py: the same raw round trip as `link`, awaited."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
@@ -9,6 +9,17 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from workers.broker.link import Command, Reply, checked
 from workers.broker.scripts import Script
+
+# Blocking reads end after a second; a server silent for ten is gone.
+SOCKET_TIMEOUT_S: Final = 10
+CONNECT_TIMEOUT_S: Final = 2
+
+
+def open_redis(url: str) -> Redis:
+    """Return a client whose replies are raw bytes; close it with `async with`."""
+    return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  redis-py leaves options untyped
+        url, socket_timeout=SOCKET_TIMEOUT_S, socket_connect_timeout=CONNECT_TIMEOUT_S, socket_keepalive=True
+    )
 
 
 class AsyncLink:

@@ -1,0 +1,239 @@
+"""The ledger worker: turns usage events into final, billed casts. `python -m workers.ledger`; any number may run.
+
+An event is acknowledged only after the COMMIT that settled it; what is read and not acknowledged comes again.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+from uuid import uuid4
+
+import msgspec
+import uvloop
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from domain.flow.close import end_without_run
+from domain.flow.settle import Settled, settle
+from domain.model.messages import CastJob, Outcome, UsageEvent
+from domain.model.messages import Pool as WorkerPool
+from domain.settings import LedgerSettings, SettingsError, load
+from domain.store.connection import (
+    BadRowError,
+    CommitInDoubtError,
+    LockTimeoutError,
+    Pool,
+    Role,
+    SerializationError,
+    StoreError,
+    open_pool,
+    transaction,
+)
+from gateways.logs import configure
+from workers.broker import wire
+from workers.broker.async_link import open_redis
+from workers.broker.usage import UsageEntry, UsageReader
+
+log: Final = logging.getLogger("spell.ledger")
+
+# Under load this much waiting makes one batch of what would be ten, each with a dozen statements and an fsync.
+WINDOW_S: Final = 0.010
+BLOCK_MS: Final = 1_000
+ATTEMPTS_MAX: Final = 3
+# After a failure of Postgres or Redis: long enough not to spin, short enough that recovery is not noticed.
+PAUSE_S: Final = 0.25
+# Two settling transactions at once for each pool, and one to spare.
+CONNECTIONS_MAX: Final = 5
+
+SETTLED: Final = Counter("spell_cast_settled_total", "Casts made final, by outcome.", ["outcome"])
+PARKED: Final = Counter("spell_usage_parked_total", "Usage events that were not believed. Any increase is an alarm.")
+STRAYS: Final = Counter("spell_usage_strays_total", "Usage events for casts that were final already.")
+BATCH: Final = Histogram(
+    "spell_ledger_batch_events", "Events per settled batch.", buckets=(1, 4, 16, 64, 128, 256, 500)
+)
+LAG: Final = Gauge(
+    "spell_ledger_lag_seconds", "Age of the oldest event of the last batch when it was settled.", ["pool"]
+)
+REDIS_ERRORS: Final = Counter("spell_redis_errors_total", "Redis commands that failed.")
+
+
+class Ledger:
+    """Settles the usage events of one pool's stream. One task calls `run_once`."""
+
+    def __init__(self, pool: Pool, redis: Redis, worker_pool: WorkerPool, *, token_key: bytes, name: str) -> None:
+        self._pool: Final = pool
+        self._redis: Final = redis
+        self._worker_pool: Final = worker_pool
+        self._token_key: Final = token_key
+        self._reader: Final = UsageReader(redis, worker_pool.value, name)
+        self._held: list[UsageEntry] = []
+        """Read and not finished: a failure or a held account lock; first in the next round."""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Settle until `stop` is set."""
+        busy = False
+        while not stop.is_set():
+            try:
+                if busy:
+                    await asyncio.sleep(WINDOW_S)
+                busy = await self.run_once(block_ms=BLOCK_MS) > 1
+            except RedisError as error:
+                REDIS_ERRORS.inc()
+                await self._pause("redis", error)
+            except StoreError as error:
+                await self._pause("postgres", error)
+
+    async def _pause(self, server: str, error: Exception) -> None:
+        log.warning("%s failed; trying again", server, extra={"reason": str(error), "held": len(self._held)})
+        await asyncio.sleep(PAUSE_S)
+
+    async def run_once(self, *, block_ms: int = 0) -> int:
+        """Settle one batch and return how many events were read; what could not be settled is kept for the next."""
+        entries = self._held
+        if not entries:
+            entries = self._held = await self._reader.read(block_ms=block_ms)
+        if not entries:
+            return 0
+        for entry in [entry for entry in entries if entry.event is None]:
+            await self._park(entry, "not a usage event")
+        await self._settle([entry for entry in entries if entry.event is not None])
+        return len(entries)
+
+    async def _settle(self, entries: Sequence[UsageEntry]) -> None:
+        """Settle `entries` in one transaction; halve them until a bad row stands alone."""
+        if not entries:
+            return
+        events = [_event(entry) for entry in entries]
+        try:
+            settled = await self._attempt(events)
+        except BadRowError as error:
+            if len(entries) == 1:
+                await self._end_culprit(entries[0], str(error))
+                return
+            middle = len(entries) // 2
+            await self._settle(entries[:middle])
+            await self._settle(entries[middle:])
+            return
+        await self._finish(entries, events, settled)
+
+    async def _attempt(self, events: list[UsageEvent]) -> Settled:
+        skip_locked = False
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                async with transaction(self._pool) as connection:
+                    return await settle(
+                        connection, events, batch_id=uuid4(), token_key=self._token_key, skip_locked=skip_locked
+                    )
+            except LockTimeoutError:
+                skip_locked = True
+            except (SerializationError, CommitInDoubtError):
+                # Settling again is harmless: what was committed comes back as strays.
+                log.info("settling again", extra={"attempt": attempt + 1})
+        message = f"a batch of {len(events)} events could not be settled in {ATTEMPTS_MAX} attempts"
+        raise StoreError(message)
+
+    async def _finish(self, entries: Sequence[UsageEntry], events: Sequence[UsageEvent], settled: Settled) -> None:
+        """Tell everybody after COMMIT: the wire loses what is final and gets what came free, waiters wake."""
+        await self._put(settled.freed)
+        entry_of = {id(event): entry for event, entry in zip(events, entries, strict=True)}
+        parked = [(entry_of.pop(id(event)), reason) for event, reason in settled.parked]
+        for event in settled.postponed:
+            entry_of.pop(id(event))
+        done = list(entry_of.values())
+        await self._reader.finish(done, [ending.cast.id for ending in settled.endings])
+        finished = {entry.entry_id for entry in done}
+        self._held = [entry for entry in self._held if entry.entry_id not in finished]
+        for entry, reason in parked:
+            await self._park(entry, reason)
+        self._measure(entries, settled)
+
+    def _measure(self, entries: Sequence[UsageEntry], settled: Settled) -> None:
+        BATCH.observe(len(entries))
+        for ending in settled.endings:
+            SETTLED.labels(ending.outcome.value).inc()
+        if settled.strays:
+            STRAYS.inc(len(settled.strays))
+        added_ms = int(entries[0].entry_id.split(b"-")[0])
+        LAG.labels(self._worker_pool.value).set(max(0.0, datetime.now(UTC).timestamp() - added_ms / 1000))
+
+    async def _put(self, freed: Sequence[tuple[WorkerPool, CastJob]]) -> None:
+        for worker_pool in WorkerPool:
+            jobs = [job for pool, job in freed if pool is worker_pool]
+            try:
+                await wire.put(self._redis, worker_pool.value, jobs)
+            except RedisError as error:
+                REDIS_ERRORS.inc()
+                log.warning("casts not put on the wire; resend will", extra={"casts": len(jobs), "reason": str(error)})
+
+    async def _park(self, entry: UsageEntry, reason: str, *, final: bool = False) -> None:
+        PARKED.inc()
+        cast_id = entry.event.cast_id if entry.event is not None else None
+        log.error("usage event parked", extra={"reason": reason, "cast_id": cast_id, "entry": entry.entry_id.decode()})
+        await self._reader.park(entry, reason, final=final)
+        self._held = [held for held in self._held if held.entry_id != entry.entry_id]
+
+    async def _end_culprit(self, entry: UsageEntry, reason: str) -> None:
+        """End the cast whose event Postgres refuses as `platform_error`, so that its hold is released."""
+        event = _event(entry)
+        async with transaction(self._pool) as connection:
+            closed = await end_without_run(
+                connection,
+                [event.cast_id],
+                Outcome.PLATFORM_ERROR,
+                batch_id=uuid4(),
+                token_key=self._token_key,
+                message="The platform could not store the result of this cast.",
+            )
+        await self._put(closed.freed)
+        await self._park(entry, reason, final=True)
+        await self._reader.finish([], [ending.cast.id for ending in closed.endings])
+
+
+def _event(entry: UsageEntry) -> UsageEvent:
+    """Return the event with its output inside, wherever it travelled."""
+    assert entry.event is not None
+    if entry.event.output is entry.output:
+        return entry.event
+    return msgspec.structs.replace(entry.event, output=entry.output)
+
+
+async def serve(settings: LedgerSettings) -> None:
+    """Run a ledger for every pool until SIGTERM or SIGINT; a batch that has begun is finished."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    redis = open_redis(settings.redis_url.reveal())
+    database_url = settings.engine_database_url.reveal()
+    consumer = f"{os.uname().nodename}:{os.getpid()}:{uuid4().hex[:8]}"
+    async with redis, open_pool(database_url, role=Role.ENGINE, size_max=CONNECTIONS_MAX) as pool:
+        ledgers = [
+            Ledger(pool, redis, one, token_key=settings.cast_token_key.reveal(), name=consumer) for one in WorkerPool
+        ]
+        log.info("ledger runs", extra={"consumer": consumer})
+        await asyncio.gather(*(ledger.run(stop) for ledger in ledgers))
+    log.info("ledger stopped")
+
+
+def main() -> int:
+    """Run the ledger process."""
+    try:
+        settings = load(LedgerSettings, os.environ)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    configure(settings.log_level)
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port)
+    uvloop.run(serve(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
