@@ -1,1 +1,1 @@
-"""Clock edge: one loop and one table of jobs. A due slot is a row, so several schedulers may run and one wins each slot."""
+"""Clock edge: one loop and one table of jobs. A due slot is a row: several schedulers may run, one wins each slot."""

@@ -1,0 +1,158 @@
+"""What the clock does, one function a job. Each may run twice, and a run that dies is made up for by the next slot."""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID, uuid4
+
+from prometheus_client import Counter, Gauge
+from psycopg import IsolationLevel
+from redis.asyncio import Redis
+
+from domain.flow import expire as expiring
+from domain.flow import resend as resending
+from domain.flow.reconcile import reconcile as compare
+from domain.model.messages import Pool as WorkerPool
+from domain.model.periods import month_of
+from domain.store import schedule as store
+from domain.store.connection import Pool, transaction
+from workers.broker import wire
+
+log: Final = logging.getLogger("spell.scheduler")
+
+# The next three months exist before anybody needs them: a month of warnings before the first failure.
+PARTITION_MONTHS: Final = 4
+# One batch of the ledger: with less than this waiting, every report that was sent has been settled or is being.
+USAGE_CURRENT_MAX: Final = 500
+# A module that kills five sandboxes in ten minutes is broken or hostile; a person decides which.
+CRASHES_MAX: Final = 5
+CRASHES_WITHIN: Final = timedelta(minutes=10)
+SLOTS_KEPT: Final = timedelta(days=2)
+# Replays are promised for 24 hours; twice that forgives a client's clock.
+IDEMPOTENCY_KEPT: Final = timedelta(hours=48)
+TRIM_AT_ONCE_MAX: Final = 5_000
+
+RESENT: Final = Counter("spell_casts_resent_total", "Casts put on the wire again because Redis did not have them.")
+EXPIRED: Final = Counter("spell_casts_expired_total", "Casts ended because their deadline had long passed.")
+SUSPENDED: Final = Counter("spell_spells_suspended_total", "Spells suspended because they keep killing sandboxes.")
+HELD: Final = Gauge("spell_open_holds_micros", "Money held by open casts.")
+OPEN: Final = Gauge("spell_open_casts", "Casts that are queued or running.")
+DRIFT: Final = Gauge("spell_holds_drift_micros", "Held by windows and months minus held by open casts. Not 0: alarm.")
+UNBALANCED: Final = Gauge("spell_books_unbalanced", "1 when the last reconciliation found a difference.")
+QUEUE: Final = Gauge("spell_queue_depth", "Casts on the wire.", ["pool"])
+USAGE: Final = Gauge("spell_usage_stream_length", "Usage events the ledger has not settled.", ["pool"])
+
+
+class Clockwork:
+    """What the jobs work with."""
+
+    def __init__(self, *, pool: Pool, slow_pool: Pool, redis: Redis, token_key: bytes) -> None:
+        self.pool: Final = pool
+        self.slow_pool: Final = slow_pool
+        """Sessions whose statements may take a minute: reconciliation reads a month."""
+        self.redis: Final = redis
+        self.token_key: Final = token_key
+
+
+async def resend(clockwork: Clockwork, now: datetime) -> str:
+    """Put casts on the wire that should be there and are not."""
+    sent = 0
+    for pool in WorkerPool:
+        after: UUID = resending.FIRST
+        while True:
+            async with transaction(clockwork.pool) as connection:
+                meant = await resending.meant_for_wire(connection, pool, now=now, after=after)
+            if not meant:
+                break
+            after = meant[-1]
+            sent += await _resend_missing(clockwork, pool, meant)
+    RESENT.inc(sent)
+    return f"{sent} casts resent"
+
+
+async def _resend_missing(clockwork: Clockwork, pool: WorkerPool, meant: list[UUID]) -> int:
+    missing = await wire.missing(clockwork.redis, pool.value, meant)
+    if not missing:
+        return 0
+    async with transaction(clockwork.pool) as connection:
+        jobs = await resending.jobs(connection, missing, token_key=clockwork.token_key)
+        canceled = await resending.cancel_requested(connection, missing)
+    await wire.request_cancel(clockwork.redis, pool.value, canceled)
+    return await wire.put(clockwork.redis, pool.value, jobs)
+
+
+async def expire(clockwork: Clockwork, now: datetime) -> str:
+    """End casts long past their deadline, but only while every report that was sent has been settled."""
+    for pool in WorkerPool:
+        state = await wire.wire_state(clockwork.redis, pool.value)
+        if state.usage_length > USAGE_CURRENT_MAX:
+            return f"not now: the ledger has {state.usage_length} events of pool {pool.value} to settle"
+    async with transaction(clockwork.pool) as connection:
+        closed = await expiring.expire(connection, now=now, batch_id=uuid4(), token_key=clockwork.token_key)
+    for pool in WorkerPool:
+        await wire.put(clockwork.redis, pool.value, [job for freed, job in closed.freed if freed is pool])
+        gone = [ending.cast.id for ending in closed.endings if ending.cast.pool is pool]
+        await wire.remove(clockwork.redis, pool.value, gone)
+    EXPIRED.inc(len(closed.endings))
+    return f"{len(closed.endings)} casts expired"
+
+
+async def partitions(clockwork: Clockwork, now: datetime) -> str:
+    """Make the partitions of the coming months."""
+    async with transaction(clockwork.slow_pool) as connection:
+        made = await store.ensure_partitions(connection, first_month=month_of(now), months=PARTITION_MONTHS)
+    return f"{made} partitions made"
+
+
+async def suspend_crashing(clockwork: Clockwork, now: datetime) -> str:
+    """Suspend spells that keep killing their sandboxes."""
+    async with transaction(clockwork.pool) as connection:
+        spells = await store.suspend_crashing(connection, since=now - CRASHES_WITHIN, crashes=CRASHES_MAX)
+    for spell_id in spells:
+        log.error("spell suspended: its casts keep killing their sandboxes", extra={"spell_id": spell_id})
+    SUSPENDED.inc(len(spells))
+    return f"{len(spells)} spells suspended"
+
+
+async def reconcile(clockwork: Clockwork, now: datetime) -> str:
+    """Compare the books; a difference is an alarm, never mended."""
+    async with clockwork.slow_pool.connection() as connection:
+        await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
+        try:
+            async with connection.transaction():
+                found = await compare(connection, now=now)
+        finally:
+            await connection.set_isolation_level(None)
+    UNBALANCED.set(not found.balanced)
+    if not found.balanced:
+        log.error("the books differ", extra={"accounts": len(found.drifts), "ledger_sum": found.ledger_sum_micros})
+    return "balanced" if found.balanced else f"{len(found.drifts)} accounts differ"
+
+
+async def measure(clockwork: Clockwork, _now: datetime) -> str:
+    """Refresh the gauges that need a look at Postgres or Redis."""
+    async with transaction(clockwork.slow_pool) as connection:
+        holds = await store.holds(connection)
+    HELD.set(holds.casts_micros)
+    OPEN.set(holds.casts_open)
+    DRIFT.set(holds.drift_micros)
+    if holds.drift_micros:
+        log.error("held and open holds differ", extra={"drift_micros": holds.drift_micros})
+    for pool in WorkerPool:
+        state = await wire.wire_state(clockwork.redis, pool.value)
+        QUEUE.labels(pool.value).set(state.casts_open)
+        USAGE.labels(pool.value).set(state.usage_length)
+    return f"{holds.casts_open} casts open"
+
+
+async def trim(clockwork: Clockwork, now: datetime) -> str:
+    """Delete old slots and idempotency keys, in pieces."""
+    async with transaction(clockwork.pool) as connection:
+        slots = await store.trim_slots(connection, before=now - SLOTS_KEPT)
+    keys = 0
+    while True:
+        async with transaction(clockwork.pool) as connection:
+            gone = await store.trim_idempotency(connection, before=now - IDEMPOTENCY_KEPT, limit=TRIM_AT_ONCE_MAX)
+        keys += gone
+        if gone < TRIM_AT_ONCE_MAX:
+            return f"{slots} slots and {keys} idempotency keys deleted"

@@ -1,0 +1,88 @@
+"""The loop: each job's slots come at fixed distances; who inserts a slot's row runs it, whoever else is looking too."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+from prometheus_client import Counter
+from redis.exceptions import RedisError
+
+from domain.store import schedule as store
+from domain.store.connection import StoreError, transaction
+from scheduler import jobs
+from scheduler.jobs import Clockwork
+
+log: Final = logging.getLogger("spell.scheduler")
+
+# How often the clock is looked at: the shortest distance between slots is four of these.
+TICK_S: Final = 0.25
+EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
+
+RUNS: Final = Counter("spell_scheduled_runs_total", "Runs of a job, by result.", ["job", "result"])
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A job and the distance between its slots."""
+
+    name: str
+    every: timedelta
+    run: Callable[[Clockwork, datetime], Awaitable[str]]
+
+    def slot(self, now: datetime) -> datetime:
+        """Return the beginning of the slot that holds `now`; slots are counted from EPOCH."""
+        return EPOCH + (now - EPOCH) // self.every * self.every
+
+
+JOBS: Final[Sequence[Job]] = (
+    Job(name="resend", every=timedelta(seconds=1), run=jobs.resend),
+    Job(name="expire", every=timedelta(seconds=10), run=jobs.expire),
+    Job(name="measure", every=timedelta(seconds=5), run=jobs.measure),
+    Job(name="suspend-crashing", every=timedelta(minutes=1), run=jobs.suspend_crashing),
+    Job(name="partitions", every=timedelta(hours=1), run=jobs.partitions),
+    Job(name="trim", every=timedelta(hours=1), run=jobs.trim),
+    Job(name="reconcile", every=timedelta(days=1), run=jobs.reconcile),
+)
+
+
+class Scheduler:
+    """Runs due slots. Several schedulers may run; each slot is run by one of them."""
+
+    def __init__(self, clockwork: Clockwork, table: Sequence[Job] = JOBS) -> None:
+        self._clockwork: Final = clockwork
+        self._table: Final = table
+        self._seen: Final[dict[str, datetime]] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set; each job has its own task, so a slow one delays no other."""
+        async with asyncio.TaskGroup() as group:
+            for job in self._table:
+                group.create_task(self._run_job(job, stop))
+
+    async def _run_job(self, job: Job, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self.run_once(job)
+            except (StoreError, RedisError, OSError) as error:
+                RUNS.labels(job.name, "failed").inc()
+                log.warning("%s failed; the next slot tries again", job.name, extra={"reason": str(error)})
+            await asyncio.sleep(TICK_S)
+
+    async def run_once(self, job: Job, now: datetime | None = None) -> int:
+        """Run the job's current slot if nobody has; `now` is Postgres' clock unless given. Returns 1 when it ran."""
+        async with transaction(self._clockwork.pool) as connection:
+            if now is None:
+                now = await store.clock(connection)
+            slot = job.slot(now)
+            if self._seen.get(job.name) == slot or not await store.claim_slot(connection, job.name, slot):
+                self._seen[job.name] = slot
+                return 0
+        self._seen[job.name] = slot
+        result = await job.run(self._clockwork, now)
+        async with transaction(self._clockwork.pool) as connection:
+            await store.finish_slot(connection, job.name, slot, result)
+        RUNS.labels(job.name, "done").inc()
+        log.debug("%s: %s", job.name, result)
+        return 1
