@@ -133,9 +133,17 @@ def _prepare(config: ChildConfig, descriptor: int) -> tuple[Loader, Sandbox, Chi
     return loader, sandbox, ChildReady(engine_version=version, engine_key=sandbox.key, jail=layers)
 
 
-def _limit_cpu(wall_ms: int) -> None:
-    limit = cpu_seconds_limit(time.process_time(), wall_ms)
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+class _CpuLimit:
+    """Moves RLIMIT_CPU before each cast, where the parent may not: it counts the whole life of the process."""
+
+    def __init__(self) -> None:
+        self._seconds = 0
+
+    def follow(self, wall_ms: int) -> None:
+        limit = cpu_seconds_limit(time.process_time(), wall_ms)
+        if limit != self._seconds:
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+            self._seconds = limit
 
 
 def _execute(loader: Loader, sandbox: Sandbox, cast: CastFrame) -> ExecuteResult:
@@ -159,9 +167,9 @@ def serve(descriptor: int) -> None:
         channel.send(msgspec.msgpack.encode(ChildReady(error=f"{type(error).__name__}: {error}")))
         return
     channel.send(msgspec.msgpack.encode(ready))
-    decoder, encoder = msgspec.msgpack.Decoder(CastFrame), msgspec.msgpack.Encoder()
+    decoder, encoder, cpu_limit = msgspec.msgpack.Decoder(CastFrame), msgspec.msgpack.Encoder(), _CpuLimit()
     while (frame := channel.receive()) is not None:
         cast = decoder.decode(frame)
         if config.moves_cpu_limit:
-            _limit_cpu(cast.limits.wall_ms)
+            cpu_limit.follow(cast.limits.wall_ms)
         channel.send(encoder.encode(_execute(loader, sandbox, cast)))

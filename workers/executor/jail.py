@@ -23,8 +23,8 @@ from workers.executor.protocol import JailLayer, JailMode
 # A guest's memory is reserved as 4 GiB and guards; the rest is for Python and artifacts. It bounds what is mapped, not
 # what is used: that is bounded by the store's limits, and checked as resident size after each cast.
 ADDRESS_SPACE_BYTES_MAX: Final = 8 * 1024 * MIB
-# stdin, stdout, stderr, the socket, an artifact twice; and room for what libraries keep open.
-OPEN_FILES_MAX: Final = 16
+# The engine keeps the file of every loaded module open (it maps initial memory from it), and `loader` keeps 64.
+OPEN_FILES_MAX: Final = 96
 
 # User ids that no distribution hands out: far above people, services and subordinate ranges.
 _UNUSED_ID_BASE: Final = 0x7000_0000

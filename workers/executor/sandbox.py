@@ -76,6 +76,7 @@ class Sandbox:
         self._engine_address: Final = capi.address(self._engine)
         self._scratch: Final = capi.Scratch()
         self._host: Final = Host(self._engine, self._scratch)
+        self._instantiated = False
         self.key: Final = engine_key(self._engine)
 
     def tick(self) -> None:
@@ -110,7 +111,7 @@ class Sandbox:
             # The present tick is already partly over, hence one more.
             capi.set_epoch_deadline(context, -(-limits.wall_ms // TICK_MS) + 1)
             ending = self._execute(loaded, context, cast, limits)
-            memory_bytes = self._memory_bytes(context)
+            memory_bytes = self._memory_bytes(context) if self._instantiated else loaded.memory_bytes_minimum
             fuel = limits.fuel - self._scratch.fuel_left(context)
         finally:
             self._host.end()
@@ -134,11 +135,14 @@ class Sandbox:
     def _execute(self, loaded: Loaded, context: int, cast: WasiCast, limits: CastLimits) -> Stop:
         """Instantiate (which may run a start function) and call `_start`."""
         scratch = self._scratch
+        self._instantiated = False
         error = capi.instantiate(loaded.address, context, scratch.instance, scratch.trap)
         if not error:
             trap = scratch.take_trap()
             if trap:
                 return self._trapped(trap, cast, limits)
+            # Only now is `scratch.instance` one of this store; asking about another ends the process.
+            self._instantiated = True
             if not capi.instance_export(context, scratch.instance, b"_start", 6, scratch.extern):
                 return Stop(outcome=Outcome.PLATFORM_ERROR, message="the module does not export `_start`")
             error = capi.call(context, scratch.extern_item, scratch.slots, 1, scratch.trap)
@@ -163,7 +167,7 @@ class Sandbox:
             message = f"the module ran longer than its limit of {limits.wall_ms} ms"
             return Stop(outcome=Outcome.WALL_TIME_EXCEEDED, message=message)
         reason = "for an unknown reason" if code is None else _TRAP_TEXTS.get(code, f"with code {code}")
-        return Stop(outcome=Outcome.TRAP, message=f"the module trapped: {reason}")
+        return Stop(outcome=Outcome.TRAP, message=f"the module trapped: {reason}", by_guest=True)
 
     def _memory_bytes(self, context: int) -> int:
         scratch = self._scratch
@@ -185,7 +189,7 @@ def _classify(ending: Stop, memory_bytes: int, limits: CastLimits) -> Stop:
     A refused `memory.grow` answers -1 and does not trap, so what a guest then does (abort, exit 1) has many faces.
     """
     nearly_full = memory_bytes * 8 >= limits.memory_bytes * 7
-    if not nearly_full or ending.outcome not in (Outcome.TRAP, Outcome.EXIT_NONZERO):
+    if not (nearly_full and ending.by_guest):
         return ending
     message = (
         f"the module failed with {memory_bytes} of its {limits.memory_bytes} bytes of memory taken: {ending.message}"

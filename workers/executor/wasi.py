@@ -82,6 +82,8 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     message: str = ""
     exit_code: int | None = None
+    by_guest: bool = False
+    """The guest failed by itself (a trap, an exit code): lack of memory may be why."""
 
 
 class WasiCast:
@@ -106,9 +108,9 @@ class WasiCast:
         self._random_calls = 0
         self._random_bytes = 0
 
-    def end(self, outcome: Outcome, message: str = "", exit_code: int | None = None) -> GuestStop:
-        """Note why the cast ends and return what to raise."""
-        self.stop = Stop(outcome=outcome, message=message, exit_code=exit_code)
+    def end(self, outcome: Outcome, message: str) -> GuestStop:
+        """Note which limit of ours ends the cast and return what to raise."""
+        self.stop = Stop(outcome=outcome, message=message)
         return GuestStop()
 
     # Arguments and environment
@@ -320,8 +322,11 @@ class WasiCast:
     def proc_exit(self, code: int) -> int:
         """End the cast with the guest's own exit code."""
         if code == 0:
-            raise self.end(Outcome.SUCCEEDED, exit_code=0)
-        raise self.end(Outcome.EXIT_NONZERO, f"the module exited with code {code}", exit_code=code)
+            self.stop = Stop(outcome=Outcome.SUCCEEDED, exit_code=0)
+            raise GuestStop
+        message = f"the module exited with code {code}"
+        self.stop = Stop(outcome=Outcome.EXIT_NONZERO, message=message, exit_code=code, by_guest=True)
+        raise GuestStop
 
     def proc_raise(self, signal: int) -> int:
         """Refuse: there are no signals."""
