@@ -1,6 +1,6 @@
 """The operator's prices, in the names of three products, as integers of micros. No float comes near them."""
 
-from decimal import ROUND_DOWN, Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation
 from typing import Final, Self
 
 import msgspec
@@ -64,5 +64,5 @@ def _micros_per_gfuel(text: str) -> int:
 
     $0.00001 are 10 micros a millisecond; 10^9 fuel are 151.51 milliseconds of CPython: 1,515 micros.
     """
-    per_gfuel = _dollars(text) * MICROS_PER_DOLLAR * FUEL_PER_GFUEL / FUEL_PER_CPU_MS
-    return int(per_gfuel.to_integral_value(rounding=ROUND_DOWN))
+    micros_per_ms = _dollars(text) * MICROS_PER_DOLLAR
+    return int(micros_per_ms * FUEL_PER_GFUEL // FUEL_PER_CPU_MS)

@@ -12,9 +12,8 @@ from typing import Final
 import click
 from rich_click import RichCommand
 
-from domain.model.pricing import Price
+from domain.flow.price_book import set_prices
 from domain.settings import ReleaseSettings, SettingsError, load
-from domain.store import prices
 from domain.store.connection import Connection, Role, StoreError, open_pool, transaction
 from migrations.files import MigrationError
 from migrations.runner import migrate
@@ -27,21 +26,17 @@ Step = Callable[[Connection, ReleaseSettings, datetime], Awaitable[str]]
 
 
 async def write_prices(connection: Connection, settings: ReleaseSettings, now: datetime) -> str:
-    """Add a version to the price book when the settings ask for other prices than the latest one has."""
-    await prices.prices_lock(connection)
-    latest = await prices.price_latest(connection)
-    wanted = Price(
-        version=1 if latest is None else latest.version + 1,
+    """Put the prices of the settings into force: a new version of the price book when they differ from the latest."""
+    price = await set_prices(
+        connection,
         per_cast_micros=settings.prices.per_cast_micros,
         per_gfuel_micros=settings.prices.per_gfuel_micros,
         platform_share_percent=PLATFORM_SHARE_PERCENT,
+        now=now,
     )
-    if latest is not None and _same_prices(latest, wanted):
-        return f"prices: version {latest.version} stays"
-    await prices.price_insert(connection, wanted, now=now)
     return (
-        f"prices: version {wanted.version}, {wanted.per_cast_micros} micros a cast "
-        f"and {wanted.per_gfuel_micros} per 10^9 fuel"
+        f"prices: version {price.version}, {price.per_cast_micros} micros a cast "
+        f"and {price.per_gfuel_micros} per 10^9 fuel"
     )
 
 
@@ -69,11 +64,3 @@ def release() -> None:
         raise CommandError(str(error), exit_code=EXIT_USAGE) from error
     except (MigrationError, StoreError) as error:
         raise CommandError(str(error)) from error
-
-
-def _same_prices(one: Price, other: Price) -> bool:
-    return (one.per_cast_micros, one.per_gfuel_micros, one.platform_share_percent) == (
-        other.per_cast_micros,
-        other.per_gfuel_micros,
-        other.platform_share_percent,
-    )
