@@ -12,12 +12,12 @@ from domain.model.admission import (
     Verdict,
     creator_price_micros,
     decide,
-    window_month,
 )
 from domain.model.admission_state import AdmissionState, Terms, WindowState
 from domain.model.funding import Funding
 from domain.model.ids import ENTROPY_BYTES
 from domain.model.messages import Pool
+from domain.model.periods import month_of_ms
 from domain.store import admission as store
 from domain.store.connection import Connection
 
@@ -106,7 +106,7 @@ def _holds(accepted: list[Accepted], windows: dict[UUID, WindowState], verdicts:
         account_wire[account_id, cast.spec.pool] += cast.on_wire
         if key_id is not None:
             key_casts[key_id] += 1
-    month = window_month(accepted[0].accepted_ms)
+    month = month_of_ms(accepted[0].accepted_ms)
     return store.Holds(
         new_windows=[
             _window_row(windows[identifier]) for identifier in window_micros if not windows[identifier].exists

@@ -5,7 +5,6 @@ account and key, then money (402), then price (409), then rate and open casts (4
 """
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
 from typing import Final
 from uuid import UUID
 
@@ -26,7 +25,7 @@ from domain.model.funding import Funding, Grant, GrantPart, take_from_grants
 from domain.model.ids import ENTROPY_BYTES, cast_id
 from domain.model.limits import DEADLINE_MS_MAX, CastLimits
 from domain.model.messages import Pool
-from domain.model.periods import Period, month_of, resets_at, starts_on
+from domain.model.periods import Period, resets_at
 
 # A share of the wire that keeps every worker slot of a small deployment busy while one account fills it,
 # and is small enough that the next account's first cast waits for a fraction of a second.
@@ -120,6 +119,7 @@ class _Batch:
         self._sequence = 0
         self._now = state.now
         self._now_ms = state.now_us // 1000
+        self._resets_at = {period: resets_at(period, self._now) for period in Period}
         self._accounts = {account.id: account for account in state.accounts}
         self._keys = {key.id: key for key in state.keys}
         self._months = {month.account_id: month for month in state.months}
@@ -179,24 +179,28 @@ class _Batch:
 
     def _tightest(self, windows: list[WindowState], needed: int) -> Standing | None:
         """Return the hard budget with the least room left; among equals the first by window id."""
-        tightest: Standing | None = None
+        tightest: WindowState | None = None
+        least = 0
         for window in windows:
             if window.hard_limit_micros is None:
                 continue
-            standing = Standing(
-                limit_id=window.budget_id,
-                scope=window.scope,
-                scope_id=window.scope_id,
-                period=window.period,
-                limit_micros=window.hard_limit_micros,
-                spent_micros=window.spent_micros,
-                held_micros=window.held_micros,
-                needed_micros=needed,
-                resets_at=resets_at(window.period, self._now),
-            )
-            if tightest is None or _room(standing) < _room(tightest):
-                tightest = standing
-        return tightest
+            room = window.hard_limit_micros - window.spent_micros - window.held_micros
+            if tightest is None or room < least:
+                tightest, least = window, room
+        if tightest is None:
+            return None
+        assert tightest.hard_limit_micros is not None
+        return Standing(
+            limit_id=tightest.budget_id,
+            scope=tightest.scope,
+            scope_id=tightest.scope_id,
+            period=tightest.period,
+            limit_micros=tightest.hard_limit_micros,
+            spent_micros=tightest.spent_micros,
+            held_micros=tightest.held_micros,
+            needed_micros=needed,
+            resets_at=self._resets_at[tightest.period],
+        )
 
     def _fund(
         self, account: AccountState, request: AdmissionRequest, spec: CastSpec, needed: int
@@ -225,7 +229,7 @@ class _Batch:
                     spent_micros=month.spent_micros,
                     held_micros=month.held_micros,
                     needed_micros=needed,
-                    resets_at=resets_at(Period.MONTHLY, self._now),
+                    resets_at=self._resets_at[Period.MONTHLY],
                 )
             )
         return Funding.METERED, ()
@@ -311,16 +315,6 @@ class _Batch:
 def creator_price_micros(request: AdmissionRequest, spec: CastSpec) -> int:
     """Return what the creator asks of this caller: nothing for casting one's own spell."""
     return 0 if spec.creator_id == request.account_id else spec.creator_price_micros
-
-
-def window_month(accepted_ms: int) -> date:
-    """Return the month a cast accepted at `accepted_ms` is counted and billed in."""
-    return month_of(datetime.fromtimestamp(accepted_ms / 1000, tz=UTC))
-
-
-def window_day(accepted_ms: int) -> date:
-    """Return the day a cast accepted at `accepted_ms` is counted in."""
-    return starts_on(Period.DAILY, datetime.fromtimestamp(accepted_ms / 1000, tz=UTC))
 
 
 def _refuse_identity(request: AdmissionRequest, account: AccountState | None, key: KeyState | None) -> Refusal | None:

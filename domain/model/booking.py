@@ -12,7 +12,7 @@ import msgspec
 
 from domain.model.funding import Funding, spend_parts
 from domain.model.messages import Pool
-from domain.model.periods import Period, month_of, starts_on
+from domain.model.periods import day_of_ms, month_of_ms
 from domain.model.settlement import Ending, HeldCast, Status
 
 REVENUE: Final = "revenue:platform"
@@ -153,7 +153,7 @@ def _usage_row(ending: Ending) -> UsageRow:
         key_id=cast.key_id,
         spell_id=cast.spell_id,
         outcome=ending.outcome,
-        month=month_of(cast.accepted_at),
+        month=month_of_ms(cast.accepted_ms),
         fuel=ending.fuel,
         cpu_us=ending.cpu_us,
         memory_bytes_peak=ending.memory_bytes_peak,
@@ -177,7 +177,7 @@ def _months(endings: Sequence[Ending]) -> list[MonthRow]:
     rows: dict[tuple[UUID, date], MonthRow] = {}
     for ending in endings:
         cast = ending.cast
-        month = month_of(cast.accepted_at)
+        month = month_of_ms(cast.accepted_ms)
         row = rows.setdefault((cast.account_id, month), MonthRow(account_id=cast.account_id, month=month))
         row.held += cast.held_micros
         row.spent += ending.charge.cost_micros
@@ -220,7 +220,7 @@ def _accounts(endings: Sequence[Ending]) -> list[CountRow]:
 
 
 def _counter_keys(cast: HeldCast) -> Iterable[CounterKey]:
-    day, month = starts_on(Period.DAILY, cast.accepted_at), month_of(cast.accepted_at)
+    day, month = day_of_ms(cast.accepted_ms), month_of_ms(cast.accepted_ms)
     account_id, funding = cast.account_id, cast.funding.value
     yield CounterKey(account_id, "account", account_id, "day", day, funding)
     yield CounterKey(account_id, "account", account_id, "month", month, funding)
@@ -263,7 +263,7 @@ def _transfers(endings: Sequence[Ending], batch_id: UUID) -> list[TransferRow]:
     rows: dict[TransferKey, TransferRow] = {}
     for ending in endings:
         cast, charge = ending.cast, ending.charge
-        month = month_of(cast.accepted_at)
+        month = month_of_ms(cast.accepted_ms)
         platform_left = charge.platform_micros
         for debit, grant_id, paid in _payers(ending):
             to_platform = min(paid, platform_left)

@@ -2,6 +2,7 @@
 
 import enum
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 
 class Period(enum.StrEnum):
@@ -31,3 +32,15 @@ def resets_at(period: Period, instant: datetime) -> datetime:
 def next_month(first: date) -> date:
     """Return the first day of the month after the one that holds `first`."""
     return (first.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+@lru_cache(maxsize=4096)
+def day_of_ms(instant_ms: int) -> date:
+    """Return the day that holds an instant in epoch milliseconds. Remembered: a batch shares one instant."""
+    return datetime.fromtimestamp(instant_ms / 1000, tz=UTC).date()
+
+
+@lru_cache(maxsize=4096)
+def month_of_ms(instant_ms: int) -> date:
+    """Return the first day of the month that holds an instant in epoch milliseconds."""
+    return day_of_ms(instant_ms).replace(day=1)

@@ -6,7 +6,6 @@ From the event come the outcome and what was measured; account, spell, price, ho
 import enum
 import hmac
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -85,11 +84,6 @@ class HeldCast(msgspec.Struct, frozen=True, kw_only=True):
             output_bytes=self.output_bytes_limit,
             log_bytes=self.log_bytes_limit,
         )
-
-    @property
-    def accepted_at(self) -> datetime:
-        """The instant whose day and month the cast is counted in."""
-        return datetime.fromtimestamp(self.accepted_ms / 1000, tz=UTC)
 
     @property
     def grants(self) -> tuple[GrantPart, ...]:

@@ -1,10 +1,10 @@
 -- name: accounts_lock
 -- Take the mutex of each account's money, in the one order everybody uses.
-SELECT id FROM accounts WHERE id = ANY(%(account_ids)s) ORDER BY id FOR NO KEY UPDATE
+SELECT id FROM accounts WHERE id = ANY(%(account_ids)b::uuid[]) ORDER BY id FOR NO KEY UPDATE
 
 -- name: accounts_lock_free
 -- The same without waiting: accounts somebody else holds are left out.
-SELECT id FROM accounts WHERE id = ANY(%(account_ids)s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+SELECT id FROM accounts WHERE id = ANY(%(account_ids)b::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: state_read
 -- All that admission needs to know, at one instant after the locks: a second statement, because after a lock wait
@@ -22,12 +22,12 @@ SELECT json_build_object(
       'spend_paused', spend_paused, 'credits_ever', credits_ever,
       'open_casts', open_casts, 'open_casts_max', open_casts_max,
       'on_wire_default', on_wire_default, 'on_wire_large', on_wire_large)), '[]')
-    FROM accounts WHERE id = ANY(%(account_ids)s)),
+    FROM accounts WHERE id = ANY(%(account_ids)b::uuid[])),
   'keys', (
     SELECT coalesce(json_agg(json_build_object(
       'id', id, 'alive', revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now),
       'open_casts', open_casts, 'open_casts_max', open_casts_max)), '[]')
-    FROM api_keys WHERE id = ANY(%(key_ids)s)),
+    FROM api_keys WHERE id = ANY(%(key_ids)b::uuid[])),
   'windows', (
     SELECT coalesce(json_agg(json_build_object(
       'budget_id', b.id, 'account_id', b.account_id, 'scope', b.scope, 'scope_id', b.scope_id, 'period', b.period,
@@ -38,22 +38,22 @@ SELECT json_build_object(
     FROM budgets b
     LEFT JOIN budget_windows w
       ON w.budget_id = b.id AND w.starts_on = CASE b.period WHEN 'daily' THEN day ELSE month END
-    WHERE b.account_id = ANY(%(account_ids)s) AND b.deleted_at IS NULL),
+    WHERE b.account_id = ANY(%(account_ids)b::uuid[]) AND b.deleted_at IS NULL),
   'months', (
     SELECT coalesce(json_agg(json_build_object(
       'account_id', account_id, 'spent_micros', spent_micros, 'held_micros', held_micros,
       'free_used', free_used, 'free_held', free_held)), '[]')
-    FROM account_months m WHERE m.account_id = ANY(%(account_ids)s) AND m.month = instant.month),
+    FROM account_months m WHERE m.account_id = ANY(%(account_ids)b::uuid[]) AND m.month = instant.month),
   'grants', (
     SELECT coalesce(json_agg(json_build_object(
       'id', id, 'account_id', account_id, 'priority', priority, 'balance_micros', balance_micros,
       'held_micros', held_micros, 'expires_at', expires_at)), '[]')
-    FROM credit_grants WHERE account_id = ANY(%(account_ids)s) AND balance_micros > 0),
+    FROM credit_grants WHERE account_id = ANY(%(account_ids)b::uuid[]) AND balance_micros > 0),
   'idempotency', (
     SELECT coalesce(json_agg(json_build_object(
       'account_id', i.account_id, 'key', i.key, 'request_hash', encode(i.request_hash, 'base64'),
       'cast_ids', i.cast_ids)), '[]')
-    FROM unnest(%(idempotency_accounts)s::uuid[], %(idempotency_keys)s::text[]) AS asked(account_id, key)
+    FROM unnest(%(idempotency_accounts)b::uuid[], %(idempotency_keys)s::text[]) AS asked(account_id, key)
     JOIN idempotency_keys i ON i.account_id = asked.account_id AND i.key = asked.key)
 )::text
 FROM instant
@@ -122,7 +122,7 @@ FROM ROWS FROM (
     fuel bigint, wall_ms integer, memory_bytes bigint, output_bytes integer, log_bytes integer,
     price_version integer, creator_price_micros bigint, creator_id uuid, held_micros bigint, funding text,
     window_ids uuid[], grant_ids uuid[], grant_micros bigint[], metadata text, traceparent text),
-  unnest(%(inputs)s::bytea[])
+  unnest(%(inputs)b::bytea[])
 ) AS r(
   id, account_id, key_id, spell_id, version_id, pool, on_wire, accepted_ms, deadline_ms,
   fuel, wall_ms, memory_bytes, output_bytes, log_bytes,

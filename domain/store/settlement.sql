@@ -1,13 +1,13 @@
 -- name: accounts_lock
 -- Lock the accounts of these casts; a cast's account never changes, so the subquery needs no second look.
 SELECT id FROM accounts
-WHERE id IN (SELECT account_id FROM casts WHERE id = ANY(%(cast_ids)s))
+WHERE id IN (SELECT account_id FROM casts WHERE id = ANY(%(cast_ids)b::uuid[]))
 ORDER BY id FOR NO KEY UPDATE
 
 -- name: accounts_lock_free
 -- The same without waiting.
 SELECT id FROM accounts
-WHERE id IN (SELECT account_id FROM casts WHERE id = ANY(%(cast_ids)s))
+WHERE id IN (SELECT account_id FROM casts WHERE id = ANY(%(cast_ids)b::uuid[]))
 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: casts_read
@@ -23,7 +23,7 @@ SELECT coalesce(json_agg(json_build_object(
   'price_version', c.price_version, 'creator_price_micros', c.creator_price_micros, 'held_micros', c.held_micros,
   'funding', c.funding, 'window_ids', c.window_ids, 'grant_ids', c.grant_ids, 'grant_micros', c.grant_micros)), '[]')::text
 FROM casts c JOIN spell_versions v ON v.id = c.version_id
-WHERE c.id = ANY(%(cast_ids)s)
+WHERE c.id = ANY(%(cast_ids)b::uuid[])
 
 -- name: prices_read
 -- The whole price book: a handful of rows.
@@ -35,7 +35,7 @@ FROM price_book
 -- A cast that has been running for a while says so; a final one does not change.
 UPDATE casts c SET status = 'running', started_at = to_timestamp(r.started_ms / 1000.0)
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, started_ms bigint)
-WHERE c.id = r.id AND c.id = ANY(%(cast_ids)s) AND c.status = 'queued'
+WHERE c.id = r.id AND c.id = ANY(%(cast_ids)b::uuid[]) AND c.status = 'queued'
 
 -- name: casts_end
 -- The gate: a cast goes from open to final exactly once. Everything booked comes from the ids this returns.
@@ -52,20 +52,20 @@ FROM ROWS FROM (
     id uuid, status text, error_code text, error_message text, exit_code integer, fuel bigint, cpu_us bigint,
     memory_bytes_peak bigint, wall_us bigint, attempts integer, cost_micros bigint, started_ms bigint,
     finished_ms bigint),
-  unnest(%(outputs)s::bytea[]),
-  unnest(%(logs)s::bytea[])
+  unnest(%(outputs)b::bytea[]),
+  unnest(%(logs)b::bytea[])
 ) AS r(id, status, error_code, error_message, exit_code, fuel, cpu_us, memory_bytes_peak, wall_us, attempts,
   cost_micros, started_ms, finished_ms, output, log)
-WHERE c.id = r.id AND c.id = ANY(%(cast_ids)s) AND c.status IN ('queued', 'running')
+WHERE c.id = r.id AND c.id = ANY(%(cast_ids)b::uuid[]) AND c.status IN ('queued', 'running')
 RETURNING c.id
 
 -- name: casts_cancel_request
 -- Ask whoever runs these casts to stop.
-UPDATE casts SET cancel_requested = true WHERE id = ANY(%(cast_ids)s) AND status IN ('queued', 'running')
+UPDATE casts SET cancel_requested = true WHERE id = ANY(%(cast_ids)b::uuid[]) AND status IN ('queued', 'running')
 
 -- name: casts_of_account
 -- Which of these casts belong to the account.
-SELECT id FROM casts WHERE id = ANY(%(cast_ids)s) AND account_id = %(account_id)s
+SELECT id FROM casts WHERE id = ANY(%(cast_ids)b::uuid[]) AND account_id = %(account_id)s
 
 -- name: account_lock
 -- Take the mutex of one account.
@@ -149,7 +149,7 @@ WITH place AS (
   FROM accounts a
   CROSS JOIN LATERAL (VALUES
     ('default', %(on_wire_max)s - a.on_wire_default), ('large', %(on_wire_max)s - a.on_wire_large)) AS p(pool, free)
-  WHERE a.id = ANY(%(account_ids)s) AND p.free > 0
+  WHERE a.id = ANY(%(account_ids)b::uuid[]) AND p.free > 0
 ), next AS (
   SELECT n.id FROM place
   CROSS JOIN LATERAL (
@@ -189,8 +189,8 @@ SELECT c.id, c.account_id, c.pool, v.digest, c.fuel_limit, c.wall_ms_limit, c.me
   c.output_bytes_limit, c.log_bytes_limit, c.input, (extract(epoch FROM c.accepted_at) * 1000)::bigint,
   (extract(epoch FROM c.deadline_at) * 1000)::bigint, c.traceparent
 FROM casts c JOIN spell_versions v ON v.id = c.version_id
-WHERE c.id = ANY(%(cast_ids)s) AND c.status IN ('queued', 'running')
+WHERE c.id = ANY(%(cast_ids)b::uuid[]) AND c.status IN ('queued', 'running')
 
 -- name: casts_cancel_requested
 -- Open casts somebody asked to stop: their sign on the wire may have been lost with Redis.
-SELECT id FROM casts WHERE id = ANY(%(cast_ids)s) AND cancel_requested AND status IN ('queued', 'running')
+SELECT id FROM casts WHERE id = ANY(%(cast_ids)b::uuid[]) AND cancel_requested AND status IN ('queued', 'running')
