@@ -133,7 +133,7 @@ RECIPES: Final = (
     c_recipe("csv-to-json", "csv_to_json.c"),
     c_recipe("echo", "echo.c"),
     c_recipe("hello", "hello.c"),
-    c_recipe("markdown-to-html", "blocks.c", "inlines.c", "markdown_to_html.c"),
+    c_recipe("markdown-to-html", "blocks.c", "emphasis.c", "inlines.c", "lines.c", "links.c", "markdown_to_html.c"),
     c_recipe("probe-c", "probe.c", folder="probes/c"),
     Recipe(name="probe-go", folder="probes/go", compile=compile_go),
     c_recipe("text-statistics", "text_statistics.c", "words.c"),

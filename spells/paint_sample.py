@@ -26,7 +26,7 @@ def colour(step: float) -> tuple[int, int, int]:
 
 
 def steps_to_escape(point: complex) -> float:
-    """Count how often `point` can be squared before it escapes, with a smooth fraction; STEPS_MAX when it never does."""
+    """Count the squarings before `point` escapes, with a smooth fraction; STEPS_MAX when it never does."""
     for step in range(STEPS_MAX):
         if abs(point) > ESCAPE_RADIUS:
             return max(0.0, step + 1 - math.log2(math.log(abs(point)) / math.log(ESCAPE_RADIUS)))

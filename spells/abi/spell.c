@@ -15,6 +15,14 @@ bool slice_equals(slice left, slice right) {
     return left.length == right.length && (left.length == 0 || memcmp(left.bytes, right.bytes, left.length) == 0);
 }
 
+uint32_t slice_hash(slice text) {
+    uint32_t hash = 2166136261u;
+    for (size_t at = 0; at < text.length; at++) {
+        hash = (hash ^ text.bytes[at]) * 16777619u;
+    }
+    return hash;
+}
+
 void *spell_reallocate(void *memory, size_t bytes) {
     void *grown = realloc(memory, bytes);
     if (grown == NULL && bytes > 0) {

@@ -24,6 +24,8 @@ typedef struct {
 
 slice slice_of(const char *text);
 bool slice_equals(slice left, slice right);
+/* FNV-1a. Repeatable, so that the same input costs the same fuel everywhere; no defence against chosen collisions. */
+uint32_t slice_hash(slice text);
 
 void buffer_byte(buffer *into, uint8_t byte);
 void buffer_append(buffer *into, slice bytes);

@@ -1,11 +1,9 @@
-#include "markdown.h"
-
 #include <stdlib.h>
-#include <string.h>
+
+#include "lines.h"
 
 /* Quotes and lists inside each other beyond this depth are shown as text; it bounds recursion and repeated copying. */
 enum { NESTING_MAX = 16 };
-enum { CODE_INDENT = 4, FENCE_LENGTH_MIN = 3, HEADING_LEVEL_MAX = 6, ORDERED_DIGITS_MAX = 9 };
 
 /* Stand for the tags of a paragraph directly inside a list item until it is known whether the list is loose. Neither
  * byte occurs in UTF-8. */
@@ -17,165 +15,12 @@ typedef struct {
     size_t capacity;
 } line_list;
 
-typedef struct {
-    uint8_t mark;
-    size_t length;
-    size_t indent;
-} fence;
-
-typedef struct {
-    uint8_t mark; /* the bullet, or the delimiter behind the number */
-    bool is_ordered;
-    uint32_t number;
-    size_t content_at; /* column where the item's content begins */
-    bool is_empty;
-} list_marker;
-
 static void line_append(line_list *into, slice line) {
     if (into->length == into->capacity) {
         into->capacity = into->capacity * 2 + 16;
         into->lines = spell_reallocate(into->lines, into->capacity * sizeof *into->lines);
     }
     into->lines[into->length++] = line;
-}
-
-static slice slice_from(slice text, size_t from) {
-    from = from < text.length ? from : text.length;
-    return (slice){text.bytes + from, text.length - from};
-}
-
-static size_t indent_of(slice line) {
-    size_t at = 0;
-    while (at < line.length && line.bytes[at] == ' ') {
-        at++;
-    }
-    return at;
-}
-
-static bool is_blank(slice line) {
-    for (size_t at = 0; at < line.length; at++) {
-        if (line.bytes[at] != ' ' && line.bytes[at] != '\t') {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Without at most `most` leading spaces. */
-static slice unindented(slice line, size_t most) {
-    size_t indent = indent_of(line);
-    return slice_from(line, indent < most ? indent : most);
-}
-
-static slice trimmed(slice line) {
-    line = slice_from(line, indent_of(line));
-    while (line.length > 0 && (line.bytes[line.length - 1] == ' ' || line.bytes[line.length - 1] == '\t')) {
-        line.length--;
-    }
-    return line;
-}
-
-static size_t run_of(slice line, size_t at, uint8_t byte) {
-    size_t from = at;
-    while (at < line.length && line.bytes[at] == byte) {
-        at++;
-    }
-    return at - from;
-}
-
-static bool is_thematic_break(slice line) {
-    slice text = trimmed(line);
-    if (indent_of(line) >= CODE_INDENT || text.length == 0 || strchr("*-_", text.bytes[0]) == NULL || !text.bytes[0]) {
-        return false;
-    }
-    size_t marks = 0;
-    for (size_t at = 0; at < text.length; at++) {
-        if (text.bytes[at] == text.bytes[0]) {
-            marks++;
-        } else if (text.bytes[at] != ' ' && text.bytes[at] != '\t') {
-            return false;
-        }
-    }
-    return marks >= 3;
-}
-
-/* Returns 1 to 6, or 0 when the line is no heading with number signs. */
-static size_t heading_level(slice line) {
-    size_t indent = indent_of(line);
-    size_t level = run_of(line, indent, '#');
-    size_t behind = indent + level;
-    bool is_heading = indent < CODE_INDENT && level >= 1 && level <= HEADING_LEVEL_MAX &&
-                      (behind == line.length || line.bytes[behind] == ' ' || line.bytes[behind] == '\t');
-    return is_heading ? level : 0;
-}
-
-static bool opens_fence(slice line, fence *opened) {
-    size_t indent = indent_of(line);
-    if (indent >= CODE_INDENT || indent == line.length || (line.bytes[indent] != '`' && line.bytes[indent] != '~')) {
-        return false;
-    }
-    *opened = (fence){line.bytes[indent], run_of(line, indent, line.bytes[indent]), indent};
-    slice info = slice_from(line, indent + opened->length);
-    bool is_code_span = opened->mark == '`' && info.length > 0 && memchr(info.bytes, '`', info.length) != NULL;
-    return opened->length >= FENCE_LENGTH_MIN && !is_code_span;
-}
-
-static bool closes_fence(slice line, const fence *opened) {
-    size_t indent = indent_of(line);
-    size_t length = run_of(line, indent, opened->mark);
-    return indent < CODE_INDENT && length >= opened->length && is_blank(slice_from(line, indent + length));
-}
-
-static bool opens_quote(slice line) {
-    size_t indent = indent_of(line);
-    return indent < CODE_INDENT && indent < line.length && line.bytes[indent] == '>';
-}
-
-/* Returns 1 for a line of =, 2 for a line of -, which make a heading of the paragraph above, else 0. */
-static int underline_level(slice line) {
-    slice text = trimmed(line);
-    if (indent_of(line) >= CODE_INDENT || text.length == 0 || run_of(text, 0, text.bytes[0]) != text.length) {
-        return 0;
-    }
-    return text.bytes[0] == '=' ? 1 : text.bytes[0] == '-' ? 2 : 0;
-}
-
-static bool opens_item(slice line, list_marker *marker) {
-    size_t indent = indent_of(line);
-    size_t at = indent;
-    *marker = (list_marker){0};
-    while (at < line.length && at - indent < ORDERED_DIGITS_MAX && line.bytes[at] >= '0' && line.bytes[at] <= '9') {
-        marker->number = marker->number * 10 + line.bytes[at++] - '0';
-    }
-    marker->is_ordered = at > indent;
-    if (indent >= CODE_INDENT || at == line.length || is_thematic_break(line)) {
-        return false;
-    }
-    marker->mark = line.bytes[at++];
-    const char *marks = marker->is_ordered ? ".)" : "-+*";
-    if (marker->mark == 0 || strchr(marks, marker->mark) == NULL) {
-        return false;
-    }
-    slice rest = slice_from(line, at);
-    marker->is_empty = is_blank(rest);
-    size_t spaces = indent_of(rest);
-    if (!marker->is_empty && spaces == 0) {
-        return false;
-    }
-    /* Five spaces or more: one belongs to the marker, the rest makes the content indented code. */
-    marker->content_at = at + (marker->is_empty || spaces > CODE_INDENT ? 1 : spaces);
-    return true;
-}
-
-/* True when the line cannot go on with the paragraph above it. */
-static bool interrupts_paragraph(slice line) {
-    fence opened;
-    list_marker marker;
-    if (is_blank(line) || is_thematic_break(line) || heading_level(line) > 0 || opens_quote(line) ||
-        opens_fence(line, &opened)) {
-        return true;
-    }
-    return opens_item(line, &marker) && !marker.is_empty && (!marker.is_ordered || marker.number == 1);
 }
 
 /* Follows the lines of a container to know whether its last line may be continued without the container's mark. */
@@ -288,7 +133,7 @@ static size_t render_quote(buffer *html, const line_list *lines, size_t at, int 
         slice line = lines->lines[at];
         if (opens_quote(line)) {
             line = unindented(slice_from(line, indent_of(line) + 1), 1);
-        } else if (!state.in_paragraph || interrupts_paragraph(line)) {
+        } else if (!state.in_paragraph || !continues_lazily(line)) {
             break;
         } else if (underline_level(line) > 0) {
             /* Outside the quote it is no underline; indented so, it is plain text of the paragraph inside. */
@@ -326,7 +171,7 @@ static size_t take_item(line_list *inner, const line_list *lines, size_t at, con
             state.in_paragraph = false;
             continue;
         }
-        if (!is_inside && (!state.in_paragraph || interrupts_paragraph(line) || next > end)) {
+        if (!is_inside && (!state.in_paragraph || !continues_lazily(line) || next > end)) {
             break;
         }
         for (; end < next; end++) {

@@ -4,7 +4,7 @@
 #include "input.h"
 #include "words.h"
 
-enum { TOP_WORDS_DEFAULT = 10, TOP_WORDS_MAX = 100, WORDS_PER_MINUTE_MAX = 2000 };
+enum { TOP_WORDS_DEFAULT = 10, TOP_WORDS_MAX = 100, WORDS_PER_MINUTE_MAX = 2000, WORD_BYTES_SHOWN = 200 };
 /* Mean silent reading speed of English prose by adults: Brysbaert 2019, a meta-analysis of 190 studies. */
 enum { WORDS_PER_MINUTE_DEFAULT = 238 };
 
@@ -205,12 +205,25 @@ static void write_field(buffer *output, const char *name, uint64_t value) {
     buffer_byte(output, ',');
 }
 
+/* Writes a word, and of one that is no word of a language (a key, a picture in base64) only the beginning. */
+static void write_word(buffer *output, slice text) {
+    buffer shown = {0};
+    bool is_cut = text.length > WORD_BYTES_SHOWN;
+    size_t length = is_cut ? WORD_BYTES_SHOWN : text.length;
+    while (is_cut && (text.bytes[length] & 0xC0) == 0x80) {
+        length--;
+    }
+    buffer_append(&shown, (slice){text.bytes, length});
+    buffer_text(&shown, is_cut ? "\xE2\x80\xA6" : "");
+    buffer_json_string(output, buffer_slice(&shown));
+}
+
 static void write_top_words(buffer *output, word_table *table, size_t wanted) {
     buffer_text(output, "\"top_words\":[");
     size_t kept = word_table_top(table, wanted);
     for (size_t index = 0; index < kept; index++) {
         buffer_text(output, index > 0 ? ",{\"word\":" : "{\"word\":");
-        buffer_json_string(output, table->words[index].text);
+        write_word(output, table->words[index].text);
         buffer_text(output, ",\"count\":");
         buffer_number(output, table->words[index].count);
         buffer_byte(output, '}');

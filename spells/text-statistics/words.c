@@ -3,14 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint32_t hash_of(slice text) {
-    uint32_t hash = 2166136261u; /* FNV-1a: repeatable, so the same input costs the same fuel everywhere. */
-    for (size_t at = 0; at < text.length; at++) {
-        hash = (hash ^ text.bytes[at]) * 16777619u;
-    }
-    return hash;
-}
-
 static void places_grow(word_table *table) {
     size_t places = table->places == NULL ? 1024 : (table->place_mask + 1) * 2;
     free(table->places);
@@ -38,7 +30,7 @@ bool word_table_count(word_table *table, slice text) {
     if (table->places == NULL || table->length >= (table->place_mask + 1) / 4 * 3) {
         places_grow(table);
     }
-    uint32_t hash = hash_of(text);
+    uint32_t hash = slice_hash(text);
     size_t place = hash & table->place_mask;
     for (; table->places[place] != 0; place = (place + 1) & table->place_mask) {
         word *known = &table->words[table->places[place] - 1];
