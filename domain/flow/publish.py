@@ -76,9 +76,11 @@ async def publish(conn: Connection, new: NewVersion, *, now: datetime) -> Public
 
 
 async def published(
-    conn: Connection, *, owner: str, name: str, version: Version, digest: bytes, manifest: Manifest
+    conn: Connection, *, owner: str, name: str, version: Version, digest: bytes, manifest: Manifest | None
 ) -> spells.SpellVersion | None:
     """Return the version if it is there and equal, None if it is not there: to know before compiling.
+
+    `manifest` None: none was sent beside the module, so an equal module is all that was asked for.
 
     Raises RefusedError (version exists) when it is there with another module or manifest.
     """
@@ -87,10 +89,10 @@ async def published(
     return None if there is None else _same(there, digest, manifest)
 
 
-def _same(there: spells.SpellVersion, digest: bytes, manifest: Manifest) -> spells.SpellVersion:
+def _same(there: spells.SpellVersion, digest: bytes, manifest: Manifest | None) -> spells.SpellVersion:
     if there.digest != digest:
         raise _exists(there, "another module")
-    if there.manifest != manifest_text(manifest):
+    if manifest is not None and there.manifest != manifest_text(manifest):
         raise _exists(there, "another manifest")
     return there
 

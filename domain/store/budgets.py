@@ -161,3 +161,10 @@ async def holds_total(conn: Connection, *, account_id: UUID) -> tuple[int, int]:
     row = await cursor.fetchone()
     assert row is not None
     return row[0], row[1]
+
+
+async def month_get(conn: Connection, *, account_id: UUID, now: datetime) -> tuple[int, int]:
+    """Return in micros what the account spent and holds of the month of `now`, whatever budgets it has."""
+    cursor = await conn.execute(_QUERIES["month_get"], {"account_id": account_id, "month": month_of(now)})
+    row = await cursor.fetchone()
+    return (0, 0) if row is None else (row[0], row[1])

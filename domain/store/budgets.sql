@@ -81,3 +81,7 @@ LIMIT %(limit)s
 -- How many casts of an account are open and what they hold together.
 SELECT count(*)::bigint, coalesce(sum(held_micros), 0)::bigint
 FROM casts WHERE account_id = %(account_id)s AND status IN ('queued', 'running')
+
+-- name: month_get
+-- What an account used of a month, whatever budgets it has.
+SELECT spent_micros, held_micros FROM account_months WHERE account_id = %(account_id)s AND month = %(month)s
