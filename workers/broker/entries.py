@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 from uuid import UUID
 
 import msgspec
@@ -33,8 +33,8 @@ LostEvent: TypeAlias = Callable[[AnyMessage, str], bytes]
 def decode_message(body: bytes) -> AnyMessage:
     """Return the message the process-wide encoder reads; DecodeError when it reads none or one Dramatiq trips over."""
     message = Message.decode(body)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  an open type
-    texts: Sequence[object] = (message.queue_name, message.actor_name, message.message_id)
-    maps: Sequence[object] = (message.options, message.kwargs)
+    texts = cast("Sequence[object]", (message.queue_name, message.actor_name, message.message_id))
+    maps = cast("Sequence[object]", (message.options, message.kwargs))
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(one, dict) for one in maps):
         reason = "The message's fields have the wrong types."
         raise DecodeError(reason, body, None)
