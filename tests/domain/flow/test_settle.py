@@ -1,7 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-import msgspec
 import pytest
 
 from domain.flow.cancel import cancel
@@ -13,6 +12,7 @@ from domain.model.jobs import job_of
 from domain.model.messages import CastJob, Outcome, UsageEvent
 from domain.model.messages import Pool as WorkerPool
 from domain.store.connection import Pool, transaction
+from tests.domain.events import event_of
 from tests.domain.invariants import broken
 from tests.domain.world import HOLD, TOKEN_KEY, World, admit
 
@@ -23,22 +23,6 @@ async def accept(world: World, pool: Pool, *specs: CastSpec) -> list[CastJob]:
     accepted = [result for result in verdict.results if isinstance(result, Accepted)]
     assert len(accepted) == len(verdict.results)
     return [job_of(result, TOKEN_KEY) for result in accepted]
-
-
-def event_of(job: CastJob, outcome: Outcome | None = Outcome.SUCCEEDED, **fields: object) -> UsageEvent:
-    claim = UsageEvent(
-        cast_id=job.cast_id,
-        token=job.token,
-        outcome=outcome,
-        exit_code=0,
-        fuel=1_000_000,
-        cpu_us=200,
-        wall_us=300,
-        started_ms=job.accepted_ms,
-        finished_ms=job.accepted_ms + 1,
-        output=b'{"words":3}',
-    )
-    return msgspec.structs.replace(claim, **fields)
 
 
 async def run_settle(pool: Pool, *events: UsageEvent) -> Settled:
