@@ -325,8 +325,8 @@ def _module_path(reader: Reader) -> str:
 
 
 def _jail(reader: Reader) -> str:
-    """Read whether to refuse a kernel that lacks a part of the jail (required), or to report it (available)."""
-    return reader.choice("SPELL_JAIL", "available", ("available", "required"))
+    """Read whether to refuse a kernel that lacks a part of the jail (required), or to report it (auto)."""
+    return reader.choice("SPELL_JAIL", "auto", ("auto", "required"))
 
 
 def _log_level(reader: Reader) -> str:

@@ -312,3 +312,9 @@ def test_lists_are_split_and_each_part_is_checked() -> None:
     wrong = {"TRUSTED_PROXIES": "10.0.0.1/8", "CORS_ORIGINS": "https://a.example.com/path"}
     assert sorted(names_of(problems_of(ApiSettings, API | wrong))) == ["CORS_ORIGINS", "TRUSTED_PROXIES"]
     assert names_of(problems_of(ApiSettings, API | {"CORS_ORIGINS": "*"})) == ["CORS_ORIGINS"]
+
+
+def test_the_jail_is_required_where_the_operator_says_so_and_can_never_be_switched_off() -> None:
+    assert load(WorkerSettings, WORKER).jail == "auto"
+    assert load(WorkerSettings, WORKER | {"SPELL_JAIL": "required"}).jail == "required"
+    assert names_of(problems_of(WorkerSettings, WORKER | {"SPELL_JAIL": "off"})) == ["SPELL_JAIL"]
