@@ -167,6 +167,31 @@ def _lock_files(folder: Path | None) -> str:
     return f"ABI {version}, " + ("one folder to read" if folder else "no files")
 
 
+def probe() -> tuple[JailLayer, ...]:
+    """Say what this kernel and this user offer, without entering anything: for a look before the first child starts.
+
+    What a child then reports of itself is the truth; this only asks.
+    """
+    namespaces = Path("/proc/sys/user/max_user_namespaces")
+
+    def network() -> str:
+        if os.geteuid() == 0:
+            return "root may have the privilege"
+        if not namespaces.exists() or int(namespaces.read_text(encoding="ascii")) == 0:
+            raise OSError(errno.EPERM, "user namespaces are switched off")
+        return "by a user namespace"
+
+    def user() -> str:
+        return "root becomes an unused id" if os.geteuid() == 0 else "not root: stays"
+
+    return (
+        _layer("network", network, essential=False),
+        _layer("user", user),
+        _layer("landlock", lambda: f"ABI {landlock.abi_version()}"),
+        _layer("seccomp", seccomp.check_available),
+    )
+
+
 def enter(
     mode: JailMode,
     *,

@@ -254,6 +254,12 @@ class Executor:
         self.child_deaths = 0
         """How many children died or had to be killed while they ran a cast; cancellations do not count."""
 
+    @property
+    def child_pid(self) -> int | None:
+        """The process id of the present child, for operators and tests."""
+        child = self._child
+        return None if child is None else child.process.pid
+
     def start(self) -> ExecutorFacts:
         """Bring a child up and return what it says about engine and jail; ExecutorStartError when it cannot."""
         return self._ready_child().greet()

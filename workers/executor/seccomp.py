@@ -12,8 +12,10 @@ from typing import Final
 
 import msgspec
 
-_PR_SET_SECCOMP_FILTER: Final = 1
+_SET_FILTER: Final = 1
 """SECCOMP_SET_MODE_FILTER."""
+_GET_ACTION_AVAILABLE: Final = 2
+"""SECCOMP_GET_ACTION_AVAIL."""
 _FLAG_ALL_THREADS: Final = 1
 """SECCOMP_FILTER_FLAG_TSYNC: the epoch ticker gets the filter too."""
 
@@ -142,6 +144,18 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
 
 
+def check_available() -> str:
+    """Ask the kernel whether a filter can refuse with an error number; OSError when there are no filters."""
+    machine = _MACHINES.get(platform.machine())
+    if machine is None:
+        raise OSError(errno.ENOSYS, f"no list of calls is written for {platform.machine()}")
+    action = ctypes.c_uint32(_RETURN_ERRNO)
+    if _libc.syscall(machine.seccomp, _GET_ACTION_AVAILABLE, 0, ctypes.byref(action)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"seccomp: {errno.errorcode.get(number, number)}")
+    return "filters"
+
+
 def install(write_descriptors: tuple[int, ...], *, moves_cpu_limit: bool) -> None:
     """Put the filter on every thread of this process, for good; needs no_new_privs. OSError says what failed."""
     machine = _MACHINES.get(platform.machine())
@@ -149,6 +163,6 @@ def install(write_descriptors: tuple[int, ...], *, moves_cpu_limit: bool) -> Non
         raise OSError(errno.ENOSYS, f"no list of calls is written for {platform.machine()}")
     steps = build_filter(platform.machine(), write_descriptors, moves_cpu_limit=moves_cpu_limit)
     program = _Program(len(steps) // 8, steps)
-    if _libc.syscall(machine.seccomp, _PR_SET_SECCOMP_FILTER, _FLAG_ALL_THREADS, ctypes.byref(program)) != 0:
+    if _libc.syscall(machine.seccomp, _SET_FILTER, _FLAG_ALL_THREADS, ctypes.byref(program)) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"seccomp: {errno.errorcode.get(number, number)}")

@@ -83,6 +83,11 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 
 @pytest.fixture(scope="session")
+def library_arguments(library: Library) -> tuple[str, str]:
+    return str(library.folder), library.verify_key
+
+
+@pytest.fixture(scope="session")
 def make_program() -> Callable[..., bytes]:
     return program
 
