@@ -318,3 +318,26 @@ def test_the_jail_is_required_where_the_operator_says_so_and_can_never_be_switch
     assert load(WorkerSettings, WORKER).jail == "auto"
     assert load(WorkerSettings, WORKER | {"SPELL_JAIL": "required"}).jail == "required"
     assert names_of(problems_of(WorkerSettings, WORKER | {"SPELL_JAIL": "off"})) == ["SPELL_JAIL"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("SMTP_URL", "http://mail.example.com"),
+        ("PUBLIC_URL", "https://host/?query=1"),
+        ("PUBLIC_URL", "https://user@host"),
+        ("PUBLIC_URL", "spell.example.com"),
+        ("DATABASE_URL", "postgresql://[::1/spell"),
+        ("ENGINE_DATABASE_URL", "postgresql://db.example.com/spell"),
+        ("BILLING_PLAN_DEFAULT", "gold"),
+    ],
+)
+def test_an_address_that_cannot_be_meant_is_refused(name: str, text: str) -> None:
+    assert names_of(problems_of(ApiSettings, API | {name: text})) == [name]
+
+
+def test_each_role_may_have_its_own_address() -> None:
+    mail = {"SMTP_URL": "smtps://user:pw@mail.example.com:465"}
+    settings = load(ApiSettings, API | mail | {"ENGINE_DATABASE_URL": "postgresql://engine:pw@localhost/spell"})
+    assert settings.engine_database_url == Secret("postgresql://engine:pw@localhost/spell") != settings.database_url
+    assert settings.smtp_url == Secret(mail["SMTP_URL"])
