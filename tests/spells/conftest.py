@@ -59,7 +59,7 @@ def engine() -> Engine:
 
 @cache
 def module(name: str) -> Module:
-    return Module.from_file(engine(), str(BUILT / f"{name}.wasm"))
+    return Module(engine(), (BUILT / f"{name}.wasm").read_bytes())
 
 
 @cache

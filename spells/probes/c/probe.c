@@ -21,10 +21,10 @@ static uint32_t sleep_ms_of(slice input) {
     uint32_t sleep_ms = 0;
     for (size_t at = 0; at < input.length; at++) {
         uint32_t digit = (uint32_t)input.bytes[at] - '0';
-        if (digit >= 10 || sleep_ms > SLEEP_MS_MAX) {
+        sleep_ms = digit < 10 ? sleep_ms * 10 + digit : UINT32_MAX;
+        if (sleep_ms > SLEEP_MS_MAX) {
             spell_fail_number("the input must be a whole number of milliseconds, at most", SLEEP_MS_MAX);
         }
-        sleep_ms = sleep_ms * 10 + digit;
     }
     return input.length > 0 ? sleep_ms : SLEEP_MS_DEFAULT;
 }
