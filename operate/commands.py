@@ -4,10 +4,12 @@ from typing import Final
 
 import click
 
+from operate.dev import dev
 from operate.migrate import migrate
 from operate.release import release
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
+    dev,
     migrate,
     release,
 )

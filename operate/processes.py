@@ -1,0 +1,88 @@
+"""The processes of `Procfile` on this machine, each with an environment that holds what its kind may know."""
+
+import base64
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from domain.environment import Secret
+from domain.model.messages import Pool
+from domain.settings import ReleaseSettings, load
+from gateways.signing import Signer
+
+API: Final = "api"
+WORKER: Final = "worker"
+WORKER_LARGE: Final = "worker-large"
+LEDGER: Final = "ledger"
+SCHEDULER: Final = "scheduler"
+
+# A worker runs other people's code: it gets what is named here and nothing else of our environment.
+_WORKER_NAMES: Final = frozenset(
+    {
+        *("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV"),
+        *("REDIS_URL", "ARTIFACT_URL", "ARTIFACT_VERIFY_KEY", "ARTIFACT_CACHE_DIR", "WORKER_TOKEN"),
+        *("WORKER_THREADS", "SPELL_JAIL", "LOG_LEVEL", "PORT"),
+    }
+)
+# One number for five processes would be one port for five listeners.
+_NOT_SHARED: Final = frozenset({"METRICS_PORT"})
+# Casts of this pool are rare and large; on one machine one at a time is what the memory allows.
+_LARGE_THREADS: Final = "1"
+
+
+class ProcessPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How one process is started."""
+
+    name: str
+    """As in Procfile."""
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    stops_at: int
+    """Who stops at 0 takes work in, who stops last finishes it; those of one number stop together."""
+
+
+def full_environment(
+    environ: Mapping[str, str],
+    *,
+    kept: Mapping[str, str],
+    database_url: str,
+    redis_url: str,
+    port: int,
+    artifact_folder: Path,
+) -> dict[str, str]:
+    """Return everything any process on this machine may be told: what `environ` sets wins over what is `kept`.
+
+    Raises SettingsError when the settings in `environ` are wrong.
+    """
+    given = {name: value for name, value in environ.items() if value}
+    fixed = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PORT": str(port)}
+    whole = {"ARTIFACT_CACHE_DIR": str(artifact_folder), **kept, **given, **fixed}
+    whole.setdefault("ARTIFACT_VERIFY_KEY", _verify_key(load(ReleaseSettings, whole).artifact_signing_key))
+    whole.setdefault("ARTIFACT_URL", f"http://127.0.0.1:{port}")
+    return {name: value for name, value in whole.items() if name not in _NOT_SHARED}
+
+
+def plans(environment: Mapping[str, str]) -> list[ProcessPlan]:
+    """Return the long-running processes."""
+    others = dict(environment)
+    worker = {name: value for name, value in environment.items() if name in _WORKER_NAMES}
+    large = {**worker, "POOL": Pool.LARGE.value, "WORKER_THREADS": _LARGE_THREADS}
+    return [
+        ProcessPlan(name=API, command=_module("api"), environment=others, stops_at=0),
+        ProcessPlan(name=SCHEDULER, command=_module("scheduler"), environment=others, stops_at=1),
+        ProcessPlan(name=WORKER, command=_module("workers.cast"), environment=worker, stops_at=1),
+        ProcessPlan(name=WORKER_LARGE, command=_module("workers.cast"), environment=large, stops_at=1),
+        ProcessPlan(name=LEDGER, command=_module("workers.ledger"), environment=others, stops_at=2),
+    ]
+
+
+def _module(name: str) -> tuple[str, ...]:
+    # -P: a folder `api` where somebody happens to stand is not our program.
+    return (sys.executable, "-P", "-m", name)
+
+
+def _verify_key(signing_key: Secret[bytes]) -> str:
+    return Signer(base64.b64encode(signing_key.reveal()).decode("ascii")).verify_key

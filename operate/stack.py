@@ -1,0 +1,163 @@
+"""The whole platform on this machine, for `spell dev`, `spell demo` and the tests of the whole."""
+
+import asyncio
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+
+from domain.model.errors import RefusedError
+from domain.settings import ReleaseSettings, SettingsError, load
+from domain.store.connection import StoreError
+from local.folder import LocalServerError, make_private_folder
+from local.ports import LOOPBACK, is_free
+from local.servers import Servers, run_servers
+from migrations.files import MigrationError
+from operate import release
+from operate.accounts import ensure_accounts
+from operate.dev_secrets import DEV_KEY, FREE_KEY, DevSecrets
+from operate.processes import full_environment, plans
+from operate.supervisor import Child, EmbeddedServer, Supervisor
+from spell.cli import EXIT_USAGE, CommandError
+
+# Five processes import their libraries on two busy cores in four seconds; a loaded machine may need many times that.
+READY_SECONDS_MAX: Final = 90.0
+_POLL_SECONDS: Final = 0.05
+_PROBE_TIMEOUT: Final = httpx.Timeout(3.0)
+
+
+class Platform(msgspec.Struct, frozen=True, kw_only=True):
+    """A running platform. What has no address or secret yet is None."""
+
+    url: str
+    api_key: str
+    """Of an account that is never billed."""
+    free_api_key: str
+    """Of an account on the free plan, with the limits every key has."""
+    session_token: str | None
+    admin_secret: str
+    database_url: str
+    redis_url: str
+    stripe_url: str | None
+    mail_url: str | None
+
+
+@contextmanager
+def run_platform(
+    data_folder: Path, *, port: int, environ: Mapping[str, str], report: Callable[[str], None]
+) -> Generator[tuple[Platform, Supervisor]]:
+    """Start everything on `data_folder`, yield when it takes casts, and stop it in order at the end.
+
+    `report` takes lines for a person. Raises CommandError, whose message ends with the next step.
+    """
+    if not is_free(port):
+        message = f"port {port} is taken by another program: stop that one, or choose another port with --port"
+        raise CommandError(message)
+    try:
+        secrets = DevSecrets(data_folder)
+        logs = data_folder / "logs"
+        make_private_folder(logs)
+        with run_servers(
+            data_folder,
+            database_url=environ.get("DATABASE_URL") or None,
+            redis_url=environ.get("REDIS_URL") or None,
+        ) as servers:
+            environment = full_environment(
+                environ,
+                kept=secrets.settings,
+                database_url=servers.database_url,
+                redis_url=servers.redis_url,
+                port=port,
+                artifact_folder=data_folder.absolute() / "artifacts",
+            )
+            asyncio.run(_prepare(environment, secrets, report))
+            children = [Child(plan, logs) for plan in plans(environment)]
+            supervisor = Supervisor(children, _embedded(servers), report=report)
+            try:
+                supervisor.start()
+                url = f"http://{LOOPBACK}:{port}"
+                wait_ready(url, supervisor)
+                yield _platform(url, environment, secrets), supervisor
+            finally:
+                supervisor.stop()
+    except SettingsError as error:
+        raise CommandError(str(error), exit_code=EXIT_USAGE) from error
+    except (LocalServerError, MigrationError, StoreError, RefusedError) as error:
+        raise CommandError(str(error)) from error
+
+
+def _embedded(servers: Servers) -> dict[str, EmbeddedServer]:
+    both = {"Postgres": servers.postgres, "Redis": servers.redis}
+    return {name: server for name, server in both.items() if server is not None}
+
+
+async def _prepare(environment: Mapping[str, str], secrets: DevSecrets, report: Callable[[str], None]) -> None:
+    """Bring the database to this version, as a deploy would, and make the local accounts."""
+    now = datetime.now(UTC)
+    settings = load(ReleaseSettings, environment)
+    await release.run(settings, now=now, report=report)
+    await ensure_accounts(settings.migrations_database_url.reveal(), secrets, now=now)
+
+
+def wait_ready(url: str, supervisor: Supervisor) -> None:
+    """Return when the api is ready and every pool has a worker. Raises CommandError when a process ends before."""
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    with httpx.Client(base_url=url, timeout=_PROBE_TIMEOUT, trust_env=False) as client:
+        while True:
+            waits_for = _not_ready(client)
+            if waits_for is None:
+                return
+            ended = supervisor.ended()
+            if ended is not None:
+                message = (
+                    f"{ended.name} ended at start:\n{ended.last_words()}\nmend that; the whole log is {ended.log_file}"
+                )
+                raise CommandError(message)
+            if time.monotonic() > deadline:
+                logs = supervisor.children[0].log_file.parent
+                message = f"the platform is not ready after {READY_SECONDS_MAX:.0f} s: {waits_for}; look into {logs}"
+                raise CommandError(message)
+            time.sleep(_POLL_SECONDS)
+
+
+def _not_ready(client: httpx.Client) -> str | None:
+    """Return what is missing, or None."""
+    try:
+        answer = client.get("/readyz")
+        body = msgspec.json.decode(answer.content, type=_Readiness)
+    except (httpx.HTTPError, msgspec.DecodeError) as error:
+        return f"the api does not answer yet ({type(error).__name__})"
+    if answer.status_code != HTTPStatus.OK:
+        return "; ".join(f"{name}: {check.detail}" for name, check in body.checks.items() if not check.ok)
+    idle = [pool for pool, workers in body.workers.items() if not workers]
+    return f"no worker for {', '.join(idle)} yet" if idle else None
+
+
+class _Check(msgspec.Struct):
+    ok: bool
+    detail: str = ""
+
+
+class _Readiness(msgspec.Struct):
+    checks: dict[str, _Check]
+    workers: dict[str, list[dict[str, object]]]
+
+
+def _platform(url: str, environment: Mapping[str, str], secrets: DevSecrets) -> Platform:
+    return Platform(
+        url=url,
+        api_key=secrets.api_key(DEV_KEY),
+        free_api_key=secrets.api_key(FREE_KEY),
+        session_token=None,
+        admin_secret=environment["ADMIN_SECRET"],
+        database_url=environment["DATABASE_URL"],
+        redis_url=environment["REDIS_URL"],
+        stripe_url=None,
+        mail_url=None,
+    )
