@@ -4,7 +4,8 @@ import asyncio
 import base64
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final, TypeVar
 from uuid import UUID, uuid4
@@ -27,6 +28,10 @@ from gateways.signing import Signer
 _logger: Final = logging.getLogger(__name__)
 # Somebody publishes the same module or spell at this moment; each attempt waits for the session's lock timeout.
 ATTEMPTS_MAX: Final = 8
+# Each holds a body of up to 16 MiB while it is uploaded and compiled: 128 MiB in all.
+UPLOADS_MAX: Final = 8
+# SPELL_JAIL as the compile program calls it: take what the kernel offers, or refuse to work without the whole jail.
+COMPILER_JAIL: Final = {"available": "auto", "required": "required"}
 # A compiler that is busy is free again within seconds for ordinary modules.
 BUSY_RETRY_AFTER_S: Final = 5
 
@@ -59,6 +64,19 @@ class Publisher:
         self._compiler = compiler
         self._signer = signer
         self._now = now
+        self._uploads = 0
+
+    @contextmanager
+    def place(self) -> Generator[None]:
+        """Take a place for a body before it is read. Raises RefusedError (overloaded) when all are taken."""
+        if self._uploads >= UPLOADS_MAX:
+            busy = overloaded(f"{UPLOADS_MAX} modules are being published. Nothing was read.", BUSY_RETRY_AFTER_S)
+            raise RefusedError(busy)
+        self._uploads += 1
+        try:
+            yield
+        finally:
+            self._uploads -= 1
 
     async def publish(self, upload: Upload) -> Publication:
         """Publish the version; the same again changes nothing.

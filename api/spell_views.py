@@ -1,0 +1,131 @@
+"""Spells and versions as they are sent and shown."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+
+from domain.flow.create_spell import Visibility
+from domain.model.limits import CastLimits
+from domain.model.manifest import (
+    DESCRIPTION_CHARACTERS_MAX,
+    Manifest,
+    input_bytes_max,
+    limits_default,
+    limits_max,
+    pool_of,
+)
+from domain.model.messages import Pool
+from domain.store.spells import Spell, SpellVersion
+
+_Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$")]
+_Description = Annotated[str, msgspec.Meta(max_length=DESCRIPTION_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
+
+
+class SpellBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A spell to make, under the caller's handle."""
+
+    name: _Name
+    description: _Description = ""
+    visibility: Visibility = "public"
+
+
+class SpellChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change; a field that is left out stays."""
+
+    description: _Description | None = None
+    visibility: Visibility | None = None
+
+
+class SpellView(msgspec.Struct, frozen=True, kw_only=True):
+    """A spell. `spell` is the name to cast it by."""
+
+    id: str
+    spell: str
+    owner: str
+    name: str
+    description: str
+    visibility: str
+    suspended: bool
+    created_at: datetime
+
+
+class SpellList(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of spells, newest first."""
+
+    data: list[SpellView]
+    next_cursor: str | None
+    has_more: bool
+
+
+class VersionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A version. Limits are what a cast gets when it asks for none, and the most it may ask for."""
+
+    spell: str
+    version: str
+    digest: str
+    size_bytes: int
+    imports: list[str]
+    limits: CastLimits
+    limits_max: CastLimits
+    input_bytes_max: int
+    pool: Pool
+    price_micros: int
+    manifest: msgspec.Raw
+    yanked: bool
+    created_at: datetime
+
+
+class VersionList(msgspec.Struct, frozen=True, kw_only=True):
+    """Every version, newest first."""
+
+    data: list[VersionView]
+    next_cursor: None = None
+    has_more: bool = False
+
+
+class SpellDetail(SpellView, frozen=True, kw_only=True):
+    """A spell with the version that `@latest` means; null before the first and after the last was yanked."""
+
+    latest: VersionView | None
+
+
+def spell_view(spell: Spell) -> SpellView:
+    """Return the spell as it is shown."""
+    return SpellView(
+        id=str(spell.id),
+        spell=f"{spell.owner}/{spell.name}",
+        owner=spell.owner,
+        name=spell.name,
+        description=spell.description,
+        visibility=spell.visibility,
+        suspended=spell.suspended_at is not None,
+        created_at=spell.created_at,
+    )
+
+
+def spell_detail(spell: Spell, latest: SpellVersion | None) -> SpellDetail:
+    """Return the spell with its latest version."""
+    view = msgspec.structs.asdict(spell_view(spell))
+    return SpellDetail(**view, latest=None if latest is None else version_view(spell.owner, spell.name, latest))
+
+
+def version_view(owner: str, name: str, version: SpellVersion) -> VersionView:
+    """Return the version as it is shown."""
+    manifest = msgspec.json.decode(version.manifest, type=Manifest)
+    default = limits_default(manifest)
+    return VersionView(
+        spell=f"{owner}/{name}",
+        version=version.version,
+        digest=f"sha256:{version.digest.hex()}",
+        size_bytes=version.size_bytes,
+        imports=version.imports,
+        limits=default,
+        limits_max=limits_max(manifest),
+        input_bytes_max=input_bytes_max(manifest),
+        pool=pool_of(default),
+        price_micros=version.creator_price_micros,
+        manifest=msgspec.Raw(version.manifest.encode()),
+        yanked=version.yanked_at is not None,
+        created_at=version.created_at,
+    )
