@@ -19,7 +19,7 @@ from domain.flow.store_module import CompiledModule as StoredModule
 from domain.flow.store_module import store_module
 from domain.model.artifacts import artifact_statement
 from domain.model.errors import Code, Fault, RefusedError, refuse
-from domain.model.manifest import Manifest, limits_max, parse_manifest
+from domain.model.manifest import Manifest, check_place, limits_max, parse_manifest
 from domain.model.versions import Version
 from domain.store.connection import Connection, LockTimeoutError, Pool, SerializationError, transaction
 from gateways.compiler import CompiledModule, CompileError, Compiler, CompilerBusyError, CompilerFailedError
@@ -86,12 +86,15 @@ class Publisher:
         """
         digest = await asyncio.to_thread(_sha256, upload.module)
         manifest = None if upload.manifest is None else checked_manifest(upload.manifest)
+        if manifest is not None:
+            check_place(manifest, name=upload.name, version=str(upload.version))
         there = await self._published(upload, digest, manifest)
         if there is not None:
             return there
         compiled = await self.compile(upload.module, runtime=upload.runtime)
         if manifest is None:
             manifest = checked_manifest(compiled.manifest or b"{}")
+            check_place(manifest, name=upload.name, version=str(upload.version))
         _check_memory(compiled, manifest)
         await self.store(upload.module, compiled)
         new = NewVersion(

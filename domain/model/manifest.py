@@ -41,6 +41,7 @@ _LogBytes = Annotated[int, msgspec.Meta(ge=0, le=LIMITS_MAX.log_bytes)]
 _InputBytes = Annotated[int, msgspec.Meta(ge=0, le=INPUT_BYTES_MAX)]
 _Text = Annotated[str, msgspec.Meta(max_length=DESCRIPTION_CHARACTERS_MAX)]
 _Tag = Annotated[str, msgspec.Meta(pattern=_TAG)]
+_Label = Annotated[str, msgspec.Meta(max_length=64)]
 _License = Annotated[str, msgspec.Meta(max_length=100)]
 _PriceMicros = Annotated[int, msgspec.Meta(ge=0, le=PRICE_MICROS_MAX)]
 
@@ -72,6 +73,9 @@ class ManifestLimits(LimitsAsked, frozen=True, kw_only=True, forbid_unknown_fiel
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The content of `spell.json`, or of the custom section `spell.manifest`."""
 
+    name: _Label | None = None
+    """The spell's own name and version, for tools; where they are published they must be these."""
+    version: _Label | None = None
     description: _Text = ""
     input_schema: msgspec.Raw = NO_SCHEMA
     """A JSON Schema as it was written; empty when there is none."""
@@ -79,7 +83,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     limits: ManifestLimits = ManifestLimits()
     output_encoding: OutputEncoding | None = None
     tags: Annotated[tuple[_Tag, ...], msgspec.Meta(max_length=TAGS_MAX)] = ()
-    license: _License = ""
+    license: _Label = Annotated[str, msgspec.Meta(max_length=64)]
+_License = ""
     price_micros: _PriceMicros = 0
     """What the creator asks for each successful cast, in micros of a US dollar."""
 
@@ -112,6 +117,22 @@ def parse_manifest(raw: bytes) -> Manifest:
     if faults:
         raise refuse_manifest(*faults)
     return manifest
+
+
+def check_place(manifest: Manifest, *, name: str, version: str) -> None:
+    """Raise RefusedError (validation) when the manifest was made for another name or version than it is published as."""
+    places = (("name", manifest.name, name), ("version", manifest.version, version))
+    faults = tuple(
+        Fault(
+            location=f"manifest.{field}",
+            message=f"it says {said!r}, but {asked!r} is being published",
+            fix="Make both equal, or take the field out of the manifest.",
+        )
+        for field, said, asked in places
+        if said not in {None, asked}
+    )
+    if faults:
+        raise refuse_manifest(*faults)
 
 
 def manifest_text(manifest: Manifest) -> str:
