@@ -83,8 +83,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     limits: ManifestLimits = ManifestLimits()
     output_encoding: OutputEncoding | None = None
     tags: Annotated[tuple[_Tag, ...], msgspec.Meta(max_length=TAGS_MAX)] = ()
-    license: _Label = Annotated[str, msgspec.Meta(max_length=64)]
-_License = ""
+    license: _License = ""
     price_micros: _PriceMicros = 0
     """What the creator asks for each successful cast, in micros of a US dollar."""
 
@@ -120,7 +119,7 @@ def parse_manifest(raw: bytes) -> Manifest:
 
 
 def check_place(manifest: Manifest, *, name: str, version: str) -> None:
-    """Raise RefusedError (validation) when the manifest was made for another name or version than it is published as."""
+    """Raise RefusedError (validation) when the manifest names another spell or version than it is published as."""
     places = (("name", manifest.name, name), ("version", manifest.version, version))
     faults = tuple(
         Fault(
