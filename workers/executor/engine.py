@@ -91,7 +91,7 @@ class EngineError(Exception):
     """This host, or this wasmtime, cannot run what the platform promises; the message says why."""
 
 
-def set_option(config: wasmtime.Config, name: str, value: bool | int | str) -> None:  # noqa: FBT001 # a setting's value
+def set_option(config: wasmtime.Config, name: str, *, value: bool | int | str) -> None:
     """Set one property of `wasmtime.Config`, and refuse a name that is not one.
 
     `Config` is an ordinary Python object: assigning to a misspelt name makes an attribute and changes nothing.
@@ -118,7 +118,7 @@ def make_engine() -> wasmtime.Engine:
     """Return a new engine with the platform's settings. A process makes one."""
     config = wasmtime.Config()
     for name, value in _SETTINGS:
-        set_option(config, name, value)
+        set_option(config, name, value=value)
     target = host_target()
     config.target = target.triple
     for flag in target.flags:

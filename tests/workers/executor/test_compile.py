@@ -1,4 +1,4 @@
-"""The compile program through its client: what it accepts, and that each refusal names what is wrong and how to fix it."""
+"""The compile program through its client: what it accepts, and that each refusal names what is wrong."""
 
 import asyncio
 import hashlib

@@ -75,7 +75,7 @@ def test_the_module_of_a_proposal_passes_where_it_is_on(proposal: str) -> None:
     config = wasmtime.Config()
     for name in PROPOSALS_OFF:
         if name not in NEVER_ON:
-            set_option(config, name, True)
+            set_option(config, name, value=True)
     engine = wasmtime.Engine(config)
     module = bytes(wasmtime.wat2wasm(NEEDS[proposal]))
     if proposal == "wasm_component_model":
@@ -93,9 +93,9 @@ def test_a_name_that_is_no_setting_is_refused() -> None:
     config = wasmtime.Config()
     config.wasm_theads = False  # wasmtime itself says nothing
     with pytest.raises(EngineError, match="wasm_theads"):
-        set_option(wasmtime.Config(), "wasm_theads", False)
+        set_option(wasmtime.Config(), "wasm_theads", value=False)
     with pytest.raises(EngineError):
-        set_option(wasmtime.Config(), "ptr", False)
+        set_option(wasmtime.Config(), "ptr", value=False)
 
 
 def test_engine_version_is_the_librarys_and_was_reviewed() -> None:

@@ -79,7 +79,7 @@ def test_a_living_child_as_the_kernel_sees_it(
     assert os.getsid(pid) == pid
     assert Path(f"/proc/{pid}/environ").read_bytes() == b""
     if os.geteuid() == 0:
-        assert os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+        assert Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
     limits = Path(f"/proc/{pid}/limits").read_text()
     assert [line.split()[-3] for line in limits.splitlines() if line.startswith(("Max file size", "Max core"))] == [
         "0",
@@ -116,7 +116,7 @@ def test_required_refuses_when_a_layer_is_missing(monkeypatch: pytest.MonkeyPatc
         "parent_pid": os.getppid(), "readable_folder": None, "write_descriptors": (1,), "moves_cpu_limit": False,
         "address_space_bytes": 1, "start_threads": lambda: None,
     }  # fmt: skip
-    with pytest.raises(JailError, match="landlock .*not in this kernel"):
+    with pytest.raises(JailError, match=r"landlock .*not in this kernel"):
         enter(JailMode.REQUIRED, **arguments)
     assert [layer.name for layer in enter(JailMode.AUTO, **arguments) if not layer.active] == ["landlock"]
 

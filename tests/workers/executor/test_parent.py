@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -186,10 +186,10 @@ def test_a_child_that_grew_too_large_is_replaced(
 
 
 @pytest.fixture
-def tampered(library: Library, make_program: Program) -> Iterator[tuple[Library, bytes]]:
-    """A module nobody has loaded yet."""
+def tampered(library: Library, make_program: Program) -> tuple[Library, bytes]:
+    """Publish a module nobody has loaded yet."""
     digest = library.publish(make_program(f"(i32.store (i32.const 8) (i32.const {time.monotonic_ns() % 2**31}))"))
-    yield library, digest
+    return library, digest
 
 
 def flip_bit(path: Path) -> None:

@@ -141,8 +141,10 @@ ERRNO_OF = {
     "fd_read": ("(i32.const 1) (i32.const 0) (i32.const 1) (i32.const 32)", 8),
     "fd_write": ("(i32.const 0) (i32.const 0) (i32.const 1) (i32.const 32)", 8),
     "path_open": (
-        "(i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0) (i64.const 0) (i64.const 0)"
-        " (i32.const 0) (i32.const 64)",
+        (
+            "(i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 0) (i64.const 0) (i64.const 0)"
+            " (i32.const 0) (i32.const 64)"
+        ),
         8,
     ),
     "path_unlink_file": ("(i32.const 1) (i32.const 0) (i32.const 1)", 54),
