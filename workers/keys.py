@@ -89,3 +89,8 @@ def output_beside(pool: str, cast_id: UUID, shard: int = 0) -> str:
 def wake_channel() -> str:
     """Channel of the ids of casts that became final: 16-byte ids one after another."""
     return "wake"
+
+
+def rate(subject: str) -> str:
+    """When the caller `subject` has its whole rate back, in microseconds of Redis' clock. One slot for one script."""
+    return f"{{rate}}:{subject}"

@@ -119,12 +119,15 @@ class StreamMessage(MessageProxy):
         self.message = message
         self.entry = entry
 
+
+class MeteredMessage(StreamMessage):
+    """A message of a metered queue. Dramatiq logs messages, and what callers sent does not belong in a log."""
+
     def __str__(self) -> str:
-        # Dramatiq logs messages; what callers sent does not belong in a log.
         return f"{self.message.actor_name}[{self.message.message_id}]"
 
     def __repr__(self) -> str:
-        return f"<StreamMessage {self}>"
+        return f"<MeteredMessage {self}>"
 
 
 class QueueKeys(msgspec.Struct, frozen=True, kw_only=True):

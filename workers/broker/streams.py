@@ -29,6 +29,7 @@ from workers.broker.entries import (
     Completion,
     Entry,
     LostEvent,
+    MeteredMessage,
     QueueState,
     StreamMessage,
     decode_message,
@@ -383,7 +384,9 @@ def _understood(entry: Entry) -> StreamMessage | None:
             entry.cast_id()
     except (DecodeError, ValueError):
         return None
-    return StreamMessage(message, entry) if q_name(message.queue_name) == entry.queue.name else None
+    if q_name(message.queue_name) != entry.queue.name:
+        return None
+    return StreamMessage(message, entry) if entry.queue.lost_event is None else MeteredMessage(message, entry)
 
 
 def _reason(entry: Entry, *, failed: bool) -> str:

@@ -23,6 +23,8 @@ __all__ = [
     "UsageEntry",
     "UsageReader",
     "WireState",
+    "decode_job",
+    "encode_message",
     "missing",
     "put",
     "remove",
@@ -66,6 +68,7 @@ class _CastMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
+_job_decoder: Final = msgspec.msgpack.Decoder(CastJob)
 
 
 async def put(redis: Redis, pool: str, jobs: Sequence[CastJob], *, shard: int = 0) -> int:
@@ -148,6 +151,11 @@ async def workers_alive(redis: Redis, pool: str, *, shard: int = 0) -> dict[str,
         return {}
     facts = replies.byte_list(await link.call("HMGET", keys.worker_facts(pool, shard), *names))
     return {name.decode(): fact or b"" for name, fact in zip(names, facts, strict=True)}
+
+
+def decode_job(argument: bytes) -> CastJob:
+    """Return the job in the argument of a cast message; msgspec.DecodeError when it is none."""
+    return _job_decoder.decode(argument)
 
 
 def encode_message(pool: str, job: CastJob) -> bytes:

@@ -130,9 +130,7 @@ def test_unacknowledged_survive_a_consumer_restart(
     assert next(second) is None
 
 
-def test_unknown_and_repeated_acknowledgements_do_nothing(
-    broker: StreamsBroker, client: Redis, make_job: Jobs
-) -> None:
+def test_unknown_and_repeated_acknowledgements_do_nothing(broker: StreamsBroker, client: Redis, make_job: Jobs) -> None:
     add_jobs(client, [make_job(1)])
     consumer = consume(broker)
     [message] = take(consumer, 1)
