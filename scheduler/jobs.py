@@ -6,7 +6,6 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from prometheus_client import Counter, Gauge
-from psycopg import IsolationLevel
 from redis.asyncio import Redis
 
 from domain.flow import expire as expiring
@@ -15,7 +14,7 @@ from domain.flow.reconcile import reconcile as compare
 from domain.model.messages import Pool as WorkerPool
 from domain.model.periods import month_of
 from domain.store import schedule as store
-from domain.store.connection import Pool, transaction
+from domain.store.connection import Pool, snapshot, transaction
 from workers.broker import wire
 
 log: Final = logging.getLogger("spell.scheduler")
@@ -116,13 +115,8 @@ async def suspend_crashing(clockwork: Clockwork, now: datetime) -> str:
 
 async def reconcile(clockwork: Clockwork, now: datetime) -> str:
     """Compare the books; a difference is an alarm, never mended."""
-    async with clockwork.slow_pool.connection() as connection:
-        await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-        try:
-            async with connection.transaction():
-                found = await compare(connection, now=now)
-        finally:
-            await connection.set_isolation_level(None)
+    async with snapshot(clockwork.slow_pool) as connection:
+        found = await compare(connection, now=now)
     UNBALANCED.set(not found.balanced)
     if not found.balanced:
         log.error("the books differ", extra={"accounts": len(found.drifts), "ledger_sum": found.ledger_sum_micros})

@@ -26,7 +26,7 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
 async def reconcile(connection: Connection, *, now: datetime) -> Reconciliation:
     """Compare the books of the month that holds `now` and keep the report.
 
-    Run it in a REPEATABLE READ transaction, so that all its statements see one instant.
+    Run it in a `snapshot`, so that all its statements see one instant.
     """
     month = month_of(now)
     following = next_month(month)

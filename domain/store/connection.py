@@ -99,6 +99,14 @@ async def account_transaction(pool: Pool, account_id: UUID) -> AsyncGenerator[Co
         yield connection
 
 
+@asynccontextmanager
+async def snapshot(pool: Pool) -> AsyncGenerator[Connection]:
+    """Yield a transaction whose statements all see one instant (REPEATABLE READ)."""
+    async with transaction(pool) as connection:
+        await connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield connection
+
+
 async def _commit(connection: Connection) -> None:
     try:
         await connection.commit()
