@@ -74,7 +74,7 @@ LEFT JOIN counter_sum n ON n.account_id = a.id
 LEFT JOIN ledger_sum l ON l.account_id = a.id
 LEFT JOIN month_sum m ON m.account_id = a.id
 WHERE coalesce(c.casts, 0) <> coalesce(u.casts, 0) OR coalesce(c.casts, 0) <> coalesce(n.casts, 0)
-  OR coalesce(c.micros, 0) <> ALL (ARRAY[
+  OR coalesce(c.micros, 0) <> ANY (ARRAY[
     coalesce(u.micros, 0), coalesce(n.micros, 0), coalesce(l.micros, 0), coalesce(m.micros, 0)])
 ORDER BY a.id
 

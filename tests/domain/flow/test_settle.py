@@ -7,22 +7,13 @@ from domain.flow.cancel import cancel
 from domain.flow.expire import expire
 from domain.flow.resend import jobs, meant_for_wire
 from domain.flow.settle import Settled, settle
-from domain.model.admission import Accepted, CastSpec, Judged
-from domain.model.jobs import job_of
-from domain.model.messages import CastJob, Outcome, UsageEvent
+from domain.model.messages import Outcome, UsageEvent
 from domain.model.messages import Pool as WorkerPool
 from domain.store.connection import Pool, transaction
+from tests.domain.admitted import accept
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
-from tests.domain.world import HOLD, TOKEN_KEY, World, admit
-
-
-async def accept(world: World, pool: Pool, *specs: CastSpec) -> list[CastJob]:
-    (verdict,) = await admit(pool, world.request(*specs))
-    assert isinstance(verdict, Judged)
-    accepted = [result for result in verdict.results if isinstance(result, Accepted)]
-    assert len(accepted) == len(verdict.results)
-    return [job_of(result, TOKEN_KEY) for result in accepted]
+from tests.domain.world import HOLD, TOKEN_KEY, World
 
 
 async def run_settle(pool: Pool, *events: UsageEvent) -> Settled:
