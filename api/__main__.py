@@ -1,0 +1,86 @@
+"""`python -m api`: read the settings, put the parts together, serve until SIGTERM."""
+
+import logging
+import os
+import socket
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlsplit
+
+import uvicorn
+import uvloop
+
+from api.access_log import Log, install, write_stdout
+from api.app import create_app
+from api.shutdown import Shutdown
+from domain.settings import ApiSettings, SettingsError, load
+
+# fly.toml gives 30 s between SIGTERM and SIGKILL; waiters and streams end at once, uploads get the rest.
+GRACEFUL_SHUTDOWN_S: Final = 20
+# Longer than the idle time of the balancers in front, so that they close first and never send into a closing socket.
+KEEP_ALIVE_S: Final = 75
+BACKLOG: Final = 2_048
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, except that the application hears of the first signal before uvicorn waits for its connections."""
+
+    def __init__(self, config: uvicorn.Config, shutdown: Shutdown) -> None:
+        super().__init__(config)
+        self._shutdown = shutdown
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._shutdown.begin()
+        await super().shutdown(sockets)
+
+
+async def serve(settings: ApiSettings, log: Log) -> None:
+    """Serve until a signal ends the process."""
+    edge, services = create_app(settings, log=log, clock=time.monotonic, now=lambda: datetime.now(UTC))
+    config = uvicorn.Config(
+        edge,  # pyright: ignore[reportArgumentType]  # uvicorn spells the ASGI types out as TypedDicts
+        host=_host(settings.public_url),
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+        backlog=BACKLOG,
+    )
+    await _Server(config, services.shutdown).serve()
+
+
+def main() -> int:
+    """Return the exit code: 0 stopped by a signal, 2 the settings do not fit."""
+    try:
+        settings = load(ApiSettings, os.environ)
+    except SettingsError as error:
+        sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
+        return 2
+    log = Log(settings.log_level, now=lambda: datetime.now(UTC), write=write_stdout)
+    install(log)
+    for warning in settings.warnings:
+        logging.getLogger("api").warning(warning)
+    try:
+        uvloop.run(serve(settings, log))
+    finally:
+        log.close()
+    return 0
+
+
+def _host(public_url: str) -> str:
+    """Return the interface to listen on: an api whose public address is this machine serves this machine alone."""
+    return "127.0.0.1" if urlsplit(public_url).hostname in _LOOPBACK else "0.0.0.0"  # noqa: S104  # behind a balancer
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""The api put together by hand: its parts, its middleware, its routes and its background work, each in one list."""
+
+import ipaddress
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from importlib.metadata import version
+from typing import Any, Final, cast
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.types import ControllerRouterHandler
+from redis.asyncio import Redis
+
+from api import admin, budgets, cast_list, casts, docs, health, internal, keys, spells
+from api.access_log import Log
+from api.admission import Batcher
+from api.auth import REFRESH_EVERY_S, Authenticator
+from api.background import Loop, running
+from api.budget_board import BudgetBoard
+from api.cast_reader import CastReader
+from api.catalog import Catalog
+from api.docs import openapi_config
+from api.edge import App, Edge
+from api.guard import provide_principal, provide_visitor
+from api.metrics import Metrics
+from api.publishing import COMPILER_JAIL, Publisher, signer_of
+from api.rate import RateLimiter
+from api.sampler import Sampler
+from api.services import Services
+from api.shutdown import Shutdown
+from api.trouble import exception_handlers
+from api.waiting import ASK_EVERY_S, Waiting
+from api.wire import Wire
+from domain.model.admission_state import Terms
+from domain.model.limits import MIB
+from domain.settings import ApiSettings
+from domain.store.connection import Role, open_pool, transaction
+from domain.store.prices import price_latest
+from gateways.compiler import Compiler
+
+# A batch, its second lane, reads and lookups at the same time; more connections only queue inside Postgres.
+POOL_SIZE_MAX: Final = 10
+# An answer of Redis comes within milliseconds; blocking commands are not used here.
+REDIS_TIMEOUT_S: Final = 2.0
+# Any route that reads a body without its own bound; publishing and casts set theirs.
+BODY_BYTES_MAX: Final = 8 * MIB
+TERMS_EVERY_S: Final = 1.0
+PROCESS_NAME_BYTES: Final = 5
+
+
+def routes(services: Services) -> list[ControllerRouterHandler]:
+    """Return every route of the api."""
+    return [
+        *casts.routes(services),
+        *cast_list.ROUTES,
+        *spells.ROUTES,
+        *keys.ROUTES,
+        *budgets.ROUTES,
+        *internal.ROUTES,
+        *health.ROUTES,
+        *admin.ROUTES,
+        *docs.ROUTES,
+    ]
+
+
+def create_app(
+    settings: ApiSettings, *, log: Log, clock: Callable[[], float], now: Callable[[], datetime]
+) -> tuple[Edge, Services]:
+    """Return the whole application and its parts; inside an event loop, for locks belong to it."""
+    services = _services(settings, log=log, clock=clock, now=now)
+    app = Litestar(
+        routes(services),
+        lifespan=[_lifespan(services)],
+        dependencies={
+            "services": Provide(lambda: services, sync_to_thread=False),
+            "principal": Provide(provide_principal),
+            "visitor": Provide(provide_visitor),
+        },
+        exception_handlers=exception_handlers(settings.public_url),
+        openapi_config=openapi_config(version("spell-platform")),
+        cors_config=_cors(settings),
+        request_max_body_size=BODY_BYTES_MAX,
+        state=State({"services": services}),
+        logging_config=None,
+    )
+    # Middleware, outermost first: the edge, then Litestar's CORS where origins are set. That is all of it.
+    process = os.urandom(PROCESS_NAME_BYTES).hex()
+    return Edge(cast("App", app), log=log, metrics=services.metrics, clock=clock, process=process), services
+
+
+def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], now: Callable[[], datetime]) -> Services:
+    app_pool = open_pool(settings.database_url.reveal(), role=Role.APP, size_max=POOL_SIZE_MAX)
+    engine_pool = open_pool(settings.engine_database_url.reveal(), role=Role.ENGINE, size_max=POOL_SIZE_MAX)
+    redis = _redis(settings.redis_url.reveal())
+    metrics = Metrics()
+    limiter = RateLimiter(redis, clock=clock, metrics=metrics)
+    board = BudgetBoard(clock)
+    wire = Wire(redis, token_key=settings.cast_token_key.reveal(), clock=clock, metrics=metrics)
+    waiting = Waiting(engine_pool, redis, metrics=metrics)
+    shutdown = Shutdown()
+    shutdown.then(waiting.close)
+    return Services(
+        settings=settings,
+        app_pool=app_pool,
+        engine_pool=engine_pool,
+        redis=redis,
+        catalog=Catalog(engine_pool, clock=clock),
+        publisher=Publisher(
+            engine_pool,
+            compiler=Compiler(jail=COMPILER_JAIL[settings.jail]),
+            signer=signer_of(settings.artifact_signing_key.reveal()),
+            now=now,
+        ),
+        authenticator=Authenticator(engine_pool, clock=clock, rpm_default=settings.rate_limit_rpm),
+        limiter=limiter,
+        budget_board=board,
+        batcher=Batcher(engine_pool, limiter=limiter, wire=wire, waiting=waiting, metrics=metrics, clock=clock),
+        waiting=waiting,
+        wire=wire,
+        casts=CastReader(engine_pool, casts_url=f"{settings.public_url}/v1/casts"),
+        sampler=Sampler(metrics, log=log, app_pool=app_pool, engine_pool=engine_pool, redis=redis, clock=clock),
+        shutdown=shutdown,
+        metrics=metrics,
+        log=log,
+        trusted_proxies=tuple(ipaddress.ip_network(network) for network in settings.trusted_proxies),
+        clock=clock,
+        now=now,
+    )
+
+
+def _redis(url: str) -> Redis:
+    from_url: Callable[..., Redis] = Redis.from_url  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # redis-py leaves options untyped
+    return from_url(url, protocol=2, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S)
+
+
+def _cors(settings: ApiSettings) -> CORSConfig | None:
+    if not settings.cors_origins:
+        return None
+    return CORSConfig(
+        allow_origins=list(settings.cors_origins),
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["authorization", "content-type", "idempotency-key", "prefer", "x-request-id"],
+        expose_headers=["location", "retry-after", "x-request-id", "ratelimit", "ratelimit-policy"],
+    )
+
+
+def _background(services: Services) -> list[Loop]:
+    """Return everything that runs beside the requests."""
+    return [
+        Loop(name="admission", every_s=0, work=services.batcher.run_once),
+        Loop(name="wire", every_s=0, work=services.wire.run_once),
+        Loop(name="wake", every_s=0, work=services.waiting.listen),
+        Loop(name="results", every_s=ASK_EVERY_S, work=services.waiting.ask),
+        Loop(name="keys", every_s=REFRESH_EVERY_S, work=services.authenticator.refresh),
+        Loop(name="terms", every_s=TERMS_EVERY_S, work=lambda: read_terms(services)),
+    ]
+
+
+async def read_terms(services: Services) -> None:
+    """Bring the price of the day to admission. Raises StoreError."""
+    async with transaction(services.engine_pool) as connection:
+        price = await price_latest(connection)
+    if price is not None:
+        settings = services.settings
+        services.batcher.terms = Terms(
+            price=price,
+            free_casts_per_month=settings.free_tier_runs_limit,
+            billing_enabled=settings.stripe is not None,
+            metered_limit_default_micros=settings.metered_limit_default_micros,
+        )
+
+
+def _lifespan(services: Services) -> Callable[[Litestar], Any]:
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncGenerator[None]:
+        async with services.app_pool, services.engine_pool:
+            async with running(_background(services)):
+                yield
+                services.shutdown.begin()
+                await services.batcher.close()
+                await services.wire.drain()
+            services.authenticator.close()
+            await services.redis.aclose()
+
+    return lifespan

@@ -1,0 +1,36 @@
+"""One HTTP request on its way through the edge: what the log, the headers and an error answer need to know of it."""
+
+from collections.abc import MutableMapping
+from typing import Any, Final, cast
+from uuid import UUID
+
+from api.auth import Principal
+from api.errors import Headers
+
+_KEY: Final = "spell.call"
+
+
+class Call:
+    """Made by `api.edge` for each request; handlers add to it. `started` is the edge's clock in seconds."""
+
+    __slots__ = ("answer_headers", "cast_ids", "error", "headers", "principal", "request_id", "started", "status")
+
+    def __init__(self, headers: dict[bytes, bytes], request_id: str, started: float) -> None:
+        self.headers = headers
+        self.request_id = request_id
+        self.started = started
+        self.status = 0
+        self.error: str | None = None
+        self.principal: Principal | None = None
+        self.cast_ids: tuple[UUID, ...] = ()
+        self.answer_headers: Headers = []
+        """Added to the answer, whatever it is."""
+
+    def attach(self, scope: MutableMapping[str, Any]) -> None:
+        """Make this the call of `scope`."""
+        scope[_KEY] = self
+
+
+def call_of(scope: Any) -> Call:  # an ASGI scope, typed differently by each framework
+    """Return the call the edge attached to an ASGI scope."""
+    return cast("Call", scope[_KEY])

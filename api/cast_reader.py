@@ -1,0 +1,57 @@
+"""Reads casts for those who ask: one query for all who ask in one tick, and names of versions from memory."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from api.coalesce import Coalesced
+from domain.model.cast_view import CastRow, CastView, VersionName, view_of_row
+from domain.model.errors import Code, refuse
+from domain.store.casts import casts_by_id, version_names
+from domain.store.connection import Pool, transaction
+
+ROWS_PER_QUESTION_MAX: Final = 200
+# A name is a few hundred bytes. Versions never change, so what is remembered stays right.
+NAMES_MAX: Final = 10_000
+
+
+class CastReader:
+    """Reads for the whole process; `casts_url` is the address all casts are under."""
+
+    def __init__(self, engine_pool: Pool, *, casts_url: str) -> None:
+        self._pool = engine_pool
+        self.casts_url = casts_url
+        self._rows: Coalesced[UUID, CastRow] = Coalesced(self._read, keys_max=ROWS_PER_QUESTION_MAX)
+        self._names: OrderedDict[UUID, VersionName] = OrderedDict()
+
+    async def row(self, cast_id: UUID, account_id: UUID) -> CastRow:
+        """Return the cast as it is now. RefusedError (404) when there is none, or it is another account's."""
+        row = await self._rows.get(cast_id)
+        if row is None or row.account_id != account_id:
+            raise refuse(Code.NOT_FOUND, "There is no such cast.")
+        return row
+
+    async def views(self, rows: Sequence[CastRow]) -> list[CastView]:
+        """Return what callers see of `rows`."""
+        missing = {row.version_id for row in rows} - self._names.keys()
+        names: dict[UUID, VersionName] = {}
+        if missing:
+            async with transaction(self._pool) as connection:
+                names = await version_names(connection, ids=sorted(missing))
+        for version_id, name in names.items():
+            self.learn(version_id, name)
+        return [
+            view_of_row(row, names.get(row.version_id) or self._names[row.version_id], casts_url=self.casts_url)
+            for row in rows
+        ]
+
+    def learn(self, version_id: UUID, name: VersionName) -> None:
+        """Remember what a version is called."""
+        self._names[version_id] = name
+        if len(self._names) > NAMES_MAX:
+            self._names.popitem(last=False)
+
+    async def _read(self, ids: list[UUID]) -> dict[UUID, CastRow]:
+        async with transaction(self._pool) as connection:
+            return await casts_by_id(connection, ids=ids)

@@ -1,0 +1,281 @@
+"""POST /v1/cast, POST /v1/casts, GET /v1/casts: raw ASGI, because a framework's layers cost more than the work here.
+
+Authenticate, decode, resolve, admit, render: each once, with no I/O of its own but the batch's.
+"""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NoReturn
+from uuid import UUID
+
+import msgspec
+from litestar.handlers import ASGIRouteHandler
+from litestar.handlers import asgi as raw_handler
+
+from api.admission import Admitted
+from api.auth import Principal
+from api.call import Call, call_of
+from api.cast_list import list_casts
+from api.cast_request import BODY_BYTES_MAX, parse_cast, spec_of
+from api.edge import Message, Receive, Scope, Send
+from api.errors import KINDS, Answer, Headers, invalid, problem
+from api.guard import admit_request, authenticate, caller_of
+from api.prefer import Wish, wish_of
+from api.services import Services
+from api.trouble import refusal_of
+from api.waiting import Waiter
+from domain.model.admission import Accepted, AdmissionRequest, Judged, Replayed
+from domain.model.cast_view import CastView, VersionName, view_of_accepted
+from domain.model.errors import Code, Fault, Refusal, RefusedError, refuse
+
+# What POST /v1/cast waits for a result when the caller says nothing.
+WAIT_S_DEFAULT: Final = 10
+IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 255
+_JSON: Final = b"application/json"
+_IDEMPOTENCY_KEY: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_encode: Final = msgspec.json.Encoder().encode
+
+Serve = Callable[[Call, Scope, Receive], Awaitable[Answer]]
+
+
+class CastEndpoints:
+    """The raw handlers. One per process."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._public_url = services.settings.public_url
+        self._names: dict[UUID, VersionName] = {}
+
+    async def cast(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve /v1/cast: wait for the result by default."""
+        await self._serve(scope, receive, send, {"POST": self._waited})
+
+    async def casts(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve /v1/casts: accept and answer at once, or list."""
+        await self._serve(scope, receive, send, {"POST": self._at_once, "GET": self._list})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, methods: dict[str, Serve]) -> None:
+        call = call_of(scope)
+        started = self._services.clock()
+        try:
+            serve = methods.get(scope["method"])
+            if serve is None:
+                call.answer_headers.append((b"allow", ", ".join(methods).encode("ascii")))
+                _refuse_method(scope["method"], methods)
+            answer = await serve(call, scope, receive)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a problem
+            answer = await self._refused(call, scope, refusal_of(error))
+        if scope["method"] == "POST":
+            self._services.metrics.cast_seconds.observe(self._services.clock() - started)
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _waited(self, call: Call, scope: Scope, receive: Receive) -> Answer:
+        return await self._create(call, scope, receive, WAIT_S_DEFAULT)
+
+    async def _at_once(self, call: Call, scope: Scope, receive: Receive) -> Answer:
+        return await self._create(call, scope, receive, 0)
+
+    async def _list(self, call: Call, scope: Scope, receive: Receive) -> Answer:
+        del receive
+        principal = await authenticate(self._services, call)
+        await admit_request(self._services, call, caller_of(principal))
+        self._services.budget_board.show(call, principal)
+        return await list_casts(self._services, principal, scope["path"], scope["query_string"])
+
+    async def _create(self, call: Call, scope: Scope, receive: Receive, wait_s_default: int) -> Answer:
+        services = self._services
+        headers = call.headers
+        principal = await authenticate(services, call)
+        wish = wish_of(headers.get(b"prefer"), wait_s_default)
+        idempotency_key = idempotency_key_of(headers.get(b"idempotency-key"))
+        raw = await read_json(headers, receive)
+        body = parse_cast(raw)
+        spell = await services.catalog.resolve(body.spell, principal)
+        request = AdmissionRequest(
+            account_id=principal.account_id,
+            key_id=principal.key_id,
+            casts=(spec_of(body, spell, traceparent_of(headers.get(b"traceparent"))),),
+            idempotency_key=idempotency_key,
+            request_hash=b"" if idempotency_key is None else request_hash(scope, raw),
+        )
+        admitted = await services.batcher.submit(request, caller_of(principal), waits=wish.wait_s > 0)
+        call.answer_headers += admitted.allowance.headers(int(services.now().timestamp()))
+        if wish.applied is not None:
+            call.answer_headers.append((b"preference-applied", wish.applied))
+        name = self._names.get(spell.version_id)
+        if name is None:
+            name = self._name(
+                spell.version_id,
+                VersionName(
+                    spell=f"{spell.owner}/{spell.name}",
+                    version=spell.version,
+                    digest=spell.digest,
+                    output_encoding=spell.output_encoding,
+                ),
+            )
+        return await self._render(call, principal, admitted, name, wish)
+
+    def _name(self, version_id: UUID, name: VersionName) -> VersionName:
+        if len(self._names) > _NAMES_MAX:
+            self._names.clear()
+        self._names[version_id] = name
+        self._services.casts.learn(version_id, name)
+        return name
+
+    async def _render(
+        self, call: Call, principal: Principal, admitted: Admitted, name: VersionName, wish: Wish
+    ) -> Answer:
+        verdict = admitted.verdict
+        if isinstance(verdict, Refusal):
+            raise RefusedError(verdict)
+        if isinstance(verdict, Replayed):
+            return await self._replay(call, principal, verdict.cast_ids[0], wish)
+        assert isinstance(verdict, Judged)
+        result = verdict.results[0]
+        if isinstance(result, Refusal):
+            raise RefusedError(result)
+        call.cast_ids = (result.cast_id,)
+        call.answer_headers += self._standing_headers(principal, result)
+        view = None if admitted.waiter is None else await self._result(admitted.waiter, wish.wait_s)
+        if view is not None:
+            return _cast_answer(200, view)
+        return _cast_answer(202, view_of_accepted(result, name, casts_url=self._services.casts.casts_url))
+
+    async def _replay(self, call: Call, principal: Principal, cast_id: UUID, wish: Wish) -> Answer:
+        """Answer with the cast of before, as it is now, waiting for it as the first request did."""
+        reader = self._services.casts
+        call.cast_ids = (cast_id,)
+        call.answer_headers.append((b"idempotent-replayed", b"true"))
+        waiter = self._services.waiting.register(cast_id) if wish.wait_s > 0 else None
+        row = await reader.row(cast_id, principal.account_id)
+        if waiter is not None:
+            if row.is_final:
+                self._services.waiting.forget(waiter)
+            elif (view := await self._result(waiter, wish.wait_s)) is not None:
+                return _cast_answer(200, view)
+        return _cast_answer(200 if row.is_final else 202, (await reader.views([row]))[0])
+
+    async def _result(self, waiter: Waiter, wait_s: int) -> CastView | None:
+        try:
+            row = await waiter.row(wait_s)
+        finally:
+            self._services.waiting.forget(waiter)
+        return None if row is None else (await self._services.casts.views([row]))[0]
+
+    def _standing_headers(self, principal: Principal, accepted: Accepted) -> Headers:
+        headers = [
+            (b"open-casts", b"%d" % accepted.open_casts),
+            (b"open-casts-limit", b"%d" % accepted.open_casts_max),
+        ]
+        if accepted.budget is not None:
+            board = self._services.budget_board
+            headers += board.note(principal.key_id or principal.account_id, accepted.budget)
+        return headers
+
+    async def _refused(self, call: Call, scope: Scope, refusal: Refusal) -> Answer:
+        """Render a refusal. One that admission has not counted yet is taken from the caller's rate here."""
+        counted = any(name == b"ratelimit" for name, _ in call.answer_headers)
+        if call.principal is not None and not counted and KINDS[refusal.code].status < _SERVER_ERROR:
+            try:
+                await admit_request(self._services, call, caller_of(call.principal))
+            except RefusedError as error:
+                refusal = error.refusal
+        call.error = refusal.code
+        metrics = self._services.metrics
+        if scope["method"] == "POST":
+            metrics.casts_failed.labels(refusal.code).inc()
+        if KINDS[refusal.code].status == _PAYMENT_REQUIRED:
+            metrics.budget_blocked.inc()
+        if refusal.limit is not None and call.principal is not None:
+            caller_id = call.principal.key_id or call.principal.account_id
+            call.answer_headers += self._services.budget_board.note(caller_id, refusal.limit)
+        return problem(refusal, request_id=call.request_id, instance=scope["path"], public_url=self._public_url)
+
+
+_SERVER_ERROR: Final = 500
+_PAYMENT_REQUIRED: Final = 402
+_NAMES_MAX: Final = 10_000
+
+
+def _cast_answer(status: int, view: CastView) -> Answer:
+    body = _encode(view)
+    headers = [
+        (b"content-type", _JSON),
+        (b"content-length", b"%d" % len(body)),
+        (b"location", view.urls.self.encode("ascii")),
+    ]
+    return Answer(status, headers, body)
+
+
+def _refuse_method(method: str, methods: dict[str, Serve]) -> NoReturn:
+    raise refuse(Code.METHOD_NOT_ALLOWED, f"{method} is not offered here. Use {' or '.join(methods)}.")
+
+
+async def read_json(headers: dict[bytes, bytes], receive: Receive) -> bytes:
+    """Return the whole body. RefusedError: 415 when it is not said to be JSON, 413 before or while it is too long."""
+    media_type = headers.get(b"content-type")
+    if media_type is not None and media_type.split(b";", 1)[0].strip().lower() != _JSON:
+        raise refuse(Code.UNSUPPORTED_MEDIA_TYPE, "The body must be JSON. Set Content-Type: application/json.")
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > BODY_BYTES_MAX:
+        _refuse_length()
+    message = await receive()
+    if not message.get("more_body", False):
+        return _body_of(message)
+    pieces = [_body_of(message)]
+    size_bytes = len(pieces[0])
+    while message.get("more_body", False):
+        message = await receive()
+        pieces.append(_body_of(message))
+        size_bytes += len(pieces[-1])
+        if size_bytes > BODY_BYTES_MAX:
+            _refuse_length()
+    return b"".join(pieces)
+
+
+def _body_of(message: Message) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise refuse(Code.MALFORMED, "The connection was closed before the body was complete.")
+    body: bytes = message.get("body", b"")
+    return body
+
+
+def _refuse_length() -> NoReturn:
+    raise refuse(Code.PAYLOAD_TOO_LARGE, f"The body is longer than {BODY_BYTES_MAX} bytes. Send a shorter input.")
+
+
+def idempotency_key_of(raw: bytes | None) -> str | None:
+    """Return the caller's key. RefusedError (422) when it is too long, empty, or not plain ASCII."""
+    if raw is None:
+        return None
+    if len(raw) > IDEMPOTENCY_KEY_CHARACTERS_MAX or _IDEMPOTENCY_KEY.fullmatch(raw) is None:
+        fault = Fault(
+            location="Idempotency-Key",
+            message=f"it is not 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} visible ASCII characters",
+            fix="Send a random UUID, the same one for each retry of one request.",
+        )
+        raise RefusedError(invalid([fault]))
+    return raw.decode("ascii")
+
+
+def request_hash(scope: Scope, body: bytes) -> bytes:
+    """Return what tells one request from another under the same idempotency key."""
+    head = f"{scope['method']} {scope['path']}\n".encode()
+    return hashlib.sha256(head + body).digest()
+
+
+def traceparent_of(raw: bytes | None) -> str | None:
+    """Return a W3C traceparent that may travel with the cast; anything else is dropped, as the standard asks."""
+    return raw.decode("ascii") if raw is not None and _TRACEPARENT.fullmatch(raw) is not None else None
+
+
+def routes(services: Services) -> list[ASGIRouteHandler]:
+    """Return the raw routes; `api.cast_openapi` describes them."""
+    endpoints = CastEndpoints(services)
+    return [
+        raw_handler("/v1/cast", copy_scope=False)(endpoints.cast),
+        raw_handler("/v1/casts", copy_scope=False)(endpoints.casts),
+    ]

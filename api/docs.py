@@ -1,0 +1,104 @@
+"""The API's own description: OpenAPI 3.1, a page that renders it, and a page behind every problem's `type`.
+
+Everything is served from here; no page of ours loads anything from another host.
+"""
+
+import gzip
+import html
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from litestar import MediaType, Request, Response, get
+from litestar.exceptions import NotFoundException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from api.cast_openapi import CAST_COMPONENTS, CAST_PATHS
+from api.errors import KINDS
+from domain.model.errors import Code
+
+_VENDOR: Final = Path(__file__).parent / "pages" / "vendor"
+# RapiDoc 9.3.8 (MIT), one file, kept compressed; its licence lies beside it.
+_RENDERER: Final = (_VENDOR / "rapidoc-min.js.gz").read_bytes()
+_CACHED_FOR_A_DAY: Final = {"cache-control": "public, max-age=86400"}
+
+_PAGE: Final = b"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Spell Platform API</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<script type="module" src="/docs/vendor/rapidoc-min.js"></script></head>
+<body><rapi-doc spec-url="/openapi.json" render-style="read" show-header="false" load-fonts="false"
+ regular-font="system-ui, sans-serif" mono-font="ui-monospace, monospace" allow-spec-url-load="false"
+ allow-spec-file-load="false" persist-auth="false"></rapi-doc></body></html>
+"""
+
+
+def whole(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return Litestar's document with the cast routes in it, which read raw bodies and are declared by hand."""
+    paths = {**schema.get("paths", {})}
+    for path, item in CAST_PATHS.items():
+        paths[path] = {**paths.get(path, {}), **item}
+    components = {**schema.get("components", {})}
+    components["schemas"] = {**components.get("schemas", {}), **CAST_COMPONENTS}
+    return {**schema, "paths": dict(sorted(paths.items())), "components": components}
+
+
+class _WholeJson(JsonRenderPlugin):
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        del request
+        return msgspec.json.encode(whole(openapi_schema))
+
+
+class _Page(OpenAPIRenderPlugin):
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        del request, openapi_schema
+        return _PAGE
+
+
+def openapi_config(version: str) -> OpenAPIConfig:
+    """Return the settings of the document; `/docs` is the page."""
+    bearer = SecurityScheme(type="http", scheme="bearer", description="An API key or a session token.")
+    return OpenAPIConfig(
+        title="Spell Platform",
+        version=version,
+        path="/docs",
+        render_plugins=[_Page(path="/"), _WholeJson()],
+        components=Components(security_schemes={"bearer": bearer}),
+        security=[{"bearer": []}],
+    )
+
+
+@get("/openapi.json", include_in_schema=False, sync_to_thread=False)
+def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Answer the OpenAPI 3.1 document."""
+    document = msgspec.json.encode(whole(request.app.openapi_schema.to_schema()))
+    return Response(document, media_type=MediaType.JSON)
+
+
+@get("/docs/vendor/rapidoc-min.js", include_in_schema=False, sync_to_thread=False)
+def renderer(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Answer the renderer, compressed where the browser takes it so."""
+    headers = {**_CACHED_FOR_A_DAY, "vary": "accept-encoding"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["content-encoding"] = "gzip"
+        return Response(_RENDERER, media_type="text/javascript", headers=headers)
+    return Response(gzip.decompress(_RENDERER), media_type="text/javascript", headers=headers)
+
+
+@get("/docs/errors/{code:str}", include_in_schema=False, sync_to_thread=False)
+def error_page(code: str) -> Response[str]:
+    """Answer the page behind the `type` of a problem."""
+    if code not in {known.value for known in Code}:
+        raise NotFoundException
+    kind = KINDS[Code(code)]
+    again = "Repeating the same request can help." if kind.retryable else "Repeating the same request does not help."
+    page = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(code)}</title></head>'
+        f"<body><h1>{html.escape(kind.title)}</h1><p><code>{html.escape(code)}</code>, HTTP status {kind.status}.</p>"
+        f'<p>{html.escape(kind.advice)} {again}</p><p><a href="/docs">All requests and answers</a></p></body></html>'
+    )
+    return Response(page, media_type=MediaType.HTML, headers=_CACHED_FOR_A_DAY)
+
+
+ROUTES: Final = [openapi_json, renderer, error_page]

@@ -1,0 +1,95 @@
+"""The outermost layer: gives each request an id, its answer the standing headers, the log a line, the metrics a count.
+
+It is plain ASGI around Litestar, because a middleware stack would cost a cast more than its share of Postgres.
+"""
+
+import itertools
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from api.access_log import Log, RequestLine
+from api.call import Call
+from api.errors import Headers
+from api.metrics import Metrics
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# A caller's own request id is echoed and logged: nothing that could end a line or a header gets there.
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_STANDING: Final[Headers] = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+]
+_SERVER_ERROR: Final = 500
+
+
+class Edge:
+    """ASGI application around `app`. `clock` counts seconds; `process` is a random name that makes ids unique."""
+
+    def __init__(self, app: App, *, log: Log, metrics: Metrics, clock: Callable[[], float], process: str) -> None:
+        self._app = app
+        self._log = log
+        self._metrics = metrics
+        self._clock = clock
+        self._process = process
+        self._numbers = itertools.count()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; lifespan events pass through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        call = Call(headers, self._request_id(headers), self._clock())
+        call.attach(scope)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                call.status = message["status"]
+                message["headers"] = [*message["headers"], *self._headers(call, message["headers"])]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            self._note(scope, call)
+
+    def _request_id(self, headers: dict[bytes, bytes]) -> str:
+        given = headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given.decode("ascii")
+        return f"{self._process}-{next(self._numbers):x}"
+
+    def _headers(self, call: Call, present: Headers) -> Headers:
+        added = [(b"x-request-id", call.request_id.encode("ascii")), *call.answer_headers]
+        names = {name for name, _ in present}
+        added += [header for header in _STANDING if header[0] not in names]
+        return added
+
+    def _note(self, scope: Scope, call: Call) -> None:
+        status = call.status or _SERVER_ERROR
+        self._metrics.answered(scope["method"], status)
+        if not self._log.requests_shown and status < _SERVER_ERROR:
+            return
+        principal = call.principal
+        self._log.add(
+            RequestLine(
+                self._log.now,
+                "error" if status >= _SERVER_ERROR and call.error in {None, "internal_error"} else "info",
+                "request",
+                scope["method"],
+                scope["path"],
+                status,
+                int((self._clock() - call.started) * 1_000_000),
+                call.request_id,
+                None if principal is None else principal.account_id,
+                None if principal is None else principal.key_id,
+                call.cast_ids,
+                call.error,
+            )
+        )

@@ -1,0 +1,169 @@
+"""Rate limits: one Redis script for all requests of a moment, and a limiter of the process's own when Redis is silent.
+
+A caller may send its requests of a minute at once; then they come back one by one (GCRA).
+"""
+
+import asyncio
+import hashlib
+import itertools
+import logging
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, RedisError
+
+from api.coalesce import Coalesced
+from api.errors import Headers
+from api.metrics import Metrics
+from workers import keys
+from workers.broker import replies
+from workers.broker.async_link import AsyncLink
+from workers.broker.link import Command, Reply, checked
+from workers.broker.scripts import Script
+
+_logger: Final = logging.getLogger(__name__)
+_TEXT: Final = Path(__file__).with_suffix(".lua").read_bytes()
+_SCRIPT: Final = Script(text=_TEXT, sha=hashlib.sha1(_TEXT, usedforsecurity=False).hexdigest())
+
+WINDOW_S: Final = 60
+_WINDOW_US: Final = WINDOW_S * 1_000_000
+# Redis answers within a millisecond; a request must not wait long to learn that it does not.
+REDIS_TIMEOUT_S: Final = 0.2
+# While Redis is silent it is asked again this often; in between no request waits for it.
+REDIS_RETRY_S: Final = 0.5
+# Callers the local limiter remembers; a forgotten one starts with its whole rate, as after a restart.
+LOCAL_CALLERS_MAX: Final = 10_000
+CHECKS_PER_SCRIPT_MAX: Final = 1_000
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who is limited (a key, an account, an address) and how many requests a minute it has."""
+
+    name: str
+    rpm: int
+
+
+class Allowance(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one request and what is left. `retry_after_s` is set when it may not pass."""
+
+    limit: int
+    remaining: int
+    reset_s: int
+    """Seconds until the whole rate is back."""
+    retry_after_s: int | None
+
+    def headers(self, now_s: int) -> Headers:
+        """Return the rate headers of an answer given at `now_s`, epoch seconds."""
+        return [
+            (b"ratelimit-policy", b'"default";q=%d;w=%d' % (self.limit, WINDOW_S)),
+            (b"ratelimit", b'"default";r=%d;t=%d' % (self.remaining, self.reset_s)),
+            (b"x-ratelimit-limit", b"%d" % self.limit),
+            (b"x-ratelimit-remaining", b"%d" % self.remaining),
+            (b"x-ratelimit-reset", b"%d" % (now_s + self.reset_s)),
+        ]
+
+
+class RateLimiter:
+    """Counts requests. `clock` counts seconds and never goes back."""
+
+    def __init__(self, redis: Redis, *, clock: Callable[[], float], metrics: Metrics) -> None:
+        self._link = AsyncLink(redis)
+        self._clock = clock
+        self._metrics = metrics
+        self._silent_until = 0.0
+        self._local: OrderedDict[str, float] = OrderedDict()
+        self._numbers = itertools.count()
+        self._checks: Coalesced[tuple[Caller, int], Allowance] = Coalesced(self._check, keys_max=CHECKS_PER_SCRIPT_MAX)
+
+    async def take(
+        self, callers: Sequence[Caller], also: Sequence[Command] = ()
+    ) -> tuple[list[Allowance], list[Reply]]:
+        """Take one request from each of `callers`, in order, and run the commands `also` in the same round trip.
+
+        Never raises: when Redis is silent the process limits by itself, and the replies are an empty list.
+        """
+        wanted = Counter(callers)
+        answer = await self._ask(wanted, also)
+        if answer is None:
+            return _shared(callers, self._take_locally(wanted)), []
+        passed, extra = answer
+        return _shared(callers, passed), extra
+
+    async def check(self, caller: Caller) -> Allowance:
+        """Take one request of `caller`; those that come together share a round trip."""
+        allowance = await self._checks.get((caller, next(self._numbers)))
+        assert allowance is not None, "every check has an answer"
+        return allowance
+
+    async def _check(self, checks: list[tuple[Caller, int]]) -> Mapping[tuple[Caller, int], Allowance]:
+        allowances, _ = await self.take([caller for caller, _ in checks])
+        return dict(zip(checks, allowances, strict=True))
+
+    async def _ask(
+        self, wanted: Counter[Caller], also: Sequence[Command]
+    ) -> tuple[dict[Caller, tuple[int, float]], list[Reply]] | None:
+        if self._clock() < self._silent_until:
+            return None
+        names = [keys.rate(caller.name) for caller in wanted]
+        arguments = [text for caller, count in wanted.items() for text in (repr(_interval_us(caller)), count)]
+        commands: list[Command] = [("EVALSHA", _SCRIPT.sha, len(names), *names, *arguments), *also]
+        try:
+            async with asyncio.timeout(REDIS_TIMEOUT_S):
+                answers = await self._link.run(commands)
+                if isinstance(answers[0], NoScriptError):  # the server was restarted, or has just been met
+                    await self._link.call("SCRIPT", "LOAD", _SCRIPT.text)
+                    answers = await self._link.run(commands)
+            numbers = replies.integers(checked(answers[0]))
+        except (RedisError, OSError, TimeoutError) as error:
+            self._silent_until = self._clock() + REDIS_RETRY_S
+            self._metrics.redis_errors.inc()
+            _logger.warning("Redis does not answer, this process limits rates by itself: %r", error)
+            return None
+        pairs = zip(numbers[::2], numbers[1::2], strict=True)
+        return dict(zip(wanted, pairs, strict=True)), answers[1:]
+
+    def _take_locally(self, wanted: Counter[Caller]) -> dict[Caller, tuple[int, float]]:
+        now_us = self._clock() * 1_000_000
+        taken: dict[Caller, tuple[int, float]] = {}
+        for caller, count in wanted.items():
+            interval_us = _interval_us(caller)
+            back_us = max(self._local.pop(caller.name, now_us), now_us)
+            room = math.floor((now_us + _WINDOW_US - back_us) / interval_us + 1e-6)
+            passed = max(0, min(room, count))
+            back_us += passed * interval_us
+            self._local[caller.name] = back_us
+            taken[caller] = (passed, back_us - now_us)
+        while len(self._local) > LOCAL_CALLERS_MAX:
+            self._local.popitem(last=False)
+        return taken
+
+
+def _interval_us(caller: Caller) -> float:
+    return _WINDOW_US / caller.rpm
+
+
+def _shared(callers: Sequence[Caller], taken: Mapping[Caller, tuple[int, float]]) -> list[Allowance]:
+    """Give what passed to the first requests of each caller, in order of arrival."""
+    seen: Counter[Caller] = Counter()
+    allowances: list[Allowance] = []
+    for caller in callers:
+        passed, back_us = taken[caller]
+        position = seen[caller]
+        seen[caller] += 1
+        interval_us = _interval_us(caller)
+        left = max(0, math.floor((_WINDOW_US - back_us) / interval_us + 1e-6))
+        late = position >= passed
+        allowances.append(
+            Allowance(
+                limit=caller.rpm,
+                remaining=0 if late else left + passed - 1 - position,
+                reset_s=math.ceil(back_us / 1_000_000),
+                retry_after_s=max(1, math.ceil((back_us + interval_us - _WINDOW_US) / 1_000_000)) if late else None,
+            )
+        )
+    return allowances

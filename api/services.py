@@ -1,0 +1,53 @@
+"""Everything a handler may use, made once per process and handed to handlers by name."""
+
+from collections.abc import Callable
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network
+
+import msgspec
+from redis.asyncio import Redis
+
+from api.access_log import Log
+from api.admission import Batcher
+from api.auth import Authenticator
+from api.budget_board import BudgetBoard
+from api.cast_reader import CastReader
+from api.catalog import Catalog
+from api.metrics import Metrics
+from api.publishing import Publisher
+from api.rate import RateLimiter
+from api.sampler import Sampler
+from api.shutdown import Shutdown
+from api.waiting import Waiting
+from api.wire import Wire
+from domain.settings import ApiSettings
+from domain.store.connection import Pool
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of the api process. Handlers ask for it as the dependency `services`."""
+
+    settings: ApiSettings
+    app_pool: Pool
+    """Role.APP: one account's rows, through `account_transaction`."""
+    engine_pool: Pool
+    """Role.ENGINE: across accounts, through `transaction`."""
+    redis: Redis
+    catalog: Catalog
+    publisher: Publisher
+    authenticator: Authenticator
+    limiter: RateLimiter
+    budget_board: BudgetBoard
+    batcher: Batcher
+    waiting: Waiting
+    wire: Wire
+    casts: CastReader
+    sampler: Sampler
+    shutdown: Shutdown
+    metrics: Metrics
+    log: Log
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    clock: Callable[[], float]
+    """Seconds that never go back."""
+    now: Callable[[], datetime]
+    """The wall clock, in UTC."""

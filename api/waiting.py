@@ -1,0 +1,165 @@
+"""Callers who wait for a cast to end. Ids come over Redis as a hint; results come from Postgres alone.
+
+A waiter is registered before the COMMIT that accepts its cast, so no result can come before somebody listens. A hint
+may be lost: four times a second the process asks Postgres for everything it waits for.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Final, cast
+from uuid import UUID
+
+from redis.asyncio import Redis
+
+from api.metrics import Metrics
+from domain.model.cast_view import FINAL_STATUSES, CastRow
+from domain.store.casts import casts_by_id, casts_status
+from domain.store.connection import Pool, transaction
+from workers import keys
+
+_logger: Final = logging.getLogger(__name__)
+
+ASK_EVERY_S: Final = 0.25
+IDS_PER_QUESTION_MAX: Final = 5_000
+# Outputs are up to 10 MiB each; this many of a few KiB are one comfortable answer.
+ROWS_PER_QUESTION_MAX: Final = 200
+_ID_BYTES: Final = 16
+
+
+class Waiter:
+    """One caller's interest in one cast. Give it back with `Waiting.forget`, whatever happens."""
+
+    __slots__ = ("cast_id", "future", "seen")
+
+    def __init__(self, cast_id: UUID, seen: str | None) -> None:
+        self.cast_id = cast_id
+        self.seen = seen
+        """The status the caller knows; None: only a final one is of interest."""
+        self.future: asyncio.Future[CastRow | None] = asyncio.get_running_loop().create_future()
+
+    def wants(self, status: str) -> bool:
+        """Tell whether `status` is news."""
+        return status in FINAL_STATUSES or (self.seen is not None and status != self.seen)
+
+    async def row(self, timeout_s: float) -> CastRow | None:
+        """Return the cast once it ended (or changed); None after `timeout_s`, or when the process stops."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(self.future)
+        return None
+
+
+class Waiting:
+    """All waiters of the process."""
+
+    def __init__(self, engine_pool: Pool, redis: Redis, *, metrics: Metrics) -> None:
+        self._pool = engine_pool
+        self._redis = redis
+        self._waiters: dict[bytes, list[Waiter]] = {}
+        self._due: dict[UUID, None] = {}
+        self._fetch: asyncio.Task[None] | None = None
+        self._closed = False
+        self.streams = 0
+        """How many event streams are open."""
+        metrics.waiting.set_function(lambda: len(self._waiters))
+
+    def register(self, cast_id: UUID, *, seen: str | None = None) -> Waiter:
+        """Start to wait for a cast; with `seen` for any change of its status."""
+        waiter = Waiter(cast_id, seen)
+        if self._closed:
+            waiter.future.set_result(None)
+        else:
+            self._waiters.setdefault(cast_id.bytes, []).append(waiter)
+        return waiter
+
+    def forget(self, waiter: Waiter) -> None:
+        """End a wait, answered or not."""
+        waiters = self._waiters.get(waiter.cast_id.bytes)
+        if waiters is not None and waiter in waiters:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiters[waiter.cast_id.bytes]
+
+    @contextmanager
+    def stream(self) -> Generator[None]:
+        """Count an event stream for as long as it is open."""
+        self.streams += 1
+        try:
+            yield
+        finally:
+            self.streams -= 1
+
+    def close(self) -> None:
+        """Answer everybody with what is known: the process stops."""
+        self._closed = True
+        for waiters in self._waiters.values():
+            for waiter in waiters:
+                if not waiter.future.done():
+                    waiter.future.set_result(None)
+
+    def wake(self, ids: bytes) -> None:
+        """Take a hint: 16-byte ids, one after another, of casts that became final; those of others are passed over."""
+        for start in range(0, len(ids) - _ID_BYTES + 1, _ID_BYTES):
+            raw = ids[start : start + _ID_BYTES]
+            if raw in self._waiters:
+                self._due[UUID(bytes=raw)] = None
+        self._start_fetch()
+
+    async def listen(self) -> None:
+        """Take hints from Redis until the connection breaks. Raises RedisError."""
+        async with _channel(self._redis) as channel:
+            await channel.subscribe(keys.wake_channel())
+            async for message in _messages(channel):
+                data = message.get("data")
+                if message.get("type") == "message" and isinstance(data, bytes):
+                    self.wake(data)
+
+    async def ask(self) -> int:
+        """Ask Postgres how far everything waited for is; return how many casts have news. Raises StoreError."""
+        ids = [UUID(bytes=raw) for raw in self._waiters]
+        news = 0
+        for start in range(0, len(ids), IDS_PER_QUESTION_MAX):
+            async with transaction(self._pool) as connection:
+                statuses = await casts_status(connection, ids=ids[start : start + IDS_PER_QUESTION_MAX])
+            for cast_id, status in statuses.items():
+                if any(waiter.wants(status) for waiter in self._waiters.get(cast_id.bytes, ())):
+                    self._due[cast_id] = None
+                    news += 1
+        self._start_fetch()
+        return news
+
+    def _start_fetch(self) -> None:
+        if self._due and self._fetch is None:
+            self._fetch = asyncio.create_task(self._fetch_due())
+
+    async def _fetch_due(self) -> None:
+        """Read what is due until nothing is: one query for all that came due while the last one ran."""
+        try:
+            while self._due:
+                await asyncio.sleep(0)  # hints that arrived in the same turn of the loop ride along
+                ids = list(self._due)[:ROWS_PER_QUESTION_MAX]
+                for cast_id in ids:
+                    del self._due[cast_id]
+                async with transaction(self._pool) as connection:
+                    rows = await casts_by_id(connection, ids=ids)
+                self._hand_out(rows)
+        except Exception as error:  # noqa: BLE001  # the next question, in a quarter of a second, finds them again
+            _logger.warning("reading results: %r", error)
+        finally:
+            self._fetch = None
+
+    def _hand_out(self, rows: Mapping[UUID, CastRow]) -> None:
+        for cast_id, row in rows.items():
+            for waiter in self._waiters.get(cast_id.bytes, ()):
+                if waiter.wants(row.status) and not waiter.future.done():
+                    waiter.future.set_result(row)
+
+
+def _channel(redis: Redis) -> Any:  # redis-py's PubSub has no types of its own
+    return cast("Any", redis).pubsub()
+
+
+def _messages(channel: Any) -> AsyncIterator[Mapping[str, object]]:
+    return cast("Callable[[], AsyncIterator[Mapping[str, object]]]", channel.listen)()

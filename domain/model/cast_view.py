@@ -1,0 +1,222 @@
+"""A cast as callers see it, made from what admission accepted or from its row. Pure; the edge only encodes it."""
+
+import base64
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from domain.model.admission import Accepted
+from domain.model.manifest import OutputEncoding
+from domain.model.pricing import MICROS_PER_CENT
+
+FINAL_STATUSES: Final = frozenset({"succeeded", "failed", "canceled", "expired"})
+
+
+class VersionName(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version is called. Versions never change, so it may be remembered."""
+
+    spell: str
+    """`owner/name`."""
+    version: str
+    digest: bytes
+    output_encoding: OutputEncoding | None
+
+
+class CastRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns of a cast that its owner may see."""
+
+    id: UUID
+    account_id: UUID
+    key_id: UUID | None
+    version_id: UUID
+    status: str
+    accepted_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    data_expires_at: datetime | None
+    held_micros: int
+    cost_micros: int | None
+    funding: str
+    output: bytes | None
+    log: bytes | None
+    metadata: str
+    error_code: str | None
+    error_message: str | None
+    exit_code: int | None
+    fuel: int | None
+    cpu_us: int | None
+    memory_bytes_peak: int | None
+    wall_us: int | None
+    attempts: int | None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the cast has ended; then nothing of it changes any more."""
+        return self.status in FINAL_STATUSES
+
+
+class ErrorView(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a cast did not succeed."""
+
+    code: str
+    message: str
+
+
+class UsageView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cast used; times are milliseconds with a fraction."""
+
+    fuel: int | None
+    cpu_ms: float | None
+    memory_bytes_peak: int | None
+    duration_ms: float | None
+    queued_ms: float | None
+
+
+class CostView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is held for a cast, and what it cost once it ended."""
+
+    held_micros: int
+    cost_micros: int | None
+    cost_cents: int | None
+    currency: str
+    funding: str
+
+
+class UrlsView(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to go from here."""
+
+    self: str
+    cancel: str
+    events: str
+    receipt: str
+
+
+class CastView(msgspec.Struct, frozen=True, kw_only=True):
+    """The JSON of a cast."""
+
+    id: UUID
+    spell: str
+    version: str
+    digest: str
+    status: str
+    output: msgspec.Raw | str | None
+    output_encoding: OutputEncoding | None
+    log: str
+    exit_code: int | None
+    error: ErrorView | None
+    usage: UsageView | None
+    cost: CostView
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    data_expires_at: datetime | None
+    attempts: int
+    urls: UrlsView
+    metadata: msgspec.Raw
+
+
+def view_of_accepted(accepted: Accepted, name: VersionName, *, casts_url: str) -> CastView:
+    """Return the cast as it is right after acceptance. `casts_url` is the address all casts are under."""
+    return CastView(
+        id=accepted.cast_id,
+        spell=name.spell,
+        version=name.version,
+        digest=f"sha256:{name.digest.hex()}",
+        status="queued",
+        output=None,
+        output_encoding=None,
+        log="",
+        exit_code=None,
+        error=None,
+        usage=None,
+        cost=CostView(
+            held_micros=accepted.held_micros,
+            cost_micros=None,
+            cost_cents=None,
+            currency="usd",
+            funding=accepted.funding,
+        ),
+        created_at=datetime.fromtimestamp(accepted.accepted_ms / 1000, tz=UTC),
+        started_at=None,
+        finished_at=None,
+        data_expires_at=None,
+        attempts=0,
+        urls=_urls(f"{casts_url}/{accepted.cast_id}"),
+        metadata=msgspec.Raw(accepted.spec.metadata),
+    )
+
+
+def view_of_row(row: CastRow, name: VersionName, *, casts_url: str) -> CastView:
+    """Return the cast as its row says it is now."""
+    encoding, output = (None, None) if row.output is None else shown(row.output, name.output_encoding)
+    return CastView(
+        id=row.id,
+        spell=name.spell,
+        version=name.version,
+        digest=f"sha256:{name.digest.hex()}",
+        status=row.status,
+        output=output,
+        output_encoding=encoding,
+        log="" if row.log is None else row.log.decode("utf-8", "replace"),
+        exit_code=row.exit_code,
+        error=None if row.error_code is None else ErrorView(code=row.error_code, message=row.error_message or ""),
+        usage=_usage(row),
+        cost=CostView(
+            held_micros=row.held_micros,
+            cost_micros=row.cost_micros,
+            cost_cents=None if row.cost_micros is None else row.cost_micros // MICROS_PER_CENT,
+            currency="usd",
+            funding=row.funding,
+        ),
+        created_at=row.accepted_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        data_expires_at=row.data_expires_at,
+        attempts=row.attempts or 0,
+        urls=_urls(f"{casts_url}/{row.id}"),
+        metadata=msgspec.Raw(row.metadata),
+    )
+
+
+def shown(output: bytes, fixed: OutputEncoding | None) -> tuple[OutputEncoding, msgspec.Raw | str]:
+    """Return how `output` is shown: as its manifest fixed it, where the bytes are that; else the first that fits.
+
+    JSON is passed on exactly as the guest wrote it, so that a number no machine can hold stays what it is.
+    """
+    if fixed is OutputEncoding.BASE64:
+        return fixed, base64.b64encode(output).decode("ascii")
+    try:
+        text = output.decode("utf-8")
+    except UnicodeDecodeError:
+        return OutputEncoding.BASE64, base64.b64encode(output).decode("ascii")
+    if fixed is not OutputEncoding.TEXT and (raw := _as_json(output)) is not None:
+        return OutputEncoding.JSON, raw
+    return OutputEncoding.TEXT, text
+
+
+def _as_json(output: bytes) -> msgspec.Raw | None:
+    try:
+        return msgspec.json.decode(output, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):  # not JSON, or nested deeper than any reader would follow
+        return None
+
+
+def _usage(row: CastRow) -> UsageView | None:
+    if row.wall_us is None:
+        return None
+    queued_ms = None
+    if row.started_at is not None:  # by the worker's clock, which may be behind ours
+        queued_ms = max(0.0, round((row.started_at - row.accepted_at).total_seconds() * 1000, 3))
+    return UsageView(
+        fuel=row.fuel,
+        cpu_ms=None if row.cpu_us is None else row.cpu_us / 1000,
+        memory_bytes_peak=row.memory_bytes_peak,
+        duration_ms=row.wall_us / 1000,
+        queued_ms=queued_ms,
+    )
+
+
+def _urls(url: str) -> UrlsView:
+    return UrlsView(self=url, cancel=f"{url}/cancel", events=f"{url}/events", receipt=f"{url}/receipt")

@@ -1,0 +1,42 @@
+-- name: casts_by_id
+-- Casts by id, whoever they belong to: the edge compares the account. One statement for all who ask in one tick.
+SELECT id, account_id, key_id, version_id, status, accepted_at, started_at, finished_at, data_expires_at, held_micros,
+  cost_micros, funding, output, log, metadata, error_code, error_message, exit_code, fuel, cpu_us, memory_bytes_peak,
+  wall_us, attempts
+FROM casts
+WHERE id = ANY(%(ids)s)
+
+-- name: casts_list
+-- A page of an account's casts, newest first: ids are UUIDv7, so their order is that of acceptance.
+SELECT id, account_id, key_id, version_id, status, accepted_at, started_at, finished_at, data_expires_at, held_micros,
+  cost_micros, funding, output, log, metadata, error_code, error_message, exit_code, fuel, cpu_us, memory_bytes_peak,
+  wall_us, attempts
+FROM casts
+WHERE account_id = %(account_id)s
+  AND id < %(before)s
+  AND id >= %(after)s
+  AND (%(status)s::text IS NULL OR status = %(status)s)
+  AND (%(spell_id)s::uuid IS NULL OR spell_id = %(spell_id)s)
+  AND (%(key_id)s::uuid IS NULL OR key_id = %(key_id)s)
+ORDER BY id DESC
+LIMIT %(limit)s
+
+-- name: casts_status
+-- How far these casts are; asked a few times a second for everything somebody waits for, so it reads no blobs.
+SELECT id, status FROM casts WHERE id = ANY(%(ids)s)
+
+-- name: casts_exist
+-- Which of these ids were committed. Waits for a batch that is still committing, by asking for its accounts' locks.
+SELECT id FROM casts WHERE id = ANY(%(ids)s)
+
+-- name: accounts_lock
+-- Wait until no batch is open that wrote for these accounts.
+SELECT id FROM accounts WHERE id = ANY(%(account_ids)s) ORDER BY id FOR NO KEY UPDATE
+
+-- name: version_names
+-- What versions are called.
+SELECT v.id, a.handle || '/' || s.name, v.version, v.digest, v.manifest ->> 'output_encoding'
+FROM spell_versions v
+JOIN spells s ON s.id = v.spell_id
+JOIN accounts a ON a.id = s.account_id
+WHERE v.id = ANY(%(ids)s)
