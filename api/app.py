@@ -1,6 +1,5 @@
 """The api put together by hand: its parts, its middleware, its routes and its background work, each in one list."""
 
-import ipaddress
 import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -27,7 +26,8 @@ from api.docs import openapi_config
 from api.edge import App, Edge
 from api.guard import provide_principal, provide_visitor
 from api.metrics import Metrics
-from api.publishing import COMPILER_JAIL, Publisher, signer_of
+from api.proxies import Proxies
+from api.publishing import Publisher, signer_of
 from api.rate import RateLimiter
 from api.sampler import Sampler
 from api.services import Services
@@ -111,7 +111,7 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
         catalog=Catalog(engine_pool, clock=clock),
         publisher=Publisher(
             engine_pool,
-            compiler=Compiler(jail=COMPILER_JAIL[settings.jail]),
+            compiler=Compiler(jail=settings.jail),
             signer=signer_of(settings.artifact_signing_key.reveal()),
             now=now,
         ),
@@ -126,7 +126,7 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
         shutdown=shutdown,
         metrics=metrics,
         log=log,
-        trusted_proxies=tuple(ipaddress.ip_network(network) for network in settings.trusted_proxies),
+        proxies=Proxies(settings.trusted_proxies),
         clock=clock,
         now=now,
     )

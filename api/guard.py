@@ -4,8 +4,6 @@ A handler that asks for `principal: Principal` is closed to others; one that ask
 open to all, at the lower rate of its address. Raw handlers call the same functions.
 """
 
-import ipaddress
-from collections.abc import Sequence
 from typing import Any
 
 from litestar import Request
@@ -15,8 +13,6 @@ from api.call import Call, call_of
 from api.rate import Allowance, Caller
 from api.services import Services
 from domain.model.errors import Code, Refusal, RefusedError
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 async def authenticate(services: Services, call: Call) -> Principal:
@@ -65,35 +61,6 @@ async def provide_visitor(request: Request[Any, Any, Any], services: Services) -
     call = call_of(request.scope)
     if b"authorization" in call.headers:
         return await provide_principal(request, services)
-    address = client_address(request.scope["client"], call.headers, services.trusted_proxies)
+    address = services.proxies.client_address(request.scope["client"], call.headers)
     await admit_request(services, call, Caller(f"ip:{address}", services.settings.rate_limit_anon_rpm))
     return None
-
-
-def client_address(
-    client: tuple[str, int] | None, headers: dict[bytes, bytes], trusted_proxies: Sequence[Network]
-) -> str:
-    """Return the address a request came from: the last in X-Forwarded-For that no trusted proxy of ours added.
-
-    An IPv6 caller is its /64, because that is what one household or machine is given.
-    """
-    hops = [hop.strip() for hop in headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",") if hop.strip()]
-    hops.append(client[0] if client is not None else "")
-    address = _parsed(hops.pop())
-    while hops and address is not None and any(address in network for network in trusted_proxies):
-        forwarded = _parsed(hops.pop())
-        if forwarded is None:
-            break
-        address = forwarded
-    if address is None:
-        return "unknown"
-    if isinstance(address, ipaddress.IPv6Address):
-        return str(ipaddress.IPv6Network((address, 64), strict=False).network_address)
-    return str(address)
-
-
-def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None

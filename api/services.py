@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from ipaddress import IPv4Network, IPv6Network
 
 import msgspec
 from redis.asyncio import Redis
@@ -14,6 +13,7 @@ from api.budget_board import BudgetBoard
 from api.cast_reader import CastReader
 from api.catalog import Catalog
 from api.metrics import Metrics
+from api.proxies import Proxies
 from api.publishing import Publisher
 from api.rate import RateLimiter
 from api.sampler import Sampler
@@ -46,7 +46,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     shutdown: Shutdown
     metrics: Metrics
     log: Log
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
+    proxies: Proxies
     clock: Callable[[], float]
     """Seconds that never go back."""
     now: Callable[[], datetime]
