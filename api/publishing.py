@@ -49,6 +49,8 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     manifest: bytes | None = None
     runtime: bool = False
     """An interpreter of the operator: larger, and compiled with more of everything."""
+    numbered_by_us: bool = False
+    """A module of the operator's folder: what its manifest says of name and version does not count."""
 
 
 def signer_of(seed: bytes) -> Signer:
@@ -87,14 +89,14 @@ class Publisher:
         digest = await asyncio.to_thread(_sha256, upload.module)
         manifest = None if upload.manifest is None else checked_manifest(upload.manifest)
         if manifest is not None:
-            check_place(manifest, name=upload.name, version=str(upload.version))
+            _check_place(upload, manifest)
         there = await self._published(upload, digest, manifest)
         if there is not None:
             return there
         compiled = await self.compile(upload.module, runtime=upload.runtime)
         if manifest is None:
             manifest = checked_manifest(compiled.manifest or b"{}")
-            check_place(manifest, name=upload.name, version=str(upload.version))
+            _check_place(upload, manifest)
         _check_memory(compiled, manifest)
         await self.store(upload.module, compiled)
         new = NewVersion(
@@ -173,6 +175,11 @@ def checked_manifest(raw: bytes) -> Manifest:
         if bytes(schema):
             compile_schema(bytes(schema), location)
     return manifest
+
+
+def _check_place(upload: Upload, manifest: Manifest) -> None:
+    if not upload.numbered_by_us:
+        check_place(manifest, name=upload.name, version=str(upload.version))
 
 
 def _check_memory(compiled: CompiledModule, manifest: Manifest) -> None:

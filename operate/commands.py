@@ -4,14 +4,20 @@ from typing import Final
 
 import click
 
+from operate.demo import demo
 from operate.dev import dev
+from operate.keys import keys
 from operate.migrate import migrate
 from operate.release import release
+from operate.users import users
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
+    demo,
     dev,
     migrate,
     release,
+    users,
+    keys,
 )
 
 

@@ -7,20 +7,29 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 import click
 from rich_click import RichCommand
 
+from api.publishing import Publisher, signer_of
 from domain.flow.price_book import set_prices
+from domain.model.errors import RefusedError
+from domain.model.periods import month_of
 from domain.settings import ReleaseSettings, SettingsError, load
-from domain.store.connection import Connection, Role, StoreError, open_pool, transaction
+from domain.store.connection import Connection, Pool, Role, StoreError, open_pool, transaction
+from domain.store.schedule import ensure_partitions
+from gateways.compiler import Compiler
 from migrations.files import MigrationError
 from migrations.runner import migrate
+from operate.modules import publish_folder, recompile
 from spell.cli import EXIT_USAGE, CommandError
 
 # The creator gets the rest, so rounding is never to the creator's loss.
 PLATFORM_SHARE_PERCENT: Final = 20
+# The month that runs and three ahead: `/readyz` fails when the next one is missing.
+PARTITION_MONTHS: Final = 4
 
 Step = Callable[[Connection, ReleaseSettings, datetime], Awaitable[str]]
 
@@ -40,7 +49,14 @@ async def write_prices(connection: Connection, settings: ReleaseSettings, now: d
     )
 
 
-STEPS: Final[tuple[Step, ...]] = (write_prices,)
+async def make_partitions(connection: Connection, settings: ReleaseSettings, now: datetime) -> str:
+    """Make the partitions of this month and the next three, so that a platform without a scheduler starts too."""
+    del settings
+    made = await ensure_partitions(connection, first_month=month_of(now), months=PARTITION_MONTHS)
+    return f"partitions: {made} made" if made else "partitions: all there"
+
+
+STEPS: Final[tuple[Step, ...]] = (write_prices, make_partitions)
 
 
 async def run(settings: ReleaseSettings, *, now: datetime, report: Callable[[str], None]) -> None:
@@ -53,6 +69,29 @@ async def run(settings: ReleaseSettings, *, now: datetime, report: Callable[[str
             async with transaction(pool) as connection:
                 line = await step(connection, settings, now)
             report(line)
+        await _prepare_modules(pool, settings, now=now, report=report)
+
+
+async def _prepare_modules(
+    pool: Pool, settings: ReleaseSettings, *, now: datetime, report: Callable[[str], None]
+) -> None:
+    """Compile what the engine of this version has no artifact of, then publish the operator's folder of modules.
+
+    Outside of any transaction: compiling takes seconds. What cannot be compiled is reported and stops nothing.
+    """
+    publisher = Publisher(
+        pool,
+        compiler=Compiler(jail="auto"),
+        signer=signer_of(settings.artifact_signing_key.reveal()),
+        now=lambda: now,
+    )
+    try:
+        compiled = await recompile(pool, publisher, report=report)
+        made = await publish_folder(pool, publisher, Path(settings.wasm_module_path), now=now, report=report)
+    except RefusedError as error:
+        report(f"warning: modules: {error.refusal.detail}")
+    else:
+        report(f"modules: {compiled} compiled for this engine, {made} new versions from {settings.wasm_module_path}")
 
 
 @click.command(cls=RichCommand)

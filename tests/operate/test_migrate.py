@@ -55,7 +55,7 @@ async def test_release_writes_a_price_only_when_it_changed(empty_database_url: s
         environ = {"DATABASE_URL": empty_database_url, "ARTIFACT_SIGNING_KEY": bytes(range(32)).hex(), **prices}
         lines: list[str] = []
         await release.run(load(ReleaseSettings, environ), now=NOW, report=lines.append)
-        return lines
+        return [line for line in lines if not line.startswith(("partitions: ", "modules: "))]
 
     assert (await released())[-1] == "prices: version 1, 1000 micros a cast and 1500 per 10^9 fuel"
     assert (await released())[0] == "migrations: the schema is current"

@@ -1,0 +1,73 @@
+"""`spell users`: people who may use this platform, made by its operator."""
+
+import asyncio
+import os
+from datetime import UTC, datetime
+from typing import cast
+from uuid import uuid4
+
+import click
+import msgspec
+from rich_click import RichCommand, RichGroup
+
+from domain.flow.create_user import Billing, CreatedUser, Plan, create_user
+from domain.model.errors import RefusedError
+from domain.settings import MigrationSettings, SettingsError, load
+from domain.store.connection import Role, StoreError, open_pool, transaction
+from spell.cli import EXIT_USAGE, CommandError
+
+
+@click.group(cls=RichGroup)
+def users() -> None:
+    """Make the people who may use this platform."""
+
+
+@users.command(cls=RichCommand)
+@click.option("--handle", required=True, help="Their name in owner/name: lower case letters, digits, hyphens.")
+@click.option("--email", help="Where mail about budgets and invoices goes.")
+@click.option("--plan", type=click.Choice(("free", "pro", "enterprise")), default="free", show_default=True)
+@click.option(
+    "--billing",
+    type=click.Choice(("auto", "on", "off")),
+    default="auto",
+    show_default=True,
+    help="off: never billed; on: metered casts need a subscription; auto: off while there are no Stripe keys.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def create(*, handle: str, email: str | None, plan: str, billing: str, as_json: bool) -> None:
+    """Make a user with an account. The same handle and address again change nothing."""
+    created = asyncio.run(
+        _create(database_url(), handle, email, plan=cast("Plan", plan), billing=cast("Billing", billing))
+    )
+    if as_json:
+        click.echo(msgspec.json.encode(created).decode())
+        return
+    verb = "made" if created.made else "was there already"
+    click.echo(
+        f"{created.account.handle} ({created.account.id}) {verb}; make a key: spell keys create --handle {handle}"
+    )
+
+
+async def _create(url: str, handle: str, email: str | None, *, plan: Plan, billing: Billing) -> CreatedUser:
+    try:
+        async with open_pool(url, role=Role.ENGINE, size_max=1) as pool, transaction(pool) as connection:
+            return await create_user(
+                connection,
+                user_id=uuid4(),
+                account_id=uuid4(),
+                handle=handle,
+                email=email,
+                plan=plan,
+                billing=billing,
+                now=datetime.now(UTC),
+            )
+    except (RefusedError, StoreError) as error:
+        raise CommandError(str(error)) from error
+
+
+def database_url() -> str:
+    """Return the owner's database of the environment. Raises CommandError that names what is missing."""
+    try:
+        return load(MigrationSettings, os.environ).migrations_database_url.reveal()
+    except SettingsError as error:
+        raise CommandError(str(error), exit_code=EXIT_USAGE) from error

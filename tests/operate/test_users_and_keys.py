@@ -1,0 +1,57 @@
+import json
+
+import pytest
+
+from api.auth import hash_key
+from domain.model.api_key import prefix_of
+from operate.commands import register
+from spell.cli import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, run, spell
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
+    register(spell)
+    monkeypatch.delenv("MIGRATIONS_DATABASE_URL", raising=False)
+    monkeypatch.setenv("DATABASE_URL", database_url)
+
+
+def test_a_user_gets_a_key_that_is_listed_and_revoked(capfd: pytest.CaptureFixture[str]) -> None:
+    def answer(*arguments: str, code: int = EXIT_DONE) -> str:
+        assert run(list(arguments)) == code
+        captured = capfd.readouterr()
+        return captured.out if code == EXIT_DONE else captured.err
+
+    first = json.loads(answer("users", "create", "--handle", "ada", "--email", "ada@example.org", "--json"))
+    again = json.loads(answer("users", "create", "--handle", "ada", "--email", "ada@example.org", "--json"))
+    assert (first["made"], again["made"]) == (True, False)
+    assert again["account"] == first["account"]
+    assert "taken" in answer("users", "create", "--handle", "ada", "--email", "eve@example.org", code=EXIT_FAILED)
+    assert "handle" in answer("users", "create", "--handle", "Ada Lovelace", code=EXIT_FAILED)
+    assert "platform" in answer("users", "create", "--handle", "local", code=EXIT_FAILED)
+
+    text = answer("keys", "create", "--handle", "ada", "--name", "laptop").strip()
+    prefix = prefix_of(text)
+    assert prefix is not None
+    made = json.loads(answer("keys", "create", "--handle", "ada", "--scope", "spells:write", "--json"))
+    assert made["scopes"] == ["spells:write"]
+    listed = json.loads(answer("keys", "list", "--handle", "ada", "--json"))
+    assert {key["prefix"] for key in listed} == {prefix, made["prefix"]}
+    assert text not in json.dumps(listed)
+    answer("keys", "revoke", "--handle", "ada", prefix)
+    answer("keys", "revoke", "--handle", "ada", prefix)
+    assert made["prefix"] in (remaining := answer("keys", "list", "--handle", "ada"))
+    assert prefix not in remaining
+    assert "no key" in answer("keys", "revoke", "--handle", "ada", "sk_live_00000000", code=EXIT_FAILED)
+    assert "spell users create" in answer("keys", "list", "--handle", "eve", code=EXIT_FAILED)
+
+
+def test_without_a_database_the_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DATABASE_URL")
+    assert run(["users", "create", "--handle", "ada"]) == EXIT_USAGE
+    assert "DATABASE_URL" in capfd.readouterr().err
+
+
+def test_a_hash_is_argon2id_with_its_parameters_beside_it() -> None:
+    assert hash_key("sk_live_x").startswith("$argon2id$v=19$m=2048,t=1,p=1$")
