@@ -1,0 +1,137 @@
+"""What the demo asks over HTTP, as any user could with curl."""
+
+import base64
+from http import HTTPStatus
+from typing import Any, Final
+from uuid import uuid4
+
+import httpx
+import msgspec
+
+from spell.cli import CommandError
+
+# A cast answers within ten seconds by itself; publishing compiles, which a loaded machine makes slow.
+_TIMEOUT: Final = httpx.Timeout(60.0, read=180.0)
+ANSWER_CHARACTERS_MAX: Final = 300
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cast used."""
+
+    fuel: int | None
+    cpu_ms: float | None
+    duration_ms: float | None
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cast cost."""
+
+    held_micros: int
+    cost_micros: int | None
+
+
+class Cast(msgspec.Struct, frozen=True, kw_only=True):
+    """A cast as the api shows it, as far as the demo looks."""
+
+    id: str
+    status: str
+    output: Any
+    output_encoding: str | None
+    error: dict[str, Any] | None
+    usage: Usage
+    cost: Cost
+
+    @property
+    def output_bytes(self) -> bytes:
+        """The output of a cast whose result is not JSON."""
+        assert isinstance(self.output, str), "base64 and text travel as strings"
+        return base64.b64decode(self.output) if self.output_encoding == "base64" else self.output.encode()
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a spell in the store."""
+
+    version: str
+    digest: str
+    size_bytes: int
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key just made."""
+
+    prefix: str
+    key: str
+
+
+class LedgerAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """One account of the platform's ledger."""
+
+    name: str
+    debit_micros: int
+    credit_micros: int
+
+
+class TrialBalance(msgspec.Struct, frozen=True, kw_only=True):
+    """Every account of the ledger, and all credits minus all debits."""
+
+    data: list[LedgerAccount]
+    sum_micros: int
+
+
+def open_async_client(url: str, api_key: str, connections: int) -> httpx.AsyncClient:
+    """Return a client for many calls at once."""
+    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+    return httpx.AsyncClient(base_url=url, headers=bearer(api_key), timeout=_TIMEOUT, limits=limits, trust_env=False)
+
+
+def open_client(url: str, api_key: str) -> httpx.Client:
+    """Return a client for one key."""
+    return httpx.Client(base_url=url, headers=bearer(api_key), timeout=_TIMEOUT, trust_env=False)
+
+
+def bearer(api_key: str) -> dict[str, str]:
+    """Return the header that carries a key."""
+    return {"Authorization": f"Bearer {api_key}"}
+
+
+def once() -> dict[str, str]:
+    """Return the header that makes a POST safe to send twice."""
+    return {"Idempotency-Key": uuid4().hex}
+
+
+def accepted(answer: httpx.Response) -> httpx.Response:
+    """Return the answer when it is a success. Raises CommandError with what the api said and what to do."""
+    if answer.is_success:
+        return answer
+    try:
+        problem = msgspec.json.decode(answer.content, type=dict[str, Any])
+        said = str(problem.get("detail") or problem.get("title"))
+    except msgspec.DecodeError:
+        said = answer.text[:ANSWER_CHARACTERS_MAX]
+    message = (
+        f"{answer.request.method} {answer.request.url.path} answered {answer.status_code}: {said}\n"
+        "this should not happen in the demo: look into the logs it named, or start on a fresh folder with --data-dir"
+    )
+    raise CommandError(message)
+
+
+def publish(client: httpx.Client, name: str, version: str, module: bytes) -> tuple[Published, bool]:
+    """Publish a version and tell whether it is new; the same one again is answered with what is there."""
+    path = f"/v1/spells/dev/{name}/versions/{version}"
+    answer = accepted(client.put(path, content=module, headers={"Content-Type": "application/wasm"}))
+    return msgspec.json.decode(answer.content, type=Published), answer.status_code == HTTPStatus.CREATED
+
+
+def cast(client: httpx.Client, order: dict[str, Any]) -> Cast:
+    """Cast and wait for the result. Raises CommandError when there is none, or it is not a success."""
+    answer = accepted(client.post("/v1/cast", json=order, headers={**once(), "Prefer": "wait=60"}))
+    return succeeded(answer.content)
+
+
+def succeeded(body: bytes) -> Cast:
+    """Return the cast in an answer. Raises CommandError when it did not succeed."""
+    result = msgspec.json.decode(body, type=Cast)
+    if result.status != "succeeded":
+        message = f"cast {result.id} is {result.status}: {result.error}; look at it with GET /v1/casts/{result.id}"
+        raise CommandError(message)
+    return result
