@@ -70,7 +70,7 @@ class Entry:
         self.message_id = ""
         self.running = False
         self.finished = False
-        """A worker thread is done with it; the flusher is not."""
+        """A worker thread is done with it, or it was given back; what is said about it now is ignored."""
         self.lost = False
         """Another worker owns it now; it must not start here."""
         self.canceled = False
@@ -178,11 +178,17 @@ class QueueState:
         self._rate_at = time.monotonic()
         self._rate_ended = 0
 
+    def holds(self, entry: Entry) -> bool:
+        """Say whether an entry is what its id means: after FLUSHALL the same id may come again for another message."""
+        return self.held.get(entry.entry_id) is entry
+
     def release(self, entries: Sequence[Entry]) -> None:
         """Forget entries whose end Redis has confirmed, and wake who waits for room."""
         for entry in entries:
-            if self.held.pop(entry.entry_id, None) is not None:
-                self.ended += 1
+            entry.finished = True
+            self.ended += 1
+            if self.holds(entry):
+                del self.held[entry.entry_id]
         with self.room:
             self.room.notify_all()
 

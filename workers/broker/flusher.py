@@ -187,7 +187,7 @@ def _transaction(queue: QueueState, completions: Sequence[Completion]) -> list[C
 
 
 def _acknowledgement(queue: QueueState, completions: Sequence[Completion]) -> list[Command]:
-    ended = [completion.entry for completion in completions if completion.entry is not None]
+    ended = [completion.entry for completion in completions if completion.entry and queue.holds(completion.entry)]
     if not ended:
         return []
     names = queue.keys

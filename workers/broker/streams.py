@@ -252,7 +252,7 @@ class StreamsBroker(dramatiq.Broker):
         """End a message in Redis with the next flush; a message that is unknown or ended before is ignored."""
         entry = message.entry
         queue = entry.queue
-        if entry.finished or queue.held.get(entry.entry_id) is not entry:
+        if entry.finished:
             return
         entry.finished = True
         if entry.lost and entry.skipped:
@@ -284,7 +284,7 @@ class StreamsBroker(dramatiq.Broker):
     def give_back(self, queue: QueueState, entries: Iterable[Entry]) -> None:
         """Put entries that were not run back onto the stream, at once visible to every worker."""
         names = queue.keys
-        mine = [entry for entry in entries if queue.held.get(entry.entry_id) is entry and not entry.finished]
+        mine = [entry for entry in entries if queue.holds(entry) and not entry.finished]
         for start in range(0, len(mine), REQUEUE_COUNT_MAX):
             chunk = mine[start : start + REQUEUE_COUNT_MAX]
             ids = [entry.entry_id for entry in chunk]
@@ -352,7 +352,7 @@ class StreamsBroker(dramatiq.Broker):
         self._failure = error
 
     def _delay(self, queue: QueueState, held: Entry | None, delay_ms: int, member: bytes) -> None:
-        if held is not None and held.retry is None and queue.held.get(held.entry_id) is held and not held.finished:
+        if held is not None and held.retry is None and not held.finished:
             held.retry = (delay_ms, member)
         else:
             self.link.script(scripts.DELAY, [queue.keys.delayed], delay_ms, member)

@@ -156,6 +156,7 @@ def test_each_end_without_a_report_has_its_event(broker: StreamsBroker, client: 
 
     class Fate(dramatiq.Middleware):
         def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
+            assert broker.queues
             if message.message_id.endswith("1"):
                 raise dramatiq.middleware.SkipMessage
             if message.message_id.endswith("2"):

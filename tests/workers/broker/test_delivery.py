@@ -14,6 +14,8 @@ from domain.model.messages import CastJob, UsageEvent
 from tests.workers.broker.pools import add_jobs, consume, pending_count, start, take, usage_events
 from workers import keys
 from workers.broker import StreamsBroker
+from workers.broker.entries import StreamMessage
+from workers.broker.wire import encode_message
 
 Jobs = Callable[..., CastJob]
 Events = Callable[..., UsageEvent]
@@ -64,6 +66,24 @@ def test_work_goes_on_after_flushall(broker: StreamsBroker, client: Redis, make_
     assert broker.flush_acknowledgements()
     assert {event.cast_id.int for event in usage_events(client)} == {1, 2}
     assert client.xlen(keys.jobs("default")) == 0
+
+
+def test_an_id_that_comes_again_after_flushall_is_another_entry(
+    broker: StreamsBroker, client: Redis, make_job: Jobs
+) -> None:
+    consumer = consume(broker)
+    taken: list[StreamMessage] = []
+    for number in (1, 2):
+        client.flushall()
+        client.xadd(keys.jobs("default"), {"m": encode_message("default", make_job(number))}, id="5-0")
+        taken += take(consumer, 1)
+    old, new = taken
+    consumer.ack(old)
+    assert broker.flush_acknowledgements()
+    assert pending_count(client) == 1, "The old entry's end acknowledged the new one."
+    consumer.ack(new)
+    assert broker.flush_acknowledgements()
+    assert [event.cast_id.int for event in usage_events(client)] == [1, 2]
 
 
 def test_never_more_than_prefetch_unacknowledged(broker: StreamsBroker, client: Redis, make_job: Jobs) -> None:
