@@ -23,7 +23,7 @@ from domain.model.limits import (
 )
 from gateways.compiler import LENGTH_BYTES, CompileAnswer, CompiledModule, CompileError, CompileErrorCode
 from workers.executor.engine import EngineError, engine_key, engine_version, make_engine
-from workers.executor.jail import JailError, enter
+from workers.executor.jail import JailError, enter, lower_limit
 from workers.executor.linker import FUNCTIONS, MODULE, signature
 from workers.executor.protocol import JailMode
 from workers.executor.sandbox import TABLES_MAX, memory_minimum_bytes
@@ -203,7 +203,7 @@ def main(jail: JailMode, *, runtime: bool) -> None:
     cpu_seconds = RUNTIME_CPU_SECONDS_MAX if runtime else CPU_SECONDS_MAX
     length = int.from_bytes(_read_exactly(LENGTH_BYTES), "big")
     module = _read_exactly(min(length, bytes_max + 1))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+    lower_limit(resource.RLIMIT_CPU, cpu_seconds)
     try:
         engine = make_engine()
         # Reads the shared library, and remembers: inside the jail there are no files.
@@ -222,6 +222,9 @@ def main(jail: JailMode, *, runtime: bool) -> None:
         return
     try:
         _answer(CompileAnswer(compiled=compile_module(engine, module, bytes_max=bytes_max)))
+    except MemoryError:
+        # Python's way to find the memory limit; the engine's is an abort. One verdict for both.
+        os.abort()
     except RefusedError as refused:
         _answer(CompileAnswer(error=refused.error))
 

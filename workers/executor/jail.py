@@ -63,7 +63,7 @@ def _prctl(option: int, argument: int, what: str) -> None:
     _checked(_libc.prctl(option, argument, 0, 0, 0), what)
 
 
-def _limit(kind: int, bound: int) -> None:
+def lower_limit(kind: int, bound: int) -> None:
     """Lower a limit, soft and hard; one that is lower already stays."""
     _, hard = resource.getrlimit(kind)
     bound = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
@@ -72,12 +72,12 @@ def _limit(kind: int, bound: int) -> None:
 
 def limit_resources(address_space_bytes: int) -> str:
     """Bound what this process may take from the machine. RLIMIT_CPU is moved by the parent, cast by cast."""
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_FSIZE, 0)
-    _limit(resource.RLIMIT_MEMLOCK, 0)
-    _limit(resource.RLIMIT_MSGQUEUE, 0)
-    _limit(resource.RLIMIT_NOFILE, OPEN_FILES_MAX)
-    _limit(resource.RLIMIT_AS, address_space_bytes)
+    lower_limit(resource.RLIMIT_CORE, 0)
+    lower_limit(resource.RLIMIT_FSIZE, 0)
+    lower_limit(resource.RLIMIT_MEMLOCK, 0)
+    lower_limit(resource.RLIMIT_MSGQUEUE, 0)
+    lower_limit(resource.RLIMIT_NOFILE, OPEN_FILES_MAX)
+    lower_limit(resource.RLIMIT_AS, address_space_bytes)
     return f"address space {address_space_bytes // MIB} MiB, {OPEN_FILES_MAX} open files, files of 0 bytes"
 
 
@@ -157,7 +157,7 @@ def _no_new_privileges() -> str:
 
 
 def _filter_calls(write_descriptors: tuple[int, ...], *, moves_cpu_limit: bool) -> str:
-    _limit(resource.RLIMIT_NPROC, 0)
+    lower_limit(resource.RLIMIT_NPROC, 0)
     seccomp.install(write_descriptors, moves_cpu_limit=moves_cpu_limit)
     return "list of allowed calls, all threads"
 

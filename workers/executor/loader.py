@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections import OrderedDict
+from pathlib import Path
 from typing import Final
 
 import wasmtime
@@ -66,21 +67,30 @@ class Loader:
         signature = self._read_signature(digest)
         file = _read_open(name)
         try:
-            sha256, size = hashlib.sha256(), 0
-            while piece := os.read(file, _PIECE_BYTES):
-                sha256.update(piece)
-                size += len(piece)
+            size = self._verify(file, name, digest, signature)
+            loaded = self._sandbox.load(name, digest)
+            # The engine opens by name, so make sure that nobody put another file there meanwhile.
+            if not os.path.samestat(os.fstat(file), Path(name).lstat()):
+                message = f"the compiled module {name} was replaced while it was loaded"
+                raise ArtifactError(message)
+        except wasmtime.WasmtimeError as error:
+            message = f"the compiled module {name} does not fit this engine: {error}"
+            raise ArtifactError(message) from error
         finally:
             os.close(file)
+        return loaded, size
+
+    def _verify(self, file: int, name: str, digest: bytes, signature: bytes) -> int:
+        """Check the signature over the whole file and return its size."""
+        sha256, size = hashlib.sha256(), 0
+        while piece := os.read(file, _PIECE_BYTES):
+            sha256.update(piece)
+            size += len(piece)
         statement = artifact_statement(digest=digest, engine_key=self._sandbox.key, artifact_sha256=sha256.digest())
         if not self._verifier.accepts(signature, statement):
             message = f"the compiled module {name} does not carry the platform's signature"
             raise ArtifactError(message)
-        try:
-            return self._sandbox.load(name, digest), size
-        except wasmtime.WasmtimeError as error:
-            message = f"the compiled module {name} does not fit this engine: {error}"
-            raise ArtifactError(message) from error
+        return size
 
     def _read_signature(self, digest: bytes) -> bytes:
         file = _read_open(signature_file_name(digest, self._sandbox.key))

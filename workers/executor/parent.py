@@ -19,12 +19,13 @@ from uuid import UUID
 import msgspec
 
 import workers
-from domain.model.limits import MIB, CastLimits
+from domain.model.limits import INPUT_BYTES_MAX, MIB, CastLimits
 from domain.model.messages import Outcome
 from workers.executor.protocol import (
     ANSWER_BYTES_MAX,
     LENGTH_PREFIX,
     MESSAGE_CHARACTERS_MAX,
+    REQUEST_BYTES_MAX,
     CastFrame,
     ChildConfig,
     ChildReady,
@@ -321,6 +322,9 @@ class Executor:
 
     def _run(self, request: ExecuteRequest) -> ExecuteResult:
         frame = self._encoder.encode(CastFrame(digest=request.digest, limits=request.limits, input=request.input))
+        if len(frame) > REQUEST_BYTES_MAX:
+            message = f"the input has {len(request.input)} bytes, at most {INPUT_BYTES_MAX} are allowed"
+            return ExecuteResult(outcome=Outcome.PLATFORM_ERROR, message=message)
         started = time.monotonic()
         child = self._ready_child()
         try:

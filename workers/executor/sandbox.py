@@ -14,7 +14,7 @@ from domain.model.messages import Outcome
 from workers.executor import capi
 from workers.executor.engine import engine_key, make_engine
 from workers.executor.linker import Host
-from workers.executor.protocol import ExecuteResult
+from workers.executor.protocol import MESSAGE_CHARACTERS_MAX, ExecuteResult
 from workers.executor.wasi import Stop, WasiCast
 
 # The grain of wall time: a guest may run this much longer than it should.
@@ -129,7 +129,7 @@ class Sandbox:
             memory_bytes_peak=memory_bytes,
             output=bytes(cast.output),
             log=bytes(cast.log),
-            message=ending.message,
+            message=ending.message[:MESSAGE_CHARACTERS_MAX],
         )
 
     def _execute(self, loaded: Loaded, context: int, cast: WasiCast, limits: CastLimits) -> Stop:

@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import wasmtime
@@ -155,12 +157,12 @@ async def test_refusal_names_the_fault(name: str) -> None:
         raise ValueError(answer.message)
 
 
-def bomb(function_count: int) -> bytes:
+def bomb(function_count: int, *, depth: int = 4) -> bytes:
     """Valid, and far more work than its size promises: nested loops with many live values."""
     body = "".join(
         f"(local.set {n % 40} (i32.mul (local.get {(n + 1) % 40}) (local.get {(n * 7) % 40})))" for n in range(200)
     )
-    for _ in range(4):
+    for _ in range(depth):
         body = f"(loop (block {body} {body} (br_if 1 (local.get 0))))"
     function = f"(func (local {'i32 ' * 40}) {body})"
     return wat(f"(module {SPELL} {function * function_count})")
@@ -169,9 +171,32 @@ def bomb(function_count: int) -> bytes:
 async def test_a_compile_bomb_ends_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler, "WALL_SECONDS_MAX", 1.0)
     async with asyncio.timeout(5):
-        answer = await Compiler().compile(bomb(40))
+        answer = await Compiler().compile(bomb(3, depth=9))
     assert isinstance(answer, CompileError)
     assert answer.code is CompileErrorCode.COMPILE_LIMIT
+
+
+async def test_a_compile_bomb_ends_at_the_cpu_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The same program under a limit of one second, which it may lower but not raise.
+    shell = tmp_path / "python"
+    shell.write_text(f'#!/bin/sh\nulimit -t 1\nexec {sys.executable} "$@"\n')
+    shell.chmod(0o755)
+    monkeypatch.setattr(compiler.sys, "executable", str(shell))
+    answer = await Compiler().compile(bomb(3, depth=9))
+    assert isinstance(answer, CompileError)
+    assert answer.code is CompileErrorCode.COMPILE_LIMIT
+    assert "CPU time" in answer.message
+
+
+async def test_a_compile_bomb_ends_at_the_memory_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = tmp_path / "python"
+    shell.write_text(f'#!/bin/sh\nulimit -v 200000\nexec {sys.executable} "$@"\n')
+    shell.chmod(0o755)
+    monkeypatch.setattr(compiler.sys, "executable", str(shell))
+    answer = await Compiler().compile(bomb(3, depth=9))
+    assert isinstance(answer, CompileError), answer
+    assert answer.code is CompileErrorCode.COMPILE_LIMIT
+    assert "memory" in answer.message
 
 
 async def test_no_more_than_two_at_a_time(make_program: Program) -> None:

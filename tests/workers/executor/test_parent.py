@@ -271,6 +271,13 @@ def test_more_modules_than_the_child_may_hold_open(
     assert {result.outcome for result in results} == {Outcome.SUCCEEDED}
 
 
+def test_an_input_beyond_the_bound_never_reaches_the_child(shared_executor: Executor, make_request: Request) -> None:
+    result = shared_executor.run(make_request(bytes(32), bytes(8 * 1024 * 1024 + 100_000)))
+    assert result.outcome is Outcome.PLATFORM_ERROR
+    assert "8388608" in result.message
+    assert shared_executor.child_deaths == 0
+
+
 def test_largest_input_and_output_pass_through_the_child(
     shared_executor: Executor, library: Library, make_program: Program, make_request: Request
 ) -> None:
