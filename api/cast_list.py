@@ -158,7 +158,7 @@ async def get_log(services: Services, principal: Principal, cast_id: UUID) -> Re
     row = await services.casts.row(cast_id, principal.account_id)
     # A guest writes what it likes: never let a browser take it for a page.
     headers = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
-    return Response(row.log or b"", media_type="text/plain; charset=utf-8", headers=headers)
+    return Response(row.log or b"", media_type=MediaType.TEXT, headers=headers)
 
 
 @post("/v1/casts/{cast_id:uuid}/cancel", tags=["casts"], status_code=200)

@@ -59,6 +59,7 @@ class Wire:
         self._memory_bytes = MEMORY_ASSUMED_BYTES
         self._memory_asked_at = float("-inf")
         self._asks_memory = False
+        metrics.unsent.set_function(lambda: len(self._unsent))
 
     @property
     def full_pools(self) -> frozenset[Pool]:
@@ -98,7 +99,6 @@ class Wire:
         """Wait for casts, put what has come on the wire, and return how many. Raises RedisError, TimeoutError."""
         await self._arrived.wait()
         batch = [self._unsent[index] for index in range(min(len(self._unsent), PUT_COUNT_MAX))]
-        self._metrics.unsent.set(len(self._unsent))
         try:
             async with asyncio.timeout(PUT_TIMEOUT_S):
                 for pool in Pool:
@@ -114,7 +114,6 @@ class Wire:
             self._unsent_bytes -= len(cast.spec.input)
         if not self._unsent:
             self._arrived.clear()
-        self._metrics.unsent.set(len(self._unsent))
         return len(batch)
 
     async def drain(self) -> None:
