@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from domain.model.limits import HOST_CALLS_MAX, MIB
+from domain.model.limits import HOST_CALLS_MAX, MEMORY_BYTES_DEFAULT, MIB
 from domain.model.messages import Outcome
 from workers.executor.parent import Executor
 from workers.executor.protocol import ExecuteResult
@@ -103,6 +103,7 @@ def test_hostile_guest_is_stopped_in_time(name: str, cast: Cast, make_program: P
     assert result.outcome is outcome, result
     assert time.monotonic() - started < limits.get("wall_ms", 5_000) / 1000 + 0.6
     assert result.fuel is not None
+    assert 0 < result.memory_bytes_peak <= limits.get("memory_bytes", MEMORY_BYTES_DEFAULT)
     assert (result.message == "") is (outcome is Outcome.SUCCEEDED)
 
 

@@ -77,6 +77,8 @@ def test_a_living_child_as_the_kernel_sees_it(
             assert int(status["CapBnd"], 16) == 0
             assert status["Groups"].strip() == ""
     assert os.getsid(pid) == pid
+    # The kernel gives the files of a process that may not be traced to root.
+    assert Path(f"/proc/{pid}/environ").stat().st_uid == 0
     assert Path(f"/proc/{pid}/environ").read_bytes() == b""
     if os.geteuid() == 0:
         assert Path(f"/proc/{pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
@@ -136,6 +138,7 @@ def test_filter_is_well_formed(machine: str) -> None:
     assert steps[-8:-6] == b"\x06\x00", "it ends with a verdict"
 
 
+# The child is stopped first: a running one would also notice that its socket closed.
 def test_child_dies_with_its_parent(library_arguments: tuple[str, str], tmp_path: Path) -> None:
     folder, verify_key = library_arguments
     script = tmp_path / "parent.py"
@@ -143,7 +146,7 @@ def test_child_dies_with_its_parent(library_arguments: tuple[str, str], tmp_path
         "import os, sys\nfrom pathlib import Path\n"
         "from workers.executor.parent import Executor, ExecutorConfig\n"
         "e = Executor(ExecutorConfig(artifact_folder=Path(sys.argv[1]), verify_key=sys.argv[2]))\n"
-        "e.start()\nprint(e.child_pid, flush=True)\nos.kill(os.getpid(), 9)\n"
+        "e.start()\nprint(e.child_pid, flush=True)\nos.kill(e.child_pid, 19)\nos.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run(
         [sys.executable, str(script), folder, verify_key], capture_output=True, check=False, timeout=30
