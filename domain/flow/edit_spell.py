@@ -6,6 +6,7 @@ import msgspec
 
 from domain.flow.create_spell import Visibility
 from domain.model.errors import Code, refuse
+from domain.model.spell_ref import is_spell_name
 from domain.store import spells
 from domain.store.connection import Connection
 
@@ -35,8 +36,8 @@ async def edit_spell(
 
 async def owned_spell(conn: Connection, *, account_id: UUID, owner: str, name: str) -> spells.Spell:
     """Return the account's spell, locked until the transaction ends. Raises RefusedError (not found)."""
-    locked = await spells.spell_lock(conn, account_id=account_id, name=name)
+    locked = await spells.spell_lock(conn, account_id=account_id, name=name) if is_spell_name(name) else None
     spell = None if locked is None else await spells.spell_get(conn, owner=owner, name=name)
     if spell is None or spell.id != locked:
-        raise refuse(Code.NOT_FOUND, f"You have no spell {owner}/{name}.")
+        raise refuse(Code.NOT_FOUND, f"You have no spell {owner[:50]}/{name[:70]}.")
     return spell

@@ -3,6 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
+from domain.model.api_key import is_prefix
 from domain.model.errors import Code, refuse
 from domain.store import identity
 from domain.store.connection import Connection
@@ -14,5 +15,5 @@ async def revoke_key(conn: Connection, *, account_id: UUID, prefix: str, now: da
     Revoking again changes nothing. Raises RefusedError (not found) when the account has no key of this prefix.
     """
     await identity.account_lock(conn, account_id=account_id)
-    if not await identity.key_revoke(conn, account_id=account_id, prefix=prefix, now=now):
+    if not is_prefix(prefix) or not await identity.key_revoke(conn, account_id=account_id, prefix=prefix, now=now):
         raise refuse(Code.NOT_FOUND, "This account has no key of that prefix.")

@@ -4,6 +4,7 @@ The id is public and names the row; the 32 characters are the secret (190 bits);
 before it, so that a scanner or a typo is told from a key without asking the database.
 """
 
+import re
 import zlib
 from typing import Final
 
@@ -15,6 +16,7 @@ _ID_CHARACTERS: Final = 8
 _SECRET_CHARACTERS: Final = 32
 _CHECKSUM_CHARACTERS: Final = 6  # 62^6 is just above 2^32
 _PREFIX_CHARACTERS: Final = len(_KIND) + _ID_CHARACTERS
+_PREFIX: Final = re.compile(rf"{_KIND}[0-9A-Za-z]{{{_ID_CHARACTERS}}}")
 _KEY_CHARACTERS: Final = _PREFIX_CHARACTERS + 1 + _SECRET_CHARACTERS + _CHECKSUM_CHARACTERS
 # Reducing this many more bits than a part has modulo 62^n leaves a bias below 2^-64.
 _SPARE_BYTES: Final = 8
@@ -51,6 +53,11 @@ def prefix_of(text: str) -> str | None:
     if not body.isascii() or _checksum(body) != checksum:
         return None
     return text[:_PREFIX_CHARACTERS]
+
+
+def is_prefix(text: str) -> bool:
+    """Tell whether `text` has the form of a key's public part."""
+    return _PREFIX.fullmatch(text) is not None
 
 
 def _checksum(body: str) -> str:

@@ -49,7 +49,8 @@ def test_a_key_is_shown_once_works_and_is_revoked(api: Api, rows: Rows) -> None:
     assert api.http.delete(f"/v1/keys/{body['prefix']}", headers=account.headers).status_code == 204
     assert api.http.post("/v1/casts", json=cast, headers=bearer(body["key"])).status_code == 401
     assert api.http.delete(f"/v1/keys/{body['prefix']}", headers=account.headers).status_code == 204
-    assert api.http.delete("/v1/keys/sk_live_00000000", headers=account.headers).status_code == 404
+    for unknown in ("sk_live_00000000", "%00", "sk_live_", str(account.id)):
+        assert api.http.delete(f"/v1/keys/{unknown}", headers=account.headers).status_code == 404
     assert api.http.delete(f"/v1/keys/{body['prefix']}", headers=rows_stranger(rows)).status_code == 404
 
 
