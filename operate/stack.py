@@ -76,7 +76,7 @@ def run_platform(
                 port=port,
                 artifact_folder=data_folder.absolute() / "artifacts",
             )
-            asyncio.run(_prepare(environment, secrets, report))
+            asyncio.run(prepare(environment, secrets, report))
             children = [Child(plan, logs) for plan in plans(environment)]
             supervisor = Supervisor(children, _embedded(servers), report=report)
             try:
@@ -97,7 +97,7 @@ def _embedded(servers: Servers) -> dict[str, EmbeddedServer]:
     return {name: server for name, server in both.items() if server is not None}
 
 
-async def _prepare(environment: Mapping[str, str], secrets: DevSecrets, report: Callable[[str], None]) -> None:
+async def prepare(environment: Mapping[str, str], secrets: DevSecrets, report: Callable[[str], None]) -> None:
     """Bring the database to this version, as a deploy would, and make the local accounts."""
     now = datetime.now(UTC)
     settings = load(ReleaseSettings, environment)
