@@ -1,10 +1,13 @@
 """`python -m api`: read the settings, put the parts together, serve until SIGTERM."""
 
+import asyncio
 import logging
 import os
-import socket
+import signal
 import sys
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
@@ -32,9 +35,24 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._shutdown = shutdown
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Stop in order on the first signal, at once on the second, and leave with exit code 0 either way.
+
+        Uvicorn's own way raises the signal again at the end, which would kill the process before its log is written.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def _stop(self, number: signal.Signals) -> None:
         self._shutdown.begin()
-        await super().shutdown(sockets)
+        self.handle_exit(number, None)
 
 
 async def serve(settings: ApiSettings, log: Log) -> None:
