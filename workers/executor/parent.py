@@ -4,6 +4,7 @@ The child is not trusted: every frame is bounded, every wait has an end, and wha
 loses its child fails alone; the next one gets a fresh child.
 """
 
+import contextlib
 import os
 import resource
 import signal
@@ -100,22 +101,29 @@ def _may_move_limits() -> bool:
     return False
 
 
+def _start_process(descriptor: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603 # our own program, no shell, nothing of a caller's
+        [sys.executable, "-m", "workers.executor", str(descriptor)],
+        pass_fds=(descriptor,),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        cwd=_SOURCE_ROOT,
+        env={},
+    )
+
+
 class _Child:
     """One process and the socket to it."""
 
     def __init__(self, config: ExecutorConfig) -> None:
         """Start the process and send it its configuration; it comes up while we do other things."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
-            self.process: Final = subprocess.Popen(  # noqa: S603 # our own program, no shell, nothing of a caller's
-                [sys.executable, "-m", "workers.executor", str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                cwd=_SOURCE_ROOT,
-                env={},
-            )
-        self._socket: Final = ours
+            try:
+                self.process: Final = _start_process(theirs.fileno())
+            except OSError:
+                self._socket.close()
+                raise
         self._cpu_clock: Final = (~self.process.pid << 3) | 2
         self._cpu_seconds_limit = 0
         self._child_moves_cpu_limit: Final = not _may_move_limits()
@@ -129,7 +137,9 @@ class _Child:
             parent_pid=os.getpid(),
             moves_cpu_limit=self._child_moves_cpu_limit,
         )
-        self._send(msgspec.msgpack.encode(first), time.monotonic() + START_SECONDS_MAX)
+        # A child that is gone already shows in `greet`.
+        with contextlib.suppress(BrokenPipeError):
+            self._send(msgspec.msgpack.encode(first), time.monotonic() + START_SECONDS_MAX)
 
     def _send(self, frame: bytes, deadline: float) -> None:
         self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -214,8 +224,11 @@ class _Child:
         return _ChildLostError(Outcome.SANDBOX_CRASHED, f"the sandbox process died ({how})")
 
     def resident_bytes(self) -> int:
-        """Return what the process holds in memory now."""
-        return int(os.pread(self._statm, 128, 0).split()[1]) * _PAGE_BYTES
+        """Return what the process holds in memory now, 0 when it has just died."""
+        try:
+            return int(os.pread(self._statm, 128, 0).split()[1]) * _PAGE_BYTES
+        except ProcessLookupError:
+            return 0
 
     def end(self) -> int:
         """Kill the process if it lives and return its exit code; may be called twice."""
@@ -252,6 +265,7 @@ class Executor:
         self._child: _Child | None = None
         self._running: UUID | None = None
         self._canceled = False
+        self._closed = False
         self.child_deaths = 0
         """How many children died or had to be killed while they ran a cast; cancellations do not count."""
 
@@ -278,6 +292,8 @@ class Executor:
         finally:
             with self._lock:
                 self._running = None
+            if self._closed:
+                self._discard()
 
     def kill(self, cast_id: UUID) -> bool:
         """End this cast as `canceled` if it is the one running; tells whether it was."""
@@ -290,7 +306,17 @@ class Executor:
             return True
 
     def close(self) -> None:
-        """End the child. A later `run` would start another."""
+        """End the child for good; any thread may call it. A cast that is running ends as `sandbox_crashed`."""
+        with self._lock:
+            self._closed = True
+            if self._running is not None:
+                # Its descriptors are in use by the thread in `run`, which cleans up as it leaves.
+                if self._child is not None:
+                    self._child.process.kill()
+                return
+        self._discard()
+
+    def _discard(self) -> None:
         with self._lock:
             child, self._child = self._child, None
         if child is not None:
@@ -299,18 +325,21 @@ class Executor:
     def _ready_child(self) -> _Child:
         child = self._child
         if child is not None and child.process.poll() is not None:
-            self.close()
+            self._discard()
             child = None
         if child is None:
             child = self._spawn()
         try:
             child.greet()
         except ExecutorStartError:
-            self.close()
+            self._discard()
             raise
         return child
 
     def _spawn(self) -> _Child:
+        if self._closed:
+            message = "the executor was closed"
+            raise ExecutorStartError(message)
         try:
             child = _Child(self._config)
         except OSError as error:
@@ -318,6 +347,9 @@ class Executor:
             raise ExecutorStartError(message) from error
         with self._lock:
             self._child = child
+            if self._closed:
+                # Whoever closed a moment ago found no child to kill.
+                child.process.kill()
         return child
 
     def _run(self, request: ExecuteRequest) -> ExecuteResult:
@@ -335,17 +367,19 @@ class Executor:
         if result is None:
             return _CANCELED
         if child.resident_bytes() > RESIDENT_BYTES_MAX:
-            self.close()
+            self._discard()
         return result
 
     def _lost(self, lost: _ChildLostError, started: float) -> ExecuteResult:
         """Replace the child, beginning now, and say what became of the cast."""
         with self._lock:
             canceled = self._canceled
-        self.close()
-        if not canceled:
+        self._discard()
+        if not canceled and not self._closed:
             self.child_deaths += 1
-        self._spawn()
+        # When even that fails, the next cast will say so; this one has its own end.
+        with contextlib.suppress(ExecutorStartError):
+            self._spawn()
         wall_us = int((time.monotonic() - started) * 1_000_000)
         if canceled:
             return msgspec.structs.replace(_CANCELED, wall_us=wall_us)

@@ -74,6 +74,25 @@ def test_a_child_that_died_between_casts_costs_nobody_anything(
     assert executor.child_deaths == 0
 
 
+def test_closing_ends_the_running_cast_and_starts_nothing_anew(
+    library: Library, make_program: Program, make_request: Request
+) -> None:
+    executor = Executor(library.config())
+    executor.start()
+    after(0.1, executor.close)
+    result = executor.run(make_request(library.publish(make_program(FOREVER)), fuel=10**12))
+    assert result.outcome is Outcome.SANDBOX_CRASHED
+    assert executor.child_pid is None
+    assert executor.child_deaths == 0
+    assert executor.run(make_request(bytes(32))).message == "the executor was closed"
+
+
+def test_cancel_while_the_child_is_still_coming_up(executor: Executor, make_request: Request) -> None:
+    request = make_request(bytes(32))
+    after(0.02, lambda: executor.kill(request.cast_id))
+    assert executor.run(request).outcome is Outcome.CANCELED
+
+
 def test_cancel_ends_only_the_cast_it_names(
     executor: Executor, library: Library, make_program: Program, make_request: Request
 ) -> None:
@@ -168,6 +187,20 @@ def test_a_child_that_cannot_start_says_why(library: Library, make_request: Requ
     result = executor.run(make_request(bytes(32)))
     assert result.outcome is Outcome.PLATFORM_ERROR
     assert "verify key" in result.message
+    executor.close()
+
+
+@pytest.mark.parametrize(
+    ("program", "text"), [("/bin/false", "did not come up.*exit code 1"), ("/nowhere/python", "cannot be started")]
+)
+def test_a_program_that_is_not_there_is_said_so(
+    program: str, text: str, library: Library, make_request: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parent.sys, "executable", program)
+    executor = Executor(library.config())
+    with pytest.raises(ExecutorStartError, match=text):
+        executor.start()
+    assert executor.run(make_request(bytes(32))).outcome is Outcome.PLATFORM_ERROR
     executor.close()
 
 
