@@ -17,7 +17,7 @@ from domain.model.limits import (
     CastLimits,
 )
 from domain.model.messages import Pool
-from domain.model.schema import schema_faults
+from domain.model.schema import SUBSCHEMA_BYTES_MAX, schema_faults, subschemas_of
 
 # Two schemas of 64 KiB and generous words around them.
 MANIFEST_BYTES_MAX: Final = 256 * KIB
@@ -115,6 +115,15 @@ def parse_manifest(raw: bytes) -> Manifest:
         faults.append(Fault(location="description", message="it has a NUL character", fix="Take the character out."))
     if faults:
         raise refuse_manifest(*faults)
+    checkable = _checkable_bytes(manifest)
+    if (manifest.limits.input_bytes or 0) > checkable:
+        raise refuse_manifest(
+            Fault(
+                location="limits.input_bytes",
+                message=f"checking {manifest.limits.input_bytes} bytes against this input schema could take too long",
+                fix=f"Ask for at most {checkable} bytes, or make the schema less detailed.",
+            )
+        )
     return manifest
 
 
@@ -155,9 +164,9 @@ def limits_default(manifest: Manifest) -> CastLimits:
 
 
 def input_bytes_max(manifest: Manifest) -> int:
-    """Return how long an input may be."""
+    """Return how long an input may be: what the creator says, else what its schema can be checked on in time."""
     asked = manifest.limits.input_bytes
-    return INPUT_BYTES_DEFAULT if asked is None else asked
+    return min(INPUT_BYTES_DEFAULT, _checkable_bytes(manifest)) if asked is None else asked
 
 
 def choose_limits(asked: LimitsAsked, *, default: CastLimits, maximum: CastLimits) -> CastLimits:
@@ -175,6 +184,12 @@ def choose_limits(asked: LimitsAsked, *, default: CastLimits, maximum: CastLimit
     if faults:
         raise refuse(Code.VALIDATION, f"A limit is too high: {faults[0].message}.", faults=faults)
     return chosen
+
+
+def _checkable_bytes(manifest: Manifest) -> int:
+    """Return how long an input may be for its check to be quick, whatever is in it."""
+    schema = bytes(manifest.input_schema)
+    return SUBSCHEMA_BYTES_MAX // subschemas_of(schema) if schema else INPUT_BYTES_MAX
 
 
 def pool_of(limits: CastLimits) -> Pool:

@@ -14,9 +14,14 @@ from domain.model.limits import KIB
 
 SCHEMA_BYTES_MAX: Final = 64 * KIB
 SCHEMA_DEPTH_MAX: Final = 16
-# Subschemas after every reference is written out: the work for one value of the input, at worst. 2,000 of them over
-# an array of 500,000 numbers took 7 s (measured), a hundred times more than any schema of the examples.
+# Subschemas (and values of an enum) with every reference written out: the work for one value of the input, at worst.
+# The largest schema of the examples has 20.
 SUBSCHEMAS_MAX: Final = 1_000
+# Subschemas times bytes of input. 2,000 subschemas over 500,000 numbers, two bytes each, took 7.3 s (measured), so this
+# much holds up the api's loop for 0.4 s at worst. Who has a detailed schema takes shorter inputs.
+SUBSCHEMA_BYTES_MAX: Final = 100_000_000
+# Levels after every reference is written out: the engine, and this file, go down them on the stack.
+EXPANDED_DEPTH_MAX: Final = 64
 # Each compiles to at most PATTERN_BYTES_MAX, and the api caches schemas: 32 of them stay below 10 MiB.
 PATTERNS_MAX: Final = 32
 
@@ -61,6 +66,12 @@ def schema_faults(raw: bytes, location: str) -> tuple[Fault, ...]:
     except _SchemaFault as fault:
         return (Fault(location=location, message=fault.message, fix=fault.fix),)
     return ()
+
+
+def subschemas_of(raw: bytes) -> int:
+    """Return how many subschemas a schema without faults has when its references are written out; 1 at least."""
+    schema: object = msgspec.json.decode(raw)
+    return _Expansion(cast("dict[str, Any]", schema)).check() if isinstance(schema, dict) else 1
 
 
 def _check(raw: bytes) -> None:
@@ -108,12 +119,13 @@ class _Expansion:
 
     def __init__(self, root: dict[str, Any]) -> None:
         self._root = root
-        self._sizes: dict[int, int] = {}
+        self._known: dict[int, tuple[int, int]] = {}
         self._under_way: set[int] = set()
         self._patterns = 0
 
-    def check(self) -> None:
-        size = self._size(self._root)
+    def check(self) -> int:
+        """Return the number of subschemas; raise for one too many of anything."""
+        size, _ = self._measure(self._root)
         if size > SUBSCHEMAS_MAX:
             raise _SchemaFault(
                 message=f"with its references written out the schema has more than {SUBSCHEMAS_MAX} subschemas",
@@ -121,23 +133,37 @@ class _Expansion:
             )
         if self._patterns > PATTERNS_MAX:
             raise _SchemaFault(message=f"the schema has more than {PATTERNS_MAX} patterns", fix="Use fewer patterns.")
+        return size
 
-    def _size(self, schema: object) -> int:
+    def _measure(self, schema: object) -> tuple[int, int]:
+        """Return how many subschemas there are in `schema`, itself counted, and how many levels."""
         if not isinstance(schema, dict):
-            return 1
+            return 1, 1
         key = id(cast("object", schema))
-        if key in self._sizes:
-            return self._sizes[key]
+        if key in self._known:
+            return self._known[key]
         if key in self._under_way:
             raise _SchemaFault(
                 message="the schema refers to itself", fix="Write nested levels out as far as they are needed."
             )
         self._under_way.add(key)
+        self._check_levels(len(self._under_way))
         node = cast("dict[str, Any]", schema)
-        size = 1 + sum(self._size(part) for part in self._parts(node))
+        measured = [self._measure(part) for part in self._parts(node)]
         self._under_way.remove(key)
-        self._sizes[key] = size
-        return size
+        levels = 1 + max((levels for _, levels in measured), default=0)
+        self._check_levels(levels)
+        values = node.get("enum")
+        own = 1 + (len(cast("list[object]", values)) if isinstance(values, list) else 0)
+        self._known[key] = own + sum(size for size, _ in measured), levels
+        return self._known[key]
+
+    def _check_levels(self, levels: int) -> None:
+        if levels > EXPANDED_DEPTH_MAX:
+            raise _SchemaFault(
+                message=f"with its references written out the schema is deeper than {EXPANDED_DEPTH_MAX}",
+                fix="Refer less.",
+            )
 
     def _parts(self, node: dict[str, Any]) -> Iterator[object]:
         for name in _REFUSED:
