@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import dramatiq
 from dramatiq.broker import MessageProxy
 from dramatiq.errors import ConnectionClosed
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from workers.broker import replies, scripts
 from workers.broker.entries import QueueState, StreamMessage
@@ -47,7 +47,7 @@ class StreamsConsumer(dramatiq.Consumer):
         self._timeout_s = timeout_ms / 1000
         self._buffer: deque[StreamMessage] = deque()
         while queue.carried:
-            self._buffer.append(queue.carried.popleft())
+            self._keep(queue.carried.popleft())
         self._due_at = 0.0
         self._claim_at = 0.0
         self._pressure_at = 0.0
@@ -81,7 +81,9 @@ class StreamsConsumer(dramatiq.Consumer):
             except (*LINK_ERRORS, ResponseError):
                 self._queue.carried.extend(waiting)
                 return
-        self._broker.flush_acknowledgements()
+        # While flushing fails, waiting would only delay the next consumer; the broker's own close waits in any case.
+        if not self._broker.flusher.failing:
+            self._broker.flush_acknowledgements()
 
     def __next__(self) -> StreamMessage | None:
         """Return the next message, or None when none came within the timeout; raises ConnectionClosed."""
@@ -157,13 +159,13 @@ class StreamsConsumer(dramatiq.Consumer):
         commands.append((*read, "STREAMS", names.jobs, ">"))
         commands.append(("SCARD", names.canceled))
         *due, reply, canceled = self._broker.link.run(commands)
-        if due and isinstance(due[0], ResponseError):
-            self._due_at = 0.0
-            self._broker.link.script(scripts.DUE, (names.delayed, names.jobs), DUE_COUNT_MAX)
         if isinstance(reply, ResponseError):
             self._recover(reply)
-            return
-        self._admit(replies.read_entries(reply), suspect=False)
+        else:
+            self._admit(replies.read_entries(reply), suspect=False)
+        # Any other error (no memory for the move) must not keep what is there from being worked off.
+        if due and isinstance(due[0], NoScriptError):
+            self._broker.link.script(scripts.DUE, (names.delayed, names.jobs), DUE_COUNT_MAX)
         if self._buffer and replies.integer(checked(canceled)):
             self._broker.ask_canceled(self._queue)
 
@@ -176,12 +178,14 @@ class StreamsConsumer(dramatiq.Consumer):
     def _admit(self, found: list[replies.StreamEntry], *, suspect: bool) -> None:
         for raw in found:
             message = self._broker.admit(self._queue, raw, suspect=suspect)
-            if message is None:
-                continue
-            if message.entry.suspect:
-                self._broker.suspects.add(message)
-            else:
-                self._buffer.append(message)
+            if message is not None:
+                self._keep(message)
+
+    def _keep(self, message: StreamMessage) -> None:
+        if message.entry.suspect:
+            self._broker.suspects.add(message)
+        else:
+            self._buffer.append(message)
 
     def _claim(self) -> None:
         """Take over what its owner has let lie: the unsuspected as far as there is room, one suspect at a time."""

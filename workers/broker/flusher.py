@@ -44,6 +44,8 @@ class Flusher:
         self._idle = threading.Condition()
         self._unflushed = 0
         self._closing = False
+        self.failing = False
+        """The last flush failed and is being repeated."""
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
@@ -109,11 +111,13 @@ class Flusher:
             try:
                 self._flush(batch)
             except Exception as error:  # noqa: BLE001  whatever it is, the batch is kept and the thread must live
+                self.failing = True
                 self._keep(batch, error)
                 time.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_WAIT_S_MAX)
             else:
                 wait_s = RETRY_WAIT_S
+                self.failing = False
                 self._confirm(batch)
             flushed_at = time.monotonic()
 

@@ -10,13 +10,14 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Final
 from uuid import UUID
 
 import dramatiq
 from dramatiq.broker import MessageProxy
 from dramatiq.common import current_millis, dq_name, q_name
-from dramatiq.errors import ConnectionClosed, DecodeError, QueueJoinTimeout, QueueNotFound
+from dramatiq.errors import ConnectionClosed, QueueJoinTimeout, QueueNotFound
 from dramatiq.middleware import Middleware, default_middleware
 from redis.exceptions import ResponseError
 
@@ -24,15 +25,14 @@ from workers import keys
 from workers.broker import replies, scripts
 from workers.broker.beat import Beat
 from workers.broker.consumer import SUSPECT_DELIVERIES, StreamsConsumer
+from workers.broker.ending import buried, ended, is_newer, undecodable, understood
 from workers.broker.entries import (
     AnyMessage,
     Completion,
     Entry,
     LostEvent,
-    MeteredMessage,
     QueueState,
     StreamMessage,
-    decode_message,
 )
 from workers.broker.flusher import Flusher
 from workers.broker.hooks import EntryHooks
@@ -81,8 +81,6 @@ class StreamsBroker(dramatiq.Broker):
         self.queues: dict[str, QueueState] = {}
         self.prefetch_max = prefetch_max
         self.claim_idle_ms = claim_idle_ms
-        # Unique per process, so that an entry owned by this name is one this process knows or never received.
-        self.consumer_name = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         self.link = Link(connection_pool(url))
         self.flusher = Flusher(self.link, self._note_failure)
         self.suspects = Suspects(self._held_count)
@@ -94,6 +92,14 @@ class StreamsBroker(dramatiq.Broker):
         self._failure: Exception | None = None
         self._consumed: dict[str, QueueState] = {}
         self._lock = threading.Lock()
+
+    @cached_property
+    def consumer_name(self) -> str:
+        """The name this process has in consumer groups, made at first use: after a fork, that is.
+
+        It is never used again, so an entry owned by it is one this process holds or whose delivery got lost.
+        """
+        return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
 
     # Dramatiq's contract
 
@@ -118,6 +124,7 @@ class StreamsBroker(dramatiq.Broker):
         """Add a message, after `delay` milliseconds if one is given.
 
         The delayed copy of a message that is being processed (a retry) is stored in the MULTI that acknowledges it.
+        Raises QueueNotFound, and ConnectionClosed: then the message may have been added all the same.
         """
         queue = self._queue(message.queue_name)
         held, plain = (message.entry, message.message) if isinstance(message, StreamMessage) else (None, message)
@@ -127,13 +134,16 @@ class StreamsBroker(dramatiq.Broker):
             options = {**plain.options, "eta": current_millis() + delay}
             copy = dataclasses.replace(plain, queue_name=dq_name(queue.name), options=options)
         self.emit_before("enqueue", copy, delay)
-        if delay is None:
-            self.link.call("XADD", queue.keys.jobs, "*", "m", copy.encode())
-        else:
-            # The sorted set knows when it is due; with an eta inside, Dramatiq would hold it back once more.
-            options = {name: value for name, value in copy.options.items() if name != "eta"}
-            body = dataclasses.replace(copy, queue_name=queue.name, options=options).encode()
-            self._delay(queue, held, delay, os.urandom(16) + body)
+        try:
+            if delay is None:
+                self.link.call("XADD", queue.keys.jobs, "*", "m", copy.encode())
+            else:
+                # The sorted set knows when it is due; with an eta inside, Dramatiq would hold it back once more.
+                options = {name: value for name, value in copy.options.items() if name != "eta"}
+                body = dataclasses.replace(copy, queue_name=queue.name, options=options).encode()
+                self._delay(queue, held, delay, os.urandom(16) + body)
+        except LINK_ERRORS as error:
+            raise ConnectionClosed(error) from error
         self.emit_after("enqueue", copy, delay)
         return copy
 
@@ -223,17 +233,22 @@ class StreamsBroker(dramatiq.Broker):
                 raise
 
     def admit(self, queue: QueueState, raw: replies.StreamEntry, *, suspect: bool) -> StreamMessage | None:
-        """Hold a delivered entry and decode it; None when it was deleted or became a dead letter."""
+        """Hold a delivered entry and decode it; None when it was deleted, is a dead letter or newer than us."""
         fields = raw.fields
         if fields is None:
             self.link.call("XACK", queue.keys.jobs, queue.keys.group, raw.entry_id)
             return None
         entry = Entry(queue, raw.entry_id, fields.get(b"m", b""), suspect=suspect or b"s" in fields)
         queue.held[raw.entry_id] = entry
-        message = _understood(entry)
+        message = understood(entry)
         if message is None:
             self.logger.error("Entry %r of queue %r is no message of it.", raw.entry_id, queue.name)
-            self._end_dead(entry, "undecodable")
+            entry.finished = True
+            self.flusher.add(undecodable(entry))
+        elif queue.lost_event is not None and is_newer(message):
+            # Left pending, for a newer worker to take over.
+            del queue.held[raw.entry_id]
+            return None
         return message
 
     def claim(self, queue: QueueState, ids: Sequence[bytes]) -> list[replies.StreamEntry]:
@@ -258,27 +273,14 @@ class StreamsBroker(dramatiq.Broker):
         if entry.lost and entry.skipped:
             queue.release([entry])
             return
-        completion = Completion(queue, entry)
-        if failed:
-            completion.dead_reason = "failed"
-        if entry.report is not None:
-            completion.usage, completion.output = entry.report, entry.output
-        elif entry.retry is not None:
-            completion.retry = entry.retry
-        elif queue.lost_event is not None:
-            self._add_lost_event(completion, message, _reason(entry, failed=failed))
-        self.flusher.add(completion)
+        self.flusher.add(ended(message, failed=failed))
 
     def bury(self, message: StreamMessage, reason: str) -> None:
         """End a message that must not run again: a dead letter and, where metered, the event that says so."""
         message.fail()
         self.emit_before("nack", message)
-        completion = Completion(message.entry.queue, message.entry)
         message.entry.finished = True
-        completion.dead_reason = reason
-        if message.entry.queue.lost_event is not None:
-            self._add_lost_event(completion, message, reason)
-        self.flusher.add(completion)
+        self.flusher.add(buried(message, reason))
         self.emit_after("nack", message)
 
     def give_back(self, queue: QueueState, entries: Iterable[Entry]) -> None:
@@ -356,42 +358,3 @@ class StreamsBroker(dramatiq.Broker):
             held.retry = (delay_ms, member)
         else:
             self.link.script(scripts.DELAY, [queue.keys.delayed], delay_ms, member)
-
-    def _end_dead(self, entry: Entry, reason: str) -> None:
-        entry.finished = True
-        completion = Completion(entry.queue, entry)
-        completion.dead_reason = reason
-        self.flusher.add(completion)
-
-    def _add_lost_event(self, completion: Completion, message: StreamMessage, reason: str) -> None:
-        lost_event = message.entry.queue.lost_event
-        assert lost_event is not None
-        # Whatever lies beside it is useless now; deleting a key that does not exist costs nothing.
-        message.entry.beside = True
-        try:
-            completion.usage = lost_event(message.message, reason)
-        except Exception as error:  # noqa: BLE001  whatever it is, the entry must end; its cast ends by its deadline
-            self.logger.error("No usage event can be made for message %r: %s", message.message_id, type(error).__name__)  # noqa: TRY400  the error may quote what a caller sent
-            completion.dead_reason = "undecodable"
-
-
-def _understood(entry: Entry) -> StreamMessage | None:
-    """Return the entry's message, None when it is none of this queue. Errors are not passed on: they quote the body."""
-    try:
-        message = decode_message(entry.body)
-        entry.message_id = message.message_id
-        if entry.queue.lost_event is not None:
-            entry.cast_id()
-    except (DecodeError, ValueError):
-        return None
-    if q_name(message.queue_name) != entry.queue.name:
-        return None
-    return StreamMessage(message, entry) if entry.queue.lost_event is None else MeteredMessage(message, entry)
-
-
-def _reason(entry: Entry, *, failed: bool) -> str:
-    if entry.canceled:
-        return "canceled"
-    if entry.skipped:
-        return "skipped"
-    return "failed" if failed else "lost"

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import dramatiq
 import pytest
+from dramatiq.errors import ConnectionClosed
 from redis import Redis
 
-from domain.model.messages import CastJob, UsageEvent
-from tests.workers.broker.pools import add_jobs, consume, pending_count, start, take, usage_events
+from domain.model.messages import MESSAGE_VERSION, CastJob, UsageEvent
+from tests.workers.broker.pools import add_jobs, consume, lost_event, pending_count, start, take, usage_events
 from workers import keys
 from workers.broker import StreamsBroker
 from workers.broker.entries import StreamMessage
@@ -84,6 +85,62 @@ def test_an_id_that_comes_again_after_flushall_is_another_entry(
     consumer.ack(new)
     assert broker.flush_acknowledgements()
     assert [event.cast_id.int for event in usage_events(client)] == [1, 2]
+
+
+def test_a_job_of_a_newer_version_is_left_for_a_newer_worker(
+    broker: StreamsBroker, client: Redis, make_job: Jobs
+) -> None:
+    add_jobs(client, [make_job(1, v=MESSAGE_VERSION + 1), make_job(2)])
+    consumer = consume(broker)
+    assert [message.message_id for message in take(consumer, 1)] == [str(make_job(2).cast_id)]
+    assert next(consumer) is None
+    assert len(broker.queues["default"].held) == 1
+    assert pending_count(client) == 2
+    assert usage_events(client) == []
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_both_protocols_read_claim_and_end(client: Redis, redis_url: str, make_job: Jobs, protocol: int) -> None:
+    add_jobs(client, (make_job(number) for number in range(3)))
+    client.xgroup_create(keys.jobs("default"), keys.jobs_group(), "0")
+    client.xreadgroup(keys.jobs_group(), "dead", {keys.jobs("default"): ">"}, count=1)
+    url = f"{redis_url}?protocol={protocol}"
+    broker = StreamsBroker(url, middleware=[], metered={"default": lost_event}, claim_idle_ms=1)
+    broker.declare_queue("default")
+    consumer = consume(broker)
+    for message in take(consumer, 3):
+        start(broker, message)
+        consumer.ack(message)
+    assert broker.flush_acknowledgements()
+    broker.close()
+    assert {event.cast_id.int for event in usage_events(client)} == {0, 1, 2}
+    assert client.xlen(keys.jobs("default")) == 0
+
+
+def test_suspects_stay_suspects_when_a_consumer_ends_in_silence(
+    make_broker: Brokers, client: Redis, make_job: Jobs
+) -> None:
+    broker = make_broker()
+    add_jobs(client, [make_job(1)])
+    consumer = consume(broker)
+    [message] = take(consumer, 1)
+    message.entry.suspect = True
+    broker.queues["default"].carried.append(message)
+    consume(broker)
+    assert broker.suspects.busy()
+
+
+def test_trouble_with_the_connection_is_connection_closed() -> None:
+    broker = StreamsBroker("redis://127.0.0.1:1/0", middleware=[])
+    broker.declare_queue("default")
+    consumer = broker.consume("default", timeout=50)
+    with pytest.raises(ConnectionClosed):
+        next(consumer)
+    with pytest.raises(ConnectionClosed):
+        broker.enqueue(dramatiq.Message("default", "note", (), {}, {}))
+    with pytest.raises(ConnectionClosed):
+        broker.enqueue(dramatiq.Message("default", "note", (), {}, {}), delay=5)
+    broker.close()
 
 
 def test_never_more_than_prefetch_unacknowledged(broker: StreamsBroker, client: Redis, make_job: Jobs) -> None:
