@@ -130,7 +130,7 @@ async def end_key(services: Services, principal: Principal, prefix: str) -> None
     principal.require(KeyScope.KEYS_WRITE)
     async with transaction(services.engine_pool) as connection:
         named = await _prefix_of(connection, principal.account_id, prefix)
-        await revoke_key(connection, account_id=principal.account_id, prefix=named, now=services.now())
+        await revoke_key(connection, account_id=principal.account_id, prefix=named)
 
 
 async def _prefix_of(connection: identity.Connection, account_id: UUID, text: str) -> str:

@@ -88,7 +88,7 @@ def revoke(*, handle: str, prefix: str) -> None:
     """End the key PREFIX (sk_live_ and eight characters). When this returns, it casts nothing any more."""
 
     async def work(connection: Connection, account: identity.Account) -> None:
-        await revoke_key(connection, account_id=account.id, prefix=prefix, now=datetime.now(UTC))
+        await revoke_key(connection, account_id=account.id, prefix=prefix)
 
     _run(handle, work)
     click.echo(f"{prefix} is revoked")

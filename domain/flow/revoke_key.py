@@ -1,6 +1,5 @@
 """End an API key."""
 
-from datetime import datetime
 from uuid import UUID
 
 from domain.model.api_key import is_prefix
@@ -9,11 +8,13 @@ from domain.store import identity
 from domain.store.connection import Connection
 
 
-async def revoke_key(conn: Connection, *, account_id: UUID, prefix: str, now: datetime) -> None:
+async def revoke_key(conn: Connection, *, account_id: UUID, prefix: str) -> None:
     """Revoke the key under the account lock, so that after the commit no batch still sees it alive.
 
-    Revoking again changes nothing. Raises RefusedError (not found) when the account has no key of this prefix.
+    The instant is read after the lock: no cast of the key is accepted later than `revoked_at`. Revoking again changes
+    nothing. Raises RefusedError (not found) when the account has no key of this prefix.
     """
     await identity.account_lock(conn, account_id=account_id)
+    now = await identity.instant_read(conn)
     if not is_prefix(prefix) or not await identity.key_revoke(conn, account_id=account_id, prefix=prefix, now=now):
         raise refuse(Code.NOT_FOUND, "This account has no key of that prefix.")
