@@ -35,7 +35,7 @@ FRESH_S: Final = 1.0
 RENEW_S: Final = 0.5
 # References remembered, found or not; each is a few hundred bytes.
 REFERENCES_MAX: Final = 10_000
-# Versions whose schemas are kept compiled. One takes 8 MiB of patterns at worst, a few KiB as a rule.
+# Versions whose schemas are kept compiled. One takes 3 MiB of patterns at worst, a few KiB as a rule.
 COMPILED_MAX: Final = 128
 
 

@@ -1,4 +1,4 @@
-"""Compiles creators' JSON Schemas with the engine that checks inputs; the bounds of `domain.model.schema` come first."""
+"""Compiles creators' JSON Schemas with the engine that checks inputs; bounded by `domain.model.schema` before."""
 
 from typing import Any, Final, cast
 
@@ -9,8 +9,9 @@ from domain.model.errors import Fault
 from domain.model.limits import KIB
 from domain.model.manifest import refuse_manifest
 
-# `^.{1,200}$` and `^[A-Za-z0-9_-]{1,1000}$` need 256 KiB (measured); more is a pattern that costs more than it tells.
-PATTERN_BYTES_MAX: Final = 256 * KIB
+# Enough for the patterns of addresses, dates, versions and `.{1,50}` (measured); lengths belong in minLength and
+# maxLength. `domain.model.schema.PATTERN_WORK` was measured at this size.
+PATTERN_BYTES_MAX: Final = 64 * KIB
 # The linear engine: no look-around, no back-references, time proportional to the text.
 _PATTERNS: Final = jsonschema_rs.RegexOptions(size_limit=PATTERN_BYTES_MAX, dfa_size_limit=PATTERN_BYTES_MAX)
 _MESSAGE_CHARACTERS_MAX: Final = 300

@@ -17,7 +17,7 @@ from domain.model.limits import (
     CastLimits,
 )
 from domain.model.messages import Pool
-from domain.model.schema import SUBSCHEMA_BYTES_MAX, schema_faults, subschemas_of
+from domain.model.schema import WORK_BYTES_MAX, schema_faults, work_of
 
 # Two schemas of 64 KiB and generous words around them.
 MANIFEST_BYTES_MAX: Final = 256 * KIB
@@ -189,7 +189,7 @@ def choose_limits(asked: LimitsAsked, *, default: CastLimits, maximum: CastLimit
 def _checkable_bytes(manifest: Manifest) -> int:
     """Return how long an input may be for its check to be quick, whatever is in it."""
     schema = bytes(manifest.input_schema)
-    return SUBSCHEMA_BYTES_MAX // subschemas_of(schema) if schema else INPUT_BYTES_MAX
+    return WORK_BYTES_MAX // work_of(schema) if schema else INPUT_BYTES_MAX
 
 
 def pool_of(limits: CastLimits) -> Pool:

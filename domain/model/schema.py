@@ -14,16 +14,16 @@ from domain.model.limits import KIB
 
 SCHEMA_BYTES_MAX: Final = 64 * KIB
 SCHEMA_DEPTH_MAX: Final = 16
-# Subschemas (and values of an enum) with every reference written out: the work for one value of the input, at worst.
-# The largest schema of the examples has 20.
-SUBSCHEMAS_MAX: Final = 1_000
-# Subschemas times bytes of input. 2,000 subschemas over 500,000 numbers, two bytes each, took 7.3 s (measured), so this
-# much holds up the api's loop for 0.4 s at worst. Who has a detailed schema takes shorter inputs.
-SUBSCHEMA_BYTES_MAX: Final = 100_000_000
+# The work for one value of the input at worst, with every reference written out: one for each subschema and each value
+# of an enum, PATTERN_WORK for each pattern. The largest schema of the examples has 20.
+WORK_MAX: Final = 10_000
+# A pattern may cost 1.7 us for a character where a subschema costs 4 ns (measured, at the size `api.schemas` allows).
+PATTERN_WORK: Final = 400
+# Work times bytes of input. 2,000 subschemas over 500,000 numbers, two bytes each, took 7.3 s (measured), so this much
+# holds up the api's loop for 0.4 s at worst. Who has a detailed schema takes shorter inputs.
+WORK_BYTES_MAX: Final = 100_000_000
 # Levels after every reference is written out: the engine, and this file, go down them on the stack.
 EXPANDED_DEPTH_MAX: Final = 64
-# Each compiles to at most PATTERN_BYTES_MAX, and the api caches schemas: 32 of them stay below 10 MiB.
-PATTERNS_MAX: Final = 32
 
 _DIALECTS: Final = frozenset(
     {
@@ -68,8 +68,8 @@ def schema_faults(raw: bytes, location: str) -> tuple[Fault, ...]:
     return ()
 
 
-def subschemas_of(raw: bytes) -> int:
-    """Return how many subschemas a schema without faults has when its references are written out; 1 at least."""
+def work_of(raw: bytes) -> int:
+    """Return the work of a schema without faults for one value of the input; 1 at least."""
     schema: object = msgspec.json.decode(raw)
     return _Expansion(cast("dict[str, Any]", schema)).check() if isinstance(schema, dict) else 1
 
@@ -115,28 +115,26 @@ def _children(value: object) -> Iterator[object]:
 
 
 class _Expansion:
-    """Counts subschemas and patterns as if every reference were written out."""
+    """Counts the work as if every reference were written out."""
 
     def __init__(self, root: dict[str, Any]) -> None:
         self._root = root
         self._known: dict[int, tuple[int, int]] = {}
         self._under_way: set[int] = set()
-        self._patterns = 0
 
     def check(self) -> int:
-        """Return the number of subschemas; raise for one too many of anything."""
-        size, _ = self._measure(self._root)
-        if size > SUBSCHEMAS_MAX:
+        """Return the work for one value; raise where it is too much."""
+        work, _ = self._measure(self._root)
+        if work > WORK_MAX:
             raise _SchemaFault(
-                message=f"with its references written out the schema has more than {SUBSCHEMAS_MAX} subschemas",
+                message=f"with its references written out the schema has more than {WORK_MAX} subschemas,"
+                f" values of enums and patterns, a pattern counting {PATTERN_WORK}",
                 fix="Refer less, or make the schema less detailed.",
             )
-        if self._patterns > PATTERNS_MAX:
-            raise _SchemaFault(message=f"the schema has more than {PATTERNS_MAX} patterns", fix="Use fewer patterns.")
-        return size
+        return work
 
     def _measure(self, schema: object) -> tuple[int, int]:
-        """Return how many subschemas there are in `schema`, itself counted, and how many levels."""
+        """Return the work for one value that meets `schema`, and how many levels it has."""
         if not isinstance(schema, dict):
             return 1, 1
         key = id(cast("object", schema))
@@ -153,9 +151,7 @@ class _Expansion:
         self._under_way.remove(key)
         levels = 1 + max((levels for _, levels in measured), default=0)
         self._check_levels(levels)
-        values = node.get("enum")
-        own = 1 + (len(cast("list[object]", values)) if isinstance(values, list) else 0)
-        self._known[key] = own + sum(size for size, _ in measured), levels
+        self._known[key] = _own_work(node) + sum(work for work, _ in measured), levels
         return self._known[key]
 
     def _check_levels(self, levels: int) -> None:
@@ -171,9 +167,6 @@ class _Expansion:
                 raise _SchemaFault(
                     message=f"the schema uses {name}", fix="Refer with $ref to #/$defs/... of the same schema."
                 )
-        self._patterns += "pattern" in node
-        properties = node.get("patternProperties")
-        self._patterns += len(cast("dict[str, Any]", properties)) if isinstance(properties, dict) else 0
         if "$ref" in node:
             yield self._target(node["$ref"])
         yield from (node[name] for name in _ONE if name in node)
@@ -202,3 +195,9 @@ class _Expansion:
                     message=f"the schema refers to {reference[:100]!r}, which is not in it", fix="Define it there."
                 )
         return target
+
+
+def _own_work(node: dict[str, Any]) -> int:
+    values, names = node.get("enum"), node.get("patternProperties")
+    patterns = ("pattern" in node) + (len(cast("dict[str, Any]", names)) if isinstance(names, dict) else 0)
+    return 1 + PATTERN_WORK * patterns + (len(cast("list[object]", values)) if isinstance(values, list) else 0)
