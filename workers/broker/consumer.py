@@ -48,6 +48,8 @@ class StreamsConsumer(dramatiq.Consumer):
         self._buffer: deque[StreamMessage] = deque()
         while queue.carried:
             self._keep(queue.carried.popleft())
+        self._abandoned: deque[bytes] = deque()
+        self._suspected: deque[bytes] = deque()
         self._due_at = 0.0
         self._claim_at = 0.0
         self._pressure_at = 0.0
@@ -114,14 +116,14 @@ class StreamsConsumer(dramatiq.Consumer):
             return
         if now >= self._claim_at:
             self._claim_at = now + CLAIM_EVERY_S * random.uniform(0.5, 1.5)  # noqa: S311  spreads load, guards nothing
-            self._claim()
-            if self._buffer or broker.suspects.busy():
-                return
+            self._look_for_abandoned()
         room = self._room()
-        if room:
-            self._read(room, now)
-        else:
+        if not room:
             self._wait_for_room(self._timeout_s)
+        elif self._abandoned or self._suspected:
+            self._claim(room)
+        else:
+            self._read(room, now)
 
     def _room(self) -> int:
         """Return how many more entries may be held, after giving the threads a moment to make it worth a read."""
@@ -187,8 +189,8 @@ class StreamsConsumer(dramatiq.Consumer):
         else:
             self._buffer.append(message)
 
-    def _claim(self) -> None:
-        """Take over what its owner has let lie: the unsuspected as far as there is room, one suspect at a time."""
+    def _look_for_abandoned(self) -> None:
+        """Note what its owner has let lie; it is taken over as room allows, before anything new is read."""
         queue, names = self._queue, self._queue.keys
         idle_ms = self._broker.claim_idle_ms
         command = ("XPENDING", names.jobs, names.group, "IDLE", idle_ms, "-", "+", PENDING_COUNT_MAX)
@@ -197,13 +199,16 @@ class StreamsConsumer(dramatiq.Consumer):
             self._recover(reply)
             return
         idle = [row for row in replies.pending(reply) if row.entry_id not in queue.held]
-        room = queue.prefetch(self._prefetch, self._broker.prefetch_max) - len(queue.held)
-        plain = [row.entry_id for row in idle if row.deliveries + 1 < SUSPECT_DELIVERIES][: max(room, 0)]
-        suspected = [row.entry_id for row in idle if row.deliveries + 1 >= SUSPECT_DELIVERIES]
-        if plain:
-            self._admit(self._broker.claim(queue, plain), suspect=False)
-        if suspected and room > len(plain):
-            self._admit(self._broker.claim(queue, suspected[:1]), suspect=True)
+        self._abandoned = deque(row.entry_id for row in idle if row.deliveries + 1 < SUSPECT_DELIVERIES)
+        self._suspected = deque(row.entry_id for row in idle if row.deliveries + 1 >= SUSPECT_DELIVERIES)
+
+    def _claim(self, room: int) -> None:
+        """Take over the abandoned: the unsuspected as far as there is room, then the suspects one at a time."""
+        if self._abandoned:
+            ids = [self._abandoned.popleft() for _ in range(min(room, len(self._abandoned)))]
+            self._admit(self._broker.claim(self._queue, ids), suspect=False)
+        elif self._suspected:
+            self._admit(self._broker.claim(self._queue, [self._suspected.popleft()]), suspect=True)
 
     def _take_suspect(self) -> None:
         """Hand on one suspect when this process holds nothing else; until then nothing new is read."""

@@ -256,7 +256,8 @@ class StreamsBroker(dramatiq.Broker):
         names = queue.keys
         command = ("XCLAIM", names.jobs, names.group, self.consumer_name, self.claim_idle_ms, *ids)
         found = replies.entries(self.link.call(*command))
-        missing = [entry_id for entry_id in ids if entry_id not in {entry.entry_id for entry in found}]
+        present = {entry.entry_id for entry in found}
+        missing = [entry_id for entry_id in ids if entry_id not in present]
         rows = self.link.run([("XRANGE", names.jobs, entry_id, entry_id) for entry_id in missing]) if missing else []
         gone = [entry_id for entry_id, row in zip(missing, rows, strict=True) if not checked(row)]
         if gone:

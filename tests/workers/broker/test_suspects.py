@@ -47,7 +47,6 @@ def test_prefetched_entries_of_a_worker_killed_thrice_are_not_poison(
         assert job
 
     while len(ran) < 20:
-        consumer._claim_at = 0.0  # the next look is due at once
         [message] = take(consumer, 1)
         start(broker, message)
         assert pending_count(client) - len(ran) <= 20
@@ -59,6 +58,20 @@ def test_prefetched_entries_of_a_worker_killed_thrice_are_not_poison(
     assert dead_reasons(client) == []
     assert client.exists(keys.starts("default")) == 0
     assert cast.actor_name == "cast"
+
+
+def test_the_abandoned_come_before_anything_new(make_broker: Brokers, client: Redis, make_job: Jobs) -> None:
+    add_jobs(client, (make_job(number) for number in range(20)))
+    deliver(client, 20, 1)
+    add_jobs(client, (make_job(number) for number in range(20, 60)))
+    broker = make_broker(claim_idle_ms=1)
+    consumer = consume(broker, prefetch=4)
+    order: list[int] = []
+    while len(order) < 60:
+        [message] = take(consumer, 1)
+        order.append(message.entry.cast_id().int)
+        consumer.ack(message)
+    assert order == list(range(60))
 
 
 def test_what_kills_every_worker_is_poison_after_four_attempts(
