@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Final, cast
@@ -55,6 +55,7 @@ DURATION: Final = Histogram(
     buckets=(0.0002, 0.0005, 0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300),
 )
 
+_TRIED_AGAIN: Final = frozenset({Outcome.SANDBOX_CRASHED, Outcome.PLATFORM_ERROR})
 _LOST_OUTCOMES: Final[Mapping[str, Outcome]] = {"poison": Outcome.POISON, "canceled": Outcome.CANCELED}
 _LOST_MESSAGES: Final[Mapping[str, str]] = {
     "poison": "The cast killed what ran it too often and was given up.",
@@ -74,8 +75,19 @@ class WorkerFacts(msgspec.Struct, frozen=True, kw_only=True):
     executor: ExecutorFacts
 
 
-class SandboxLostError(Exception):
-    """The child that ran the cast died. Tried again, because the machine may be to blame."""
+class TryAgainError(Exception):
+    """The cast was not run to an end, and the machine may be to blame: Dramatiq brings it again a little later."""
+
+
+class ExecutorPerThread(dramatiq.Middleware):
+    """Brings the child of each worker thread up before its first cast, so that no caller waits for that."""
+
+    def __init__(self, boot: Callable[[], object]) -> None:
+        self._boot = boot
+
+    def after_worker_thread_boot(self, broker: dramatiq.Broker, thread: threading.Thread) -> None:  # noqa: ARG002  Dramatiq's signature
+        """Run in the new thread."""
+        self._boot()
 
 
 _decode_job: Final = msgspec.msgpack.Decoder(CastJob).decode
@@ -130,6 +142,7 @@ class CastWorker:
             settings.redis_url.reveal(),
             middleware=[
                 CurrentMessage(),
+                ExecutorPerThread(lambda: self._executor().start()),
                 Retries(max_retries=RETRIES_MAX, min_backoff=BACKOFF_MS_MIN, max_backoff=BACKOFF_MS_MAX),
             ],
             metered={settings.pool.value: lost_event},
@@ -161,10 +174,12 @@ class CastWorker:
             result, started_ms = ExecuteResult(outcome=Outcome.DEADLINE_PASSED), 0
         else:
             result = self._execute(message, job, started_ms)
-        if result.outcome is Outcome.SANDBOX_CRASHED:
-            log.warning("sandbox lost", extra={"cast_id": job.cast_id, "attempt": attempts, "reason": result.message})
+        if result.outcome in _TRIED_AGAIN:
+            said = {"cast_id": job.cast_id, "attempt": attempts, "outcome": result.outcome, "reason": result.message}
+            log.warning("cast not run to an end", extra=said)
             if attempts <= RETRIES_MAX:
-                raise SandboxLostError(result.message)
+                raise TryAgainError(result.message)
+        if result.outcome is Outcome.SANDBOX_CRASHED:
             self._count(Outcome.POISON, result.wall_us)
             self.broker.bury(message, "poison")
             return
@@ -181,9 +196,12 @@ class CastWorker:
         request = ExecuteRequest(cast_id=job.cast_id, digest=job.digest, limits=job.limits, input=stdin)
         self._running[job.cast_id] = _Running(message=message, job=job, since=time.monotonic(), started_ms=started_ms)
         try:
-            return self._executor().run(request)
+            result = self._executor().run(request)
         finally:
             self._running.pop(job.cast_id, None)
+        if result.outcome is Outcome.PLATFORM_ERROR:
+            self._artifacts.forget(job.digest)  # it may be the file on this disk; the next attempt fetches it anew
+        return result
 
     def _executor(self) -> Executor:
         """Return this thread's executor; its child lives as long as the thread that started it."""
