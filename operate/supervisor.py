@@ -65,6 +65,13 @@ class Child:
         """Whether it was started and has not ended."""
         return self._keeper is not None and self._keeper.poll() is None
 
+    @property
+    def process_id(self) -> int:
+        """The id of the running process itself, which is its keeper's only child. On Linux."""
+        assert self._keeper is not None, f"{self.name} was not started"
+        keeper = self._keeper.pid
+        return int(Path(f"/proc/{keeper}/task/{keeper}/children").read_text(encoding="ascii"))
+
     def start(self) -> None:
         """Start the process; its log goes on where the last run's ended."""
         assert not self.running, f"{self.name} runs already"

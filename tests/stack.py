@@ -100,6 +100,11 @@ class Stack:
         """SIGKILL."""
         self.children[name].kill()
 
+    def reconnect(self) -> None:
+        """Look at the database through a new connection, after its server was killed."""
+        self.rows.close()
+        self.rows = Rows(self.database_url)
+
     def account(self, *, rpm: int | None = 1_000_000) -> Account:
         """Return a new account that is never billed, with a key."""
         return self.rows.account(rpm=rpm)
