@@ -14,7 +14,7 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 from redis.asyncio import Redis
 
-from api import admin, budgets, cast_list, casts, docs, health, internal, keys, spells
+from api import admin, budgets, cast_list, casts, dead_letters, docs, health, internal, keys, spells
 from api.access_log import Log
 from api.admission import Batcher
 from api.auth import REFRESH_EVERY_S, Authenticator
@@ -63,6 +63,7 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *internal.ROUTES,
         *health.ROUTES,
         *admin.ROUTES,
+        *dead_letters.ROUTES,
         *docs.ROUTES,
     ]
 

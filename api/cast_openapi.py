@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from api.cast_request import BATCH_CASTS_MAX, METADATA_BYTES_MAX
 from api.errors import KINDS
+from api.listing import LIMIT_DEFAULT, LIMIT_MAX
 from api.prefer import WAIT_S_MAX
 from domain.model.errors import Code
 from domain.model.limits import DEADLINE_MS_MAX, LIMITS_MAX
@@ -206,6 +207,44 @@ def _create(summary: str, wait: str) -> Json:
     }
 
 
+def _filter(name: str, schema: Json) -> Json:
+    return {"name": name, "in": "query", "required": False, "schema": schema}
+
+
+_LIST: Final[Json] = {
+    "summary": "List casts, newest first",
+    "tags": ["casts"],
+    "security": [{"bearer": []}],
+    "parameters": [
+        _filter("limit", {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}),
+        _filter("cursor", {"type": "string"}),
+        _filter("status", {"$ref": "#/components/schemas/Cast/properties/status"}),
+        _filter("spell", {"type": "string", "examples": ["ada/wordcount"]}),
+        _filter("key", {"type": "string", "description": "The prefix of an API key."}),
+        _filter("created_after", {"type": "string", "format": "date-time"}),
+        _filter("created_before", {"type": "string", "format": "date-time"}),
+    ],
+    "responses": {
+        "200": {
+            "description": "A page; `Link: rel=next` where there is another.",
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["data", "next_cursor", "has_more"],
+                        "properties": {
+                            "data": {"type": "array", "items": {"$ref": "#/components/schemas/Cast"}},
+                            "next_cursor": {"type": ["string", "null"]},
+                            "has_more": {"type": "boolean"},
+                        },
+                    }
+                }
+            },
+        },
+        **_problems(401, 403, 422, 429, 503),
+    },
+}
+
 CAST_PATHS: Final[dict[str, Json]] = {
     "/v1/cast": {
         "post": _create(
@@ -213,7 +252,8 @@ CAST_PATHS: Final[dict[str, Json]] = {
         )
     },
     "/v1/casts": {
-        "post": _create("Cast a spell, answered at once", f"wait=n (<= {WAIT_S_MAX}) to wait for the result")
+        "get": _LIST,
+        "post": _create("Cast a spell, answered at once", f"wait=n (<= {WAIT_S_MAX}) to wait for the result"),
     },
     "/v1/casts/batch": {
         "post": {

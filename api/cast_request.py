@@ -30,7 +30,6 @@ BATCH_CASTS_MAX: Final = 1_000
 _PLACE: Final = re.compile(r"^(?P<message>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN_FIELD: Final = re.compile(r"Object contains unknown field `(?P<field>.*)`", re.DOTALL)
 _MISSING_FIELD: Final = re.compile(r"Object missing required field `(?P<field>.*)`", re.DOTALL)
-_EMPTY_OBJECT: Final = msgspec.Raw(b"{}")
 
 
 class CastBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,7 +46,7 @@ class CastBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     pool: Literal["large"] | None = None
     max_price_micros: Annotated[int, msgspec.Meta(ge=0)] | None = None
     webhook_url: str | None = None
-    metadata: msgspec.Raw = _EMPTY_OBJECT
+    metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON object of at most 4 KiB, returned with the cast."""
 
 
@@ -135,7 +134,7 @@ def spec_of(body: CastBody, spell: ResolvedSpell, traceparent: str | None) -> Ca
         input=_input_of(body, spell),
         deadline_ms=DEADLINE_MS_DEFAULT if body.deadline_ms is None else body.deadline_ms,
         max_price_micros=body.max_price_micros,
-        metadata="{}" if body.metadata is _EMPTY_OBJECT else _metadata_of(bytes(body.metadata)),
+        metadata="{}" if isinstance(body.metadata, msgspec.UnsetType) else _metadata_of(bytes(body.metadata)),
         traceparent=traceparent,
     )
 

@@ -60,6 +60,35 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
     report: str
 
 
+class CastTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cast asked for, with today's price of its version."""
+
+    account_id: UUID
+    key_id: UUID | None
+    spell_id: UUID
+    version_id: UUID
+    creator_id: UUID
+    creator_price_micros: int
+    digest: bytes
+    pool: str
+    status: str
+    fuel_limit: int
+    wall_ms_limit: int
+    memory_bytes_limit: int
+    output_bytes_limit: int
+    log_bytes_limit: int
+    input: bytes | None
+    """None when it is no longer kept."""
+    metadata: str
+
+
+async def cast_terms(connection: Connection, *, cast_id: UUID) -> CastTerms | None:
+    """Return what a cast asked for, or None when there is no such cast."""
+    async with connection.cursor(row_factory=class_row(CastTerms), binary=True) as cursor:
+        await cursor.execute(_QUERIES["cast_terms"], {"id": cast_id})
+        return await cursor.fetchone()
+
+
 async def partition_ready(connection: Connection, *, now: datetime) -> bool:
     """Return whether this month and the next have their partition."""
     cursor = await connection.execute(_QUERIES["partition_ready"], {"now": now})
