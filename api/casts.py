@@ -16,6 +16,7 @@ from litestar.handlers import asgi as raw_handler
 from api.admission import Admitted
 from api.auth import Principal
 from api.call import Call, call_of
+from api.cast_batch import cast_many
 from api.cast_list import list_casts
 from api.cast_request import BODY_BYTES_MAX, parse_cast, spec_of
 from api.edge import Message, Receive, Scope, Send
@@ -56,6 +57,10 @@ class CastEndpoints:
         """Serve /v1/casts: accept and answer at once, or list."""
         await self._serve(scope, receive, send, {"POST": self._at_once, "GET": self._list})
 
+    async def batch(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve /v1/casts/batch."""
+        await self._serve(scope, receive, send, {"POST": self._many})
+
     async def _serve(self, scope: Scope, receive: Receive, send: Send, methods: dict[str, Serve]) -> None:
         call = call_of(scope)
         started = self._services.clock()
@@ -77,6 +82,21 @@ class CastEndpoints:
 
     async def _at_once(self, call: Call, scope: Scope, receive: Receive) -> Answer:
         return await self._create(call, scope, receive, 0)
+
+    async def _many(self, call: Call, scope: Scope, receive: Receive) -> Answer:
+        principal = await authenticate(self._services, call)
+        idempotency_key = idempotency_key_of(call.headers.get(b"idempotency-key"))
+        body = await read_json(call.headers, receive)
+        return await cast_many(
+            self._services,
+            call,
+            principal,
+            body=body,
+            idempotency_key=idempotency_key,
+            request_hash=b"" if idempotency_key is None else request_hash(scope, body),
+            traceparent=traceparent_of(call.headers.get(b"traceparent")),
+            path=scope["path"],
+        )
 
     async def _list(self, call: Call, scope: Scope, receive: Receive) -> Answer:
         del receive
@@ -277,5 +297,6 @@ def routes(services: Services) -> list[ASGIRouteHandler]:
     endpoints = CastEndpoints(services)
     return [
         raw_handler("/v1/cast", copy_scope=False)(endpoints.cast),
+        raw_handler("/v1/casts/batch", copy_scope=False)(endpoints.batch),
         raw_handler("/v1/casts", copy_scope=False)(endpoints.casts),
     ]

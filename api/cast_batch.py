@@ -1,0 +1,128 @@
+"""POST /v1/casts/batch: up to 1,000 casts in one request, one transaction, a verdict each."""
+
+import msgspec
+
+from api.auth import Principal
+from api.call import Call
+from api.cast_request import parse_batch, parse_cast, spec_of
+from api.errors import KINDS, Answer, problem
+from api.guard import admit_request, caller_of
+from api.services import Services
+from domain.model.admission import Accepted, AdmissionRequest, CastSpec, Judged, Replayed, Verdict
+from domain.model.cast_view import CastView, VersionName, view_of_accepted
+from domain.model.errors import Code, Refusal, RefusedError
+
+
+class BatchResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The verdict on one cast: its status as a request of its own would have had it, and the cast or the problem."""
+
+    status: int
+    cast: CastView | None = None
+    error: msgspec.Raw | None = None
+
+
+class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdicts in the order of the request; in a replay the accepted casts alone, as they are now."""
+
+    results: list[BatchResult]
+
+
+class _Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    spec: CastSpec
+    name: VersionName
+
+
+async def cast_many(
+    services: Services,
+    call: Call,
+    principal: Principal,
+    *,
+    body: bytes,
+    idempotency_key: str | None,
+    request_hash: bytes,
+    traceparent: str | None,
+    path: str,
+) -> Answer:
+    """Admit a whole batch. RefusedError when all of it is refused for one reason: its form, the key, or the rate."""
+    wanted = [await _wanted(services, principal, one, traceparent) for one in parse_batch(body)]
+    good = [one for one in wanted if isinstance(one, _Wanted)]
+    judged: list[Accepted | Refusal] = []
+    if good:
+        request = AdmissionRequest(
+            account_id=principal.account_id,
+            key_id=principal.key_id,
+            casts=tuple(one.spec for one in good),
+            idempotency_key=idempotency_key,
+            request_hash=request_hash,
+        )
+        admitted = await services.batcher.submit(request, caller_of(principal), waits=False)
+        call.answer_headers += admitted.allowance.headers(int(services.now().timestamp()))
+        if isinstance(admitted.verdict, Replayed):
+            return await _replay(services, call, principal, admitted.verdict)
+        judged = _results(admitted.verdict)
+    else:
+        await admit_request(services, call, caller_of(principal))
+    verdicts = iter(judged)
+    results = [
+        _refused(services, call, one, path)
+        if isinstance(one, Refusal)
+        else _result(services, call, one.name, next(verdicts), path)
+        for one in wanted
+    ]
+    call.cast_ids = tuple(result.cast.id for result in results if result.cast is not None)
+    return _answer(results)
+
+
+async def _wanted(services: Services, principal: Principal, raw: bytes, traceparent: str | None) -> _Wanted | Refusal:
+    try:
+        body = parse_cast(raw)
+        spell = await services.catalog.resolve(body.spell, principal)
+        spec = spec_of(body, spell, traceparent)
+    except RefusedError as error:
+        return error.refusal
+    name = VersionName(
+        spell=f"{spell.owner}/{spell.name}",
+        version=spell.version,
+        digest=spell.digest,
+        output_encoding=spell.output_encoding,
+    )
+    return _Wanted(spec=spec, name=name)
+
+
+def _results(verdict: Verdict) -> list[Accepted | Refusal]:
+    if isinstance(verdict, Refusal):
+        raise RefusedError(verdict)
+    assert isinstance(verdict, Judged)
+    first = verdict.results[0]
+    over_rate = all(isinstance(result, Refusal) and result.code is Code.RATE_LIMITED for result in verdict.results)
+    if over_rate and isinstance(first, Refusal):
+        raise RefusedError(first)
+    return list(verdict.results)
+
+
+def _result(services: Services, call: Call, name: VersionName, verdict: Accepted | Refusal, path: str) -> BatchResult:
+    if isinstance(verdict, Refusal):
+        return _refused(services, call, verdict, path)
+    return BatchResult(status=202, cast=view_of_accepted(verdict, name, casts_url=services.casts.casts_url))
+
+
+def _refused(services: Services, call: Call, refusal: Refusal, path: str) -> BatchResult:
+    services.metrics.casts_failed.labels(refusal.code).inc()
+    answer = problem(refusal, request_id=call.request_id, instance=path, public_url=services.settings.public_url)
+    return BatchResult(status=KINDS[refusal.code].status, error=msgspec.Raw(answer.body))
+
+
+async def _replay(services: Services, call: Call, principal: Principal, replayed: Replayed) -> Answer:
+    call.answer_headers.append((b"idempotent-replayed", b"true"))
+    call.cast_ids = replayed.cast_ids
+    rows = [await services.casts.row(cast_id, principal.account_id) for cast_id in replayed.cast_ids]
+    views = await services.casts.views(rows)
+    return _answer(
+        [BatchResult(status=200 if row.is_final else 202, cast=view) for row, view in zip(rows, views, strict=True)]
+    )
+
+
+def _answer(results: list[BatchResult]) -> Answer:
+    body = msgspec.json.encode(BatchAnswer(results=results))
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    return Answer(200, headers, body)
