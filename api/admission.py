@@ -165,7 +165,7 @@ class Batcher:
         return len(batch)
 
     async def close(self) -> None:
-        """Admit what is still in line, and wait for everything under way."""
+        """Admit what is still in line, and wait for everything under way; after the loop has stopped."""
         while self._line:
             await self.run_once()
         while self._beside:

@@ -182,8 +182,9 @@ def _lifespan(services: Services) -> Callable[[Litestar], Any]:
             async with running(_background(services)):
                 yield
                 services.shutdown.begin()
-                await services.batcher.close()
-                await services.wire.drain()
+            # The loops have stopped: what is left in line and for the wire is finished here, once.
+            await services.batcher.close()
+            await services.wire.drain()
             services.authenticator.close()
             await services.redis.aclose()
 

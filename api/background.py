@@ -40,12 +40,16 @@ async def running(loops: list[Loop]) -> AsyncGenerator[None]:
 
 
 async def _run(loop: Loop) -> None:
+    silent = False
     while True:
         pause_s = loop.every_s
         try:
             await loop.work()
+            silent = False
         except (StoreError, RedisError, OSError) as error:
-            _logger.warning("%s: %s", loop.name, error)
+            if not silent:  # an outage is one line, not one twice a second
+                _logger.warning("%s: %r", loop.name, error)
+            silent = True
             pause_s = max(pause_s, PAUSE_AFTER_ERROR_S)
         except Exception:
             _logger.exception("%s failed and goes on", loop.name)

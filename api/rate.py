@@ -75,6 +75,7 @@ class RateLimiter:
         self._link = AsyncLink(redis)
         self._clock = clock
         self._metrics = metrics
+        self._silent = False
         self._silent_until = 0.0
         self._local: OrderedDict[str, float] = OrderedDict()
         self._numbers = itertools.count()
@@ -122,8 +123,11 @@ class RateLimiter:
         except (RedisError, OSError, TimeoutError) as error:
             self._silent_until = self._clock() + REDIS_RETRY_S
             self._metrics.redis_errors.inc()
-            _logger.warning("Redis does not answer, this process limits rates by itself: %r", error)
+            if not self._silent:
+                _logger.warning("Redis does not answer, this process limits rates by itself: %r", error)
+            self._silent = True
             return None
+        self._silent = False
         pairs = zip(numbers[::2], numbers[1::2], strict=True)
         return dict(zip(wanted, pairs, strict=True)), answers[1:]
 

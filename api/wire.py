@@ -59,6 +59,7 @@ class Wire:
         self._memory_bytes = MEMORY_ASSUMED_BYTES
         self._memory_asked_at = float("-inf")
         self._asks_memory = False
+        self._silent = False
         metrics.unsent.set_function(lambda: len(self._unsent))
 
     @property
@@ -106,9 +107,14 @@ class Wire:
                     await put(self._redis, pool, jobs)
         except (RedisError, OSError) as error:
             self._metrics.redis_errors.inc()
-            _logger.warning("%s casts wait for Redis: %r", len(self._unsent), error)
+            if not self._silent:
+                _logger.warning("accepted casts wait for Redis: %r", error)
+            self._silent = True
             await asyncio.sleep(PUT_RETRY_S)
             return 0
+        if self._silent:
+            _logger.warning("Redis answers again: %s accepted casts go on the wire", len(self._unsent))
+        self._silent = False
         for cast in batch:
             self._unsent.popleft()
             self._unsent_bytes -= len(cast.spec.input)
@@ -117,7 +123,10 @@ class Wire:
         return len(batch)
 
     async def drain(self) -> None:
-        """Put the rest on the wire, for as long as a shutdown may wait; resend finds what stays behind."""
+        """Put the rest on the wire, for as long as a shutdown may wait; after the loop has stopped.
+
+        The scheduler's resend finds what stays behind.
+        """
         try:
             async with asyncio.timeout(PUT_TIMEOUT_S):
                 while self._unsent:

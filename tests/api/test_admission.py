@@ -19,7 +19,7 @@ from api.waiting import Waiting
 from api.wire import Wire
 from domain.model.admission import Accepted, AdmissionRequest, CastSpec, Judged
 from domain.model.admission_state import Terms
-from domain.model.errors import Code, RefusedError
+from domain.model.errors import Code, Refusal, RefusedError
 from domain.model.limits import CastLimits
 from domain.model.messages import Pool
 from domain.model.pricing import Price
@@ -230,3 +230,19 @@ async def test_who_waited_too_long_is_dropped_before_a_transaction(rows: Rows, a
     await redis.aclose()
     assert refused.value.refusal.code is Code.OVERLOADED
     assert len(casts_of(rows, account)) == 1
+
+
+async def test_while_redis_is_silent_only_so_many_casts_are_accepted_on_trust(
+    rows: Rows, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.wire.UNSENT_MAX", 2)
+    caller, request = Caller(account.key_id.hex, 1_000_000), request_of(rows, account)
+    async with batcher_on(rows.url) as batcher:
+        for _ in range(2):
+            accepted(await batcher.submit(request, caller, waits=False))
+        verdict = (await batcher.submit(request, caller, waits=False)).verdict
+    assert isinstance(verdict, Judged)
+    refusal = verdict.results[0]
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.retry_after_s) == (Code.QUEUE_FULL, 1)
+    assert len(casts_of(rows, account)) == 2
