@@ -160,7 +160,7 @@ DOUBLING = {
         (b'{"price_micros": 1.5}', "price_micros", "float"),
         (b'{"name": "other"}', "manifest.name", "'other'"),
         (b'{"version": "2.0.0"}', "manifest.version", "'2.0.0'"),
-        (b'{"description": "\\u0000"}', "description", "NUL"),
+        (b'{"description": "\\u0000"}', "manifest", "NUL"),
         (b'{"description": "%s"}' % (b"x" * MANIFEST_BYTES_MAX), "manifest", "bytes"),
         ({"input_schema": REMOTE}, "input_schema", "outside"),
         ({"output_schema": {"properties": {"a": REMOTE}}}, "output_schema", "outside"),

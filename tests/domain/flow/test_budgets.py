@@ -2,6 +2,7 @@ import asyncio
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from psycopg import sql
 
@@ -11,7 +12,16 @@ from domain.flow.delete_budget import delete_budget
 from domain.flow.settle import settle
 from domain.flow.update_budget import update_budget
 from domain.model.admission import Accepted, Judged
-from domain.model.budgets import BUDGETS_PER_ACCOUNT_MAX, Budget, BudgetTerms, Scope, current_cents, window_id
+from domain.model.budgets import (
+    BUDGETS_PER_ACCOUNT_MAX,
+    Budget,
+    BudgetTerms,
+    Scope,
+    cents_of_limit,
+    current_cents,
+    micros_of_cents,
+    window_id,
+)
 from domain.model.errors import Code, Refusal, RefusedError
 from domain.model.jobs import job_of
 from domain.model.messages import CastJob, Outcome, UsageEvent
@@ -322,3 +332,38 @@ async def test_money_is_shown_in_cents_that_never_flatter(world: World, pool: Po
     await accept(world, pool)
     created = await create(pool, asked(world))
     assert current_cents(created.budget) == 1
+
+
+async def test_a_deleted_budget_is_not_made_again_by_a_replay(world: World, pool: Pool) -> None:
+    call = IdempotentCall(key="once", request_hash=b"h" * 32)
+    made = await create(pool, asked(world), call)
+    await drop(pool, world, made.budget.id)
+    with pytest.raises(RefusedError) as caught:
+        await create(pool, asked(world), call)
+    assert code_of(caught) is Code.NOT_FOUND
+
+
+async def test_an_account_there_is_not_changes_nothing(world: World, pool: Pool) -> None:
+    nobody = msgspec.structs.replace(asked(world), account_id=uuid4())
+    with pytest.raises(RefusedError) as caught:
+        await create(pool, nobody)
+    assert code_of(caught) is Code.NOT_FOUND
+
+
+async def test_a_month_is_shown_with_and_without_budgets(world: World, pool: Pool) -> None:
+    now = datetime.now(UTC)
+
+    async def month() -> tuple[int, int]:
+        async with transaction(pool) as connection:
+            return await budgets.month_get(connection, account_id=world.account_id, now=now)
+
+    assert await month() == (0, 0)
+    job = await accept(world, pool)
+    assert await month() == (0, HOLD)
+    await finish(pool, job)
+    assert await month() == (COST, 0)
+
+
+def test_cents_are_whole_and_no_limit_stays_none() -> None:
+    assert (micros_of_cents(None), micros_of_cents(3)) == (None, 30_000)
+    assert (cents_of_limit(None), cents_of_limit(39_999)) == (None, 3)

@@ -237,3 +237,23 @@ def test_a_key_is_told_from_a_typo_without_a_database() -> None:
     for text in ("", "sk_live_", minted.text[:-1], minted.text + "0", minted.text.replace("sk_live", "sk_test")):
         assert prefix_of(text) is None
     assert prefix_of("é" * len(minted.text)) is None
+
+
+async def test_an_idempotency_key_of_something_else_makes_no_key(world: World, pool: Pool) -> None:
+    await world.rows(
+        "INSERT INTO idempotency_keys (account_id, key, request_hash, cast_ids, created_at)"
+        " VALUES (%s, 'k', %s, %s, now())",
+        world.account_id,
+        b"h" * 32,
+        [uuid4()],
+    )
+    with pytest.raises(RefusedError) as caught:
+        await create(pool, asked(world), IdempotentCall(key="k", request_hash=b"h" * 32))
+    assert caught.value.refusal.code is Code.IDEMPOTENCY_KEY_REUSED
+
+
+async def test_a_key_is_found_by_its_public_part_in_its_account_alone(world: World, pool: Pool) -> None:
+    made = (await create(pool, asked(world))).key
+    async with transaction(pool) as connection:
+        assert await identity.key_by_prefix(connection, account_id=world.account_id, prefix=made.prefix) == made
+        assert await identity.key_by_prefix(connection, account_id=world.creator_id, prefix=made.prefix) is None

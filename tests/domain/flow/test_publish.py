@@ -1,7 +1,7 @@
 import asyncio
 import hashlib
 from datetime import UTC, datetime
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -218,3 +218,60 @@ async def test_a_name_taken_by_oneself_is_a_conflict(world: World, pool: Pool) -
         with pytest.raises(RefusedError) as caught:
             await create_spell(connection, spell, now=NOW)
     assert caught.value.refusal.code is Code.CONFLICT
+
+
+async def test_versions_that_are_not_there_cannot_be_yanked(world: World, pool: Pool) -> None:
+    await put(pool)
+    await run(pool, new(world))
+    owner = await handle(world)
+    for version in ("9.9.9", "latest", "1\0"):
+        async with transaction(pool) as connection:
+            with pytest.raises(RefusedError) as caught:
+                await yank_version(
+                    connection, account_id=world.creator_id, owner=owner, name="parser", version=version, now=NOW
+                )
+        assert caught.value.refusal.code is Code.NOT_FOUND
+
+
+async def test_spells_are_listed_in_pages_and_versions_found(world: World, pool: Pool) -> None:
+    await put(pool)
+    made = [await run(pool, new(world, patch=patch, manifest=b'{"tags": ["text"]}')) for patch in range(2)]
+    spell_id = made[0].version.spell_id
+    async with transaction(pool) as connection:
+
+        async def page(viewer: UUID | None, before: spells.Spell | None, tag: str | None = None) -> list[spells.Spell]:
+            place = None if before is None else (before.created_at, before.id)
+            return await spells.spells_list(connection, viewer=viewer, text="r", tag=tag, before=place, limit=1)
+
+        (first,) = await page(None, None)
+        (second,) = await page(None, first)
+        assert {first.name, second.name} == {"parser", "wordcount"}
+        assert await page(None, second) == []
+        assert [spell.name for spell in await page(None, None, "text")] == ["parser"]
+        await spells.spell_update(connection, spell_id=spell_id, description="", visibility="private")
+        assert await page(None, None, "text") == []
+        (own,) = await page(world.creator_id, None, "text")
+        assert own.seen_by(world.creator_id)
+        assert not own.seen_by(world.account_id)
+        assert not own.seen_by(None)
+        listed = await spells.versions_list(connection, spell_id=spell_id)
+        assert sorted(row.version for row in listed) == ["1.0.0", "1.0.1"]
+        assert sorted(await spells.versions_offered(connection, spell_id=spell_id)) == ["1.0.0", "1.0.1"]
+        found = await spells.version_by_digest(connection, spell_id=spell_id, digest=digest_of(CONTENT))
+        assert found is not None
+        assert found.version in {"1.0.0", "1.0.1"}
+
+
+async def test_modules_without_an_artifact_are_found_page_by_page(world: World, pool: Pool) -> None:
+    await put(pool)
+    await run(pool, new(world))
+    async with transaction(pool) as connection:
+
+        async def page(engine_key: str, after: bytes = b"") -> list[bytes]:
+            return await blobs.modules_without_artifact(connection, engine_key=engine_key, after=after, limit=1)
+
+        assert await page("engine") == [b"d" * 32]  # of the world's own spell, which nobody compiled
+        both = sorted([b"d" * 32, digest_of(CONTENT)])
+        assert await page("next") == both[:1]
+        assert await page("next", both[0]) == both[1:]
+        assert await page("next", both[1]) == []

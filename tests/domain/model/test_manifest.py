@@ -13,6 +13,7 @@ from domain.model.limits import (
     CastLimits,
 )
 from domain.model.manifest import (
+    MANIFEST_BYTES_MAX,
     LimitsAsked,
     check_place,
     choose_limits,
@@ -175,3 +176,32 @@ def test_a_long_chain_of_references_is_refused_from_wherever_it_is_entered(first
 def test_a_schema_that_is_no_json_or_too_deep_to_read_is_refused() -> None:
     assert schema_faults(b"{", "s")[0].location == "s"
     assert schema_faults(b"[" * 5_000 + b"]" * 5_000, "s")
+
+
+@pytest.mark.parametrize(
+    ("raw", "place"),
+    [
+        (b"{", "manifest"),
+        (b"[" * 5_000, "manifest"),
+        (b'{"description": "\xff"}', "manifest"),
+        (b'{"colour": 1}', "manifest"),
+        (b'{"limits": {"fuel": 0}}', "manifest.limits.fuel"),
+        (b'{"tags": ["UP"]}', "manifest.tags"),
+        (b'{"description": "\\u0000"}', "manifest"),
+        (b'{"input_schema": {"const": "a\\\\\\u0000"}}', "manifest"),
+        (b'{"input_schema": {"const": "\\ud800"}}', "manifest"),
+        (b'{"input_schema": {"const": 1e400000}}', "input_schema"),
+        (b'{"input_schema": {"$ref": "http://x"}}', "input_schema"),
+        (b'{"output_schema": []}', "output_schema"),
+        (b'{"description": "' + b"x" * MANIFEST_BYTES_MAX + b'"}', "manifest"),
+    ],
+)
+def test_what_is_wrong_with_a_manifest_has_a_place(raw: bytes, place: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        parse_manifest(raw)
+    assert caught.value.refusal.code is Code.VALIDATION
+    assert caught.value.refusal.faults[0].location.startswith(place)
+
+
+def test_an_escaped_backslash_is_no_nul() -> None:
+    assert parse_manifest(b'{"description": "\\\\u0000"}').description == "\\u0000"
