@@ -115,11 +115,19 @@ def accepted(answer: httpx.Response) -> httpx.Response:
     raise CommandError(message)
 
 
-def publish(client: httpx.Client, name: str, version: str, module: bytes) -> tuple[Published, bool]:
-    """Publish a version and tell whether it is new; the same one again is answered with what is there."""
+def publish(client: httpx.Client, name: str, version: str, module: bytes) -> tuple[Published, str]:
+    """Publish a version; return it and in a word what came of that.
+
+    The same module again is answered with what is there. Another one is refused, because versions never change: then
+    what is there is returned, so that a demo after an edit of a spell's source goes on.
+    """
     path = f"/v1/spells/dev/{name}/versions/{version}"
-    answer = accepted(client.put(path, content=module, headers={"Content-Type": "application/wasm"}))
-    return msgspec.json.decode(answer.content, type=Published), answer.status_code == HTTPStatus.CREATED
+    answer = client.put(path, content=module, headers={"Content-Type": "application/wasm"})
+    outcome = "published" if answer.status_code == HTTPStatus.CREATED else "there"
+    if answer.status_code == HTTPStatus.CONFLICT:
+        outcome = "another is there"
+        answer = client.get(path)
+    return msgspec.json.decode(accepted(answer).content, type=Published), outcome
 
 
 def cast(client: httpx.Client, order: dict[str, Any]) -> Cast:

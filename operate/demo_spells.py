@@ -70,4 +70,4 @@ def built(name: str) -> Example:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         message = f"{name} could not be built: {said[-1] if said else 'no reason given'}; try `make spells`"
         raise CommandError(message)
-    return msgspec.structs.replace(shipped(name), module=done.stdout, made="built here from C")
+    return msgspec.structs.replace(shipped(name), module=done.stdout, made="built from C")
