@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime
@@ -30,6 +31,8 @@ _logger: Final = logging.getLogger(__name__)
 ATTEMPTS_MAX: Final = 8
 # Each holds a body of up to 16 MiB while it is uploaded and compiled: 128 MiB in all.
 UPLOADS_MAX: Final = 8
+# One account that sends slowly must leave places for others.
+UPLOADS_PER_ACCOUNT_MAX: Final = 2
 # SPELL_JAIL as the compile program calls it: take what the kernel offers, or refuse to work without the whole jail.
 COMPILER_JAIL: Final = {"available": "auto", "required": "required"}
 # A compiler that is busy is free again within seconds for ordinary modules.
@@ -66,19 +69,21 @@ class Publisher:
         self._compiler = compiler
         self._signer = signer
         self._now = now
-        self._uploads = 0
+        self._uploads: Counter[UUID] = Counter()
 
     @contextmanager
-    def place(self) -> Generator[None]:
+    def place(self, account_id: UUID) -> Generator[None]:
         """Take a place for a body before it is read. Raises RefusedError (overloaded) when all are taken."""
-        if self._uploads >= UPLOADS_MAX:
-            busy = overloaded(f"{UPLOADS_MAX} modules are being published. Nothing was read.", BUSY_RETRY_AFTER_S)
+        if self._uploads.total() >= UPLOADS_MAX or self._uploads[account_id] >= UPLOADS_PER_ACCOUNT_MAX:
+            busy = overloaded("Too many modules are being published. Nothing was read.", BUSY_RETRY_AFTER_S)
             raise RefusedError(busy)
-        self._uploads += 1
+        self._uploads[account_id] += 1
         try:
             yield
         finally:
-            self._uploads -= 1
+            self._uploads[account_id] -= 1
+            if not self._uploads[account_id]:
+                del self._uploads[account_id]
 
     async def publish(self, upload: Upload) -> Publication:
         """Publish the version; the same again changes nothing.

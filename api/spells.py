@@ -181,7 +181,7 @@ async def publish_version(
     """
     _check_owner(principal, owner)
     parsed = _check_names(name, version)
-    with services.publisher.place():
+    with services.publisher.place(principal.account_id):
         package = await read_package(request)
         published = await services.publisher.publish(
             Upload(

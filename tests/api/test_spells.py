@@ -1,14 +1,17 @@
 import base64
 import hashlib
 import json
+import select
 import socket
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from api.publishing import UPLOADS_PER_ACCOUNT_MAX
 from domain.model.artifacts import artifact_statement
 from domain.model.limits import MODULE_BYTES_MAX
 from domain.model.manifest import MANIFEST_BYTES_MAX
@@ -212,6 +215,38 @@ def test_too_large_is_said_when_the_length_was_not_announced(api: Api, creator: 
     except httpx.WriteError:
         return  # the api hung up while we were still sending
     assert answer.status_code == 413
+
+
+def test_an_account_that_sends_slowly_leaves_places_for_others(api: Api, rows: Rows, creator: Account) -> None:
+    address = urlsplit(api.url)
+
+    def begin() -> socket.socket:
+        connection = socket.create_connection((address.hostname, address.port), timeout=10)
+        connection.sendall(
+            f"PUT /v1/spells/{creator.handle}/words/versions/1.0.0 HTTP/1.1\r\nhost: x\r\n"
+            f"authorization: Bearer {creator.key}\r\ncontent-type: application/wasm\r\n"
+            "content-length: 100\r\n\r\n".encode()
+        )
+        return connection
+
+    with ExitStack() as stack:
+        connections = [stack.enter_context(begin()) for _ in range(UPLOADS_PER_ACCOUNT_MAX + 3)]
+        refused: set[socket.socket] = set()
+        while len(refused) < 3:
+            ready, _, _ = select.select([one for one in connections if one not in refused], [], [], 10)
+            assert ready, "nobody was refused"
+            for one in ready:
+                assert one.recv(4096).startswith(b"HTTP/1.1 503 ")
+            refused.update(ready)
+        other = rows.account()
+        rows.execute("UPDATE api_keys SET scopes = '{spells:write}' WHERE id = %(id)s", {"id": other.key_id})
+        assert publish(api, other, module(7)).status_code == 201
+    for _ in range(100):
+        answer = publish(api, creator, module(8))
+        if answer.status_code == 201:
+            return
+        assert answer.status_code == 503
+    pytest.fail("the places of hung-up callers were not given back")
 
 
 def test_a_form_takes_its_two_parts_and_no_other(api: Api, creator: Account) -> None:
