@@ -15,7 +15,7 @@ from local.folder import LocalServerError, make_private_folder
 from local.ports import is_free, kept_port
 from operate import demo_steps as steps
 from operate.demo_client import open_client
-from operate.dev import PORT_DEFAULT, PORT_MAX, serve, show, stopping_in_order
+from operate.dev import PORT_DEFAULT, PORT_MAX, casting, serve, show, stopping_in_order
 from operate.stack import Platform, run_platform
 from spell.cli import CommandError
 
@@ -55,7 +55,7 @@ def demo(*, data_dir: Path, port: int | None) -> None:
             raise CommandError(message) from error
         if console.is_terminal:
             console.print()
-            show(platform, data_dir)
+            show(platform, data_dir, [casting(platform)])
             serve(supervisor)
         else:
             console.print("Everything works. `spell dev` starts the platform and keeps it running.")

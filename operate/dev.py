@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -63,7 +63,7 @@ def dev(*, data_dir: Path, port: int, as_json: bool, verbose: bool) -> None:
         if as_json:
             click.echo(msgspec.json.encode(platform))
         else:
-            show(platform, data_dir)
+            show(platform, data_dir, [*publishing(platform), casting(platform)])
         serve(supervisor)
 
 
@@ -92,8 +92,8 @@ def stopping_in_order() -> Generator[None]:
             signal.signal(name, handler)
 
 
-def show(platform: Platform, data_folder: Path) -> None:
-    """Say where the platform is and how to use it."""
+def show(platform: Platform, data_folder: Path, first_steps: Sequence[str]) -> None:
+    """Say where the platform is and how to use it; `first_steps` are command lines that work as they are."""
     console = Console(highlight=False)
     facts = Table.grid(padding=(0, 2))
     facts.add_row("[bold]url[/]", platform.url)
@@ -103,19 +103,24 @@ def show(platform: Platform, data_folder: Path) -> None:
     facts.add_row("[bold]data, logs[/]", f"{data_folder}, {data_folder / 'logs'}")
     console.print(Panel(facts, title="Spell Platform is ready", title_align="left", border_style="green"))
     console.print("Try:\n")
-    for line in first_steps(platform):
+    for line in first_steps:
         console.print(line, soft_wrap=True, markup=False)
     console.print("\nCtrl-C stops it; the next start goes on with what is in the data folder.")
 
 
-def first_steps(platform: Platform) -> list[str]:
-    """Return command lines that work as they are: with the example spells at hand, publish one and cast it."""
-    bearer = f"-H 'Authorization: Bearer {platform.api_key}'"
+def publishing(platform: Platform) -> list[str]:
+    """Return a command line that publishes the spell `hello`; none where the examples are not at hand."""
     if not _EXAMPLE.is_file():
-        return [f"curl {bearer} {platform.url}/v1/spells"]
+        return []
     module = f"-H 'Content-Type: application/wasm' --data-binary @{_EXAMPLE}"
+    return [f"curl -X PUT {_bearer(platform)} {module} {platform.url}/v1/spells/dev/hello/versions/1.0.0"]
+
+
+def casting(platform: Platform) -> str:
+    """Return a command line that casts the spell `hello`."""
     order = """-H 'Content-Type: application/json' -d '{"spell": "dev/hello", "input": "Ada"}'"""
-    return [
-        f"curl -X PUT {bearer} {module} {platform.url}/v1/spells/dev/hello/versions/1.0.0",
-        f"curl {bearer} {order} {platform.url}/v1/cast",
-    ]
+    return f"curl {_bearer(platform)} {order} {platform.url}/v1/cast"
+
+
+def _bearer(platform: Platform) -> str:
+    return f"-H 'Authorization: Bearer {platform.api_key}'"

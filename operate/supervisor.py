@@ -66,11 +66,13 @@ class Child:
         return self._keeper is not None and self._keeper.poll() is None
 
     @property
-    def process_id(self) -> int:
-        """The id of the running process itself, which is its keeper's only child. On Linux."""
-        assert self._keeper is not None, f"{self.name} was not started"
+    def process_id(self) -> int | None:
+        """The id of the running process itself, which is its keeper's only child; None while there is none. Linux."""
+        if not self.running or self._keeper is None:
+            return None
         keeper = self._keeper.pid
-        return int(Path(f"/proc/{keeper}/task/{keeper}/children").read_text(encoding="ascii"))
+        children = Path(f"/proc/{keeper}/task/{keeper}/children").read_text(encoding="ascii").split()
+        return int(children[0]) if children else None
 
     def start(self) -> None:
         """Start the process; its log goes on where the last run's ended."""

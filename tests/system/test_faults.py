@@ -146,11 +146,13 @@ def test_a_cast_whose_sandbox_dies_every_time_is_poison_and_free_of_charge(stack
 
 def kill_busy_sandboxes(stack: Stack, ended: Callable[[], bool]) -> int:
     """SIGKILL each sandbox of the default pool's worker while it is busy, until `ended`; return how many."""
+    worker = stack.children[WORKER].process_id
+    assert worker is not None
     seen_cpu_seconds: dict[int, float] = {}
     killed: set[int] = set()
 
     def step() -> bool:
-        for sandbox in children_of(stack.children[WORKER].process_id) - killed:
+        for sandbox in children_of(worker) - killed:
             used = cpu_seconds(sandbox)
             if used - seen_cpu_seconds.setdefault(sandbox, used) > BUSY_CPU_SECONDS:
                 os.kill(sandbox, signal.SIGKILL)
