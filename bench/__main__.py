@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import accepts, end_to_end
-from bench.cores import TooFewCoresError, go_first, two_cores
+from bench.cores import TooFewCoresError, two_cores
 from bench.generator import LoadError
 from bench.machine import machine, program
 from bench.ours import ROOT, BenchError
@@ -50,7 +50,7 @@ def main() -> int:
 def measure_rows(names: list[str], *, rounds: int) -> Run:
     """Measure the rows of `names`, telling on standard output how it goes."""
     cores = two_cores()
-    facts = machine(go_first())
+    facts = machine()
     return Run(
         started_at=datetime.now(UTC),
         machine=facts,

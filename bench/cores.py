@@ -2,12 +2,10 @@
 
 import os
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
 CORES_NEEDED: Final = 2
-# Before whatever else runs on this machine; both sides of a comparison get it.
-NICENESS: Final = -15
 
 
 class TooFewCoresError(Exception):
@@ -32,10 +30,3 @@ def starting_on(cores: Iterable[int]) -> Generator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def go_first() -> int:
-    """Take precedence over other programs where this user may, and return the niceness that came of it."""
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-    return os.getpriority(os.PRIO_PROCESS, 0)

@@ -28,8 +28,6 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     kernel: str
     load_before: float
     """Processes that ran or wanted to, on average over the last minute."""
-    niceness: int
-    """Of everything measured; below zero it goes before other programs."""
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +42,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     redis_settings: dict[str, str]
 
 
-def machine(niceness: int) -> Machine:
+def machine() -> Machine:
     """Return the facts of this machine."""
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return Machine(
@@ -53,7 +51,6 @@ def machine(niceness: int) -> Machine:
         memory_gib=round(pages / 1024**3, 1),
         kernel=platform.release(),
         load_before=round(os.getloadavg()[0], 2),
-        niceness=niceness,
     )
 
 

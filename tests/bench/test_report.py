@@ -19,7 +19,7 @@ def row(name: str, ours: list[Sample], peer: list[Sample]) -> RowResult:
 def run_of(day: int, *rows: RowResult) -> Run:
     return Run(
         started_at=datetime(2026, 11, day, tzinfo=UTC),
-        machine=Machine(processor="cpu", cores=2, memory_gib=8.0, kernel="6", load_before=0.5, niceness=0),
+        machine=Machine(processor="cpu", cores=2, memory_gib=8.0, kernel="6", load_before=0.5),
         program=Program(
             revision="0123456789abcdef",
             changed_since=[],
