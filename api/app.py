@@ -50,6 +50,12 @@ REDIS_TIMEOUT_S: Final = 2.0
 BODY_BYTES_MAX: Final = 8 * MIB
 TERMS_EVERY_S: Final = 1.0
 PROCESS_NAME_BYTES: Final = 5
+# A page of a permitted origin may read every header the contract names.
+_EXPOSED: Final = (
+    *("location", "link", "retry-after", "x-request-id", "preference-applied", "idempotent-replayed"),
+    *("ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
+    *("budget-limit", "budget-spent", "budget-held", "budget-reset", "open-casts", "open-casts-limit"),
+)
 
 
 def routes(services: Services) -> list[ControllerRouterHandler]:
@@ -135,7 +141,9 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
 
 def _redis(url: str) -> Redis:
     from_url: Callable[..., Redis] = Redis.from_url  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # redis-py leaves options untyped
-    return from_url(url, protocol=2, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S)
+    return from_url(
+        url, protocol=2, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S, socket_keepalive=True
+    )
 
 
 def _cors(settings: ApiSettings) -> CORSConfig | None:
@@ -145,7 +153,7 @@ def _cors(settings: ApiSettings) -> CORSConfig | None:
         allow_origins=list(settings.cors_origins),
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["authorization", "content-type", "idempotency-key", "prefer", "x-request-id"],
-        expose_headers=["location", "retry-after", "x-request-id", "ratelimit", "ratelimit-policy"],
+        expose_headers=list(_EXPOSED),
     )
 
 
