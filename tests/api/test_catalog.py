@@ -203,6 +203,23 @@ async def test_what_this_process_changed_is_forgotten_even_while_it_is_looked_up
     assert (await catalog.resolve("ada/other", None)).name == "other"
 
 
+async def test_what_was_read_before_a_change_of_ours_is_not_remembered_after_it(
+    catalog: Catalog, store: Store, pool: Pool
+) -> None:
+    await store.publish("1.0.0")
+    async with transaction(pool) as connection:
+        await connection.execute(b"LOCK TABLE spell_versions IN ACCESS EXCLUSIVE MODE")
+        before = asyncio.create_task(catalog.resolve("ada/words", None))
+        waiting = b"SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'spell_versions'::regclass"
+        async with asyncio.timeout(5):
+            while (await (await connection.execute(waiting)).fetchone()) == (0,):
+                assert not before.done()
+        await store.change(visibility="private")
+        catalog.forget("ada", "words")
+    assert (await before).version == "1.0.0"  # it asked before
+    assert await refusal(catalog, "ada/words") is Code.NOT_FOUND
+
+
 async def test_yanked_versions_are_had_by_name_or_digest_only(catalog: Catalog, store: Store) -> None:
     await store.publish("1.0.0")
     digest = await store.publish("1.1.0")

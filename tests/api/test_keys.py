@@ -120,8 +120,9 @@ def test_what_does_not_fit_is_named(api: Api, rows: Rows) -> None:
 
 def test_a_key_comes_with_its_own_budget(api: Api, rows: Rows) -> None:
     account = rows.account()
-    grant(rows, account, "keys:write")
-    body = make(api, account, {"name": "x", "budget": {"hard_limit_cents": 0, "period": "daily"}}).json()
+    grant(rows, account, "keys:write", "budgets:write")
+    asked = {"name": "x", "budget": {"hard_limit_cents": 0, "period": "daily"}, "scopes": ["budgets:write"]}
+    body = make(api, account, asked).json()
     reference = rows.spell(account, "noop")
     answer = api.http.post("/v1/casts", json={"spell": reference}, headers=bearer(body["key"]))
     assert answer.status_code == 402
@@ -130,6 +131,8 @@ def test_a_key_comes_with_its_own_budget(api: Api, rows: Rows) -> None:
     own = api.http.get("/v1/budgets", headers=bearer(body["key"])).json()["data"][0]
     raised = api.http.put(f"/v1/budgets/{own['id']}", json={"hard_limit_cents": 5}, headers=bearer(body["key"]))
     assert (raised.status_code, raised.json()["error"]) == (403, "forbidden")
+    assert api.http.delete(f"/v1/budgets/{own['id']}", headers=bearer(body["key"])).status_code == 403
+    assert api.http.delete(f"/v1/budgets/{own['id']}", headers=account.headers).status_code == 204
 
 
 def test_pages_follow_the_cursor_and_say_so_in_link(api: Api, rows: Rows) -> None:
