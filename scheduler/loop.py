@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -19,6 +20,8 @@ log: Final = logging.getLogger("spell.scheduler")
 
 # How often the clock is looked at: the shortest distance between slots is four of these.
 TICK_S: Final = 0.25
+# Longer than any run takes, so that no other scheduler begins it a second time meanwhile; twice would do no harm.
+LEASE: Final = timedelta(minutes=5)
 EPOCH: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 RUNS: Final = Counter("spell_scheduled_runs_total", "Runs of a job, by result.", ["job", "result"])
@@ -50,10 +53,11 @@ JOBS: Final[Sequence[Job]] = (
 class Scheduler:
     """Runs due slots. Several schedulers may run; each slot is run by one of them."""
 
-    def __init__(self, clockwork: Clockwork, table: Sequence[Job] = JOBS) -> None:
+    def __init__(self, clockwork: Clockwork, table: Sequence[Job] = JOBS, *, lease: timedelta = LEASE) -> None:
         self._clockwork: Final = clockwork
         self._table: Final = table
-        self._seen: Final[dict[str, datetime]] = {}
+        self._lease: Final = lease
+        self._look_at: Final[dict[str, float]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set; each job has its own task, so a slow one delays no other."""
@@ -67,22 +71,33 @@ class Scheduler:
                 await self.run_once(job)
             except (StoreError, RedisError, OSError) as error:
                 RUNS.labels(job.name, "failed").inc()
-                log.warning("%s failed; the next slot tries again", job.name, extra={"reason": str(error)})
+                log.warning("%s failed; it is tried again", job.name, extra={"reason": str(error)})
             await asyncio.sleep(TICK_S)
 
     async def run_once(self, job: Job, now: datetime | None = None) -> int:
-        """Run the job's current slot if nobody has; `now` is Postgres' clock unless given. Returns 1 when it ran."""
+        """Run the job's current slot if nobody has; `now` is Postgres' clock unless given. Returns 1 when it ran.
+
+        A run that failed, here or elsewhere, is made again after the lease: reconciliation is not lost for a day
+        because Postgres was away for a second.
+        """
+        if now is None and time.monotonic() < self._look_at.get(job.name, 0.0):
+            return 0
         async with transaction(self._clockwork.pool) as connection:
             if now is None:
                 now = await store.clock(connection)
             slot = job.slot(now)
-            if self._seen.get(job.name) == slot or not await store.claim_slot(connection, job.name, slot):
-                self._seen[job.name] = slot
-                return 0
-        self._seen[job.name] = slot
+            rest = slot + job.every - now
+            claimed = await store.claim_slot(connection, job.name, slot, lease=self._lease)
+        self._look_again_in(job, min(rest, self._lease))
+        if not claimed:
+            return 0
         result = await job.run(self._clockwork, now)
         async with transaction(self._clockwork.pool) as connection:
             await store.finish_slot(connection, job.name, slot, result)
         RUNS.labels(job.name, "done").inc()
         log.debug("%s: %s", job.name, result)
         return 1
+
+    def _look_again_in(self, job: Job, pause: timedelta) -> None:
+        """Leave the job alone meanwhile: an idle platform asks Postgres once a slot, not four times a second."""
+        self._look_at[job.name] = time.monotonic() + pause.total_seconds()

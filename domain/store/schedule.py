@@ -1,7 +1,7 @@
 """The statements of the scheduler: slots, upkeep, holds and reconciliation."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -49,9 +49,9 @@ async def clock(connection: Connection) -> datetime:
     return row[0]
 
 
-async def claim_slot(connection: Connection, job: str, slot: datetime) -> bool:
-    """Return whether this caller is the one who runs the slot."""
-    cursor = await connection.execute(_QUERIES["slot_claim"], {"job": job, "slot": slot})
+async def claim_slot(connection: Connection, job: str, slot: datetime, *, lease: timedelta) -> bool:
+    """Return whether this caller is the one who runs the slot: nobody did, or who did has said nothing for `lease`."""
+    cursor = await connection.execute(_QUERIES["slot_claim"], {"job": job, "slot": slot, "lease": lease})
     return cursor.rowcount == 1
 
 

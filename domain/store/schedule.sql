@@ -3,12 +3,13 @@
 SELECT clock_timestamp()
 
 -- name: slot_claim
--- A due slot is a row: who inserts it runs the job.
-INSERT INTO scheduled_runs (job, slot, started_at) VALUES (%(job)s, %(slot)s, clock_timestamp())
-ON CONFLICT (job, slot) DO NOTHING
+-- A due slot is a row: who inserts it runs the job, or who finds it begun long ago and not finished.
+INSERT INTO scheduled_runs AS run (job, slot, started_at) VALUES (%(job)s, %(slot)s, clock_timestamp())
+ON CONFLICT (job, slot) DO UPDATE SET started_at = excluded.started_at
+WHERE run.finished_at IS NULL AND run.started_at < clock_timestamp() - %(lease)s::interval
 
 -- name: slot_finish
--- Say what a run did; a slot without this crashed, and the next slot does its work.
+-- Say what a run did; a slot without this is run again.
 UPDATE scheduled_runs SET finished_at = clock_timestamp(), result = %(result)s WHERE job = %(job)s AND slot = %(slot)s
 
 -- name: slots_trim

@@ -9,7 +9,7 @@ import pytest
 
 from domain.flow.settle import settle
 from domain.model.messages import Outcome, UsageEvent
-from domain.store.connection import Pool, Role, open_pool, transaction
+from domain.store.connection import Pool, Role, UnavailableError, open_pool, transaction
 from scheduler import jobs
 from scheduler.jobs import Clockwork
 from scheduler.loop import JOBS, Job, Scheduler
@@ -132,6 +132,26 @@ async def test_of_ten_schedulers_one_runs_each_slot(clockwork: Clockwork) -> Non
     results = await asyncio.gather(*(scheduler.run_once(job, now) for scheduler in schedulers))
     assert sum(results) == len(ran) == 1
     assert sum([await scheduler.run_once(job, now + timedelta(hours=1)) for scheduler in schedulers]) == 1
+
+
+async def test_a_run_that_failed_is_made_again_after_its_lease(world: World, clockwork: Clockwork) -> None:
+    outcomes: list[str | Exception] = [UnavailableError("Postgres is away"), "done", "too much"]
+
+    async def fail_once(_: Clockwork, __: datetime) -> str:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    job = Job(name="daily", every=timedelta(days=1), run=fail_once)
+    scheduler = Scheduler(clockwork, [job])
+    now = datetime.now(UTC)
+    with pytest.raises(UnavailableError):
+        await scheduler.run_once(job, now)
+    assert await scheduler.run_once(job, now) == 0
+    later = Scheduler(clockwork, [job], lease=timedelta(0))
+    assert [await later.run_once(job, now) for _ in range(3)] == [1, 0, 0]
+    assert await world.rows("SELECT result FROM scheduled_runs WHERE job = 'daily'") == [("done",)]
 
 
 async def test_every_job_runs_on_an_empty_platform(clockwork: Clockwork) -> None:
