@@ -22,10 +22,12 @@ from api.background import Loop, running
 from api.budget_board import BudgetBoard
 from api.cast_reader import CastReader
 from api.catalog import Catalog
+from api.connections import LOOK_EVERY_S, ConnectionCheck
 from api.docs import openapi_config
 from api.edge import App, Edge
 from api.guard import provide_principal, provide_visitor
 from api.metrics import Metrics
+from api.probes import Probes
 from api.proxies import Proxies
 from api.publishing import Publisher, signer_of
 from api.rate import RateLimiter
@@ -130,6 +132,7 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
         wire=wire,
         casts=CastReader(engine_pool, casts_url=f"{settings.public_url}/v1/casts"),
         sampler=Sampler(metrics, log=log, app_pool=app_pool, engine_pool=engine_pool, redis=redis, clock=clock),
+        probes=Probes(engine_pool, redis, wire, now=now),
         shutdown=shutdown,
         metrics=metrics,
         log=log,
@@ -159,12 +162,14 @@ def _cors(settings: ApiSettings) -> CORSConfig | None:
 
 def _background(services: Services) -> list[Loop]:
     """Return everything that runs beside the requests."""
+    check = ConnectionCheck((services.app_pool, services.engine_pool))
     return [
         Loop(name="admission", every_s=0, work=services.batcher.run_once),
         Loop(name="wire", every_s=0, work=services.wire.run_once),
         Loop(name="wake", every_s=0, work=services.waiting.listen),
         Loop(name="results", every_s=ASK_EVERY_S, work=services.waiting.ask),
         Loop(name="keys", every_s=REFRESH_EVERY_S, work=services.authenticator.refresh),
+        Loop(name="connections", every_s=LOOK_EVERY_S, work=check.run_once),
         Loop(name="terms", every_s=TERMS_EVERY_S, work=lambda: read_terms(services)),
     ]
 

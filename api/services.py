@@ -13,6 +13,7 @@ from api.budget_board import BudgetBoard
 from api.cast_reader import CastReader
 from api.catalog import Catalog
 from api.metrics import Metrics
+from api.probes import Probes
 from api.proxies import Proxies
 from api.publishing import Publisher
 from api.rate import RateLimiter
@@ -43,6 +44,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     wire: Wire
     casts: CastReader
     sampler: Sampler
+    probes: Probes
     shutdown: Shutdown
     metrics: Metrics
     log: Log

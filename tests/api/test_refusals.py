@@ -186,8 +186,9 @@ def test_without_redis_casts_are_accepted_and_limited_by_the_process(
 
 
 def test_without_postgres_nothing_is_accepted_and_it_recovers_by_itself(
-    rows: Rows, servers: Servers, account: Account, spell: str, folder: Path
+    api: Api, rows: Rows, servers: Servers, account: Account, spell: str, folder: Path
 ) -> None:
+    """The other process hears of nothing, and serves again as soon as it has looked at its connections."""
     if servers.postgres is None:
         pytest.skip("the servers are not ours to stop")
     with run_api(rows.url, servers.redis_url, folder) as alone:
@@ -201,7 +202,7 @@ def test_without_postgres_nothing_is_accepted_and_it_recovers_by_itself(
         assert alone.http.get("/readyz").status_code == 503
         servers.postgres.start()
         give_up_at = time.monotonic() + 15
-        while post(alone, account, spell)[0] != 202:
+        while post(alone, account, spell)[0] != 202 or api.http.get("/readyz").status_code != 200:
             assert time.monotonic() < give_up_at
             time.sleep(0.1)
 
