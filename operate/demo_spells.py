@@ -26,6 +26,10 @@ sys.stdout.buffer.write(build(recipe))
 """
 
 
+class BuildFailedError(Exception):
+    """A spell could not be built here; the message says why and how to see more."""
+
+
 class Example(msgspec.Struct, frozen=True, kw_only=True):
     """A spell ready to be published."""
 
@@ -57,17 +61,21 @@ def shipped(name: str) -> Example:
 
 
 def built(name: str) -> Example:
-    """Compile an example from its source. Raises CommandError with what the compiler said."""
-    done = subprocess.run(  # noqa: S603 the program is the constant above, its argument one of NAMES
-        [sys.executable, "-c", _BUILD, name],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=BUILD_SECONDS_MAX,
-        check=False,
-    )
+    """Compile an example from its source. Raises BuildFailedError with what the compiler said."""
+    try:
+        done = subprocess.run(  # noqa: S603 the program is the constant above, its argument one of NAMES
+            [sys.executable, "-c", _BUILD, name],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=BUILD_SECONDS_MAX,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        message = f"{name} was not built within {BUILD_SECONDS_MAX:.0f} s; try `make spells`"
+        raise BuildFailedError(message) from error
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip().splitlines()
         message = f"{name} could not be built: {said[-1] if said else 'no reason given'}; try `make spells`"
-        raise CommandError(message)
+        raise BuildFailedError(message)
     return msgspec.structs.replace(shipped(name), module=done.stdout, made="built from C")

@@ -12,6 +12,7 @@ import httpx
 import msgspec
 from rich.console import Console
 from rich.json import JSON
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import (
     BarColumn,
@@ -25,7 +26,7 @@ from rich.progress import (
 from rich.table import Table
 
 from operate import demo_client as api
-from operate.demo_spells import FROM_SOURCE, NAMES, SPELLS, Example, built, can_build, shipped
+from operate.demo_spells import FROM_SOURCE, NAMES, SPELLS, BuildFailedError, Example, built, can_build, shipped
 from operate.stack import Platform
 from spell.cli import CommandError
 
@@ -81,7 +82,13 @@ def _example(progress: Progress, task: TaskID, name: str) -> Example:
     if name != FROM_SOURCE or not can_build():
         return shipped(name)
     progress.update(task, description=f"building {name} from its C source")
-    return built(name)
+    try:
+        return built(name)
+    except BuildFailedError as error:
+        progress.console.print(
+            f"[yellow]{escape(str(error))}[/]; the shipped module is published instead", soft_wrap=True
+        )
+        return shipped(name)
 
 
 def cast_text(console: Console, client: httpx.Client) -> None:
