@@ -1,7 +1,6 @@
 """`python -m api`: read the settings, put the parts together, serve until SIGTERM."""
 
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -20,14 +19,13 @@ from api.access_log import Log, install, write_stdout
 from api.app import create_app
 from api.shutdown import Shutdown
 from domain.settings import ApiSettings, SettingsError, load
+from gateways.collector import collect_rarely
 
 # fly.toml gives 30 s between SIGTERM and SIGKILL; waiters and streams end at once, uploads get the rest.
 GRACEFUL_SHUTDOWN_S: Final = 20
 # Longer than the idle time of the balancers in front, so that they close first and never send into a closing socket.
 KEEP_ALIVE_S: Final = 75
 BACKLOG: Final = 2_048
-# A request leaves next to no cycles behind; at Python's 700 a collection would come with every few requests.
-COLLECT_AFTER_OBJECTS: Final = 20_000
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -61,9 +59,7 @@ class _Server(uvicorn.Server):
 async def serve(settings: ApiSettings, log: Log) -> None:
     """Serve until a signal ends the process."""
     edge, services = create_app(settings, log=log, clock=time.monotonic, now=lambda: datetime.now(UTC))
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER_OBJECTS)
+    collect_rarely()
     config = uvicorn.Config(
         edge,  # pyright: ignore[reportArgumentType]  # uvicorn spells the ASGI types out as TypedDicts
         host=_host(settings.public_url),

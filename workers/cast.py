@@ -24,6 +24,7 @@ from prometheus_client import Counter, Histogram, start_http_server
 from domain.model.limits import INLINE_BYTES_MAX
 from domain.model.messages import MESSAGE_VERSION, CastJob, Outcome, UsageEvent
 from domain.settings import SettingsError, WorkerSettings, load
+from gateways.collector import collect_rarely
 from gateways.logs import configure
 from workers.artifacts import ArtifactCache, ArtifactUnavailableError
 from workers.broker import MsgpackEncoder, StreamsBroker
@@ -299,6 +300,7 @@ def serve(settings: WorkerSettings, stop: threading.Event) -> None:
     pool = settings.pool.value
     dramatiq.Actor(worker.run, broker=worker.broker, actor_name="cast", queue_name=pool, priority=0, options={})
     engine = dramatiq.Worker(worker.broker, queues={pool}, worker_threads=settings.worker_threads)
+    collect_rarely()
     engine.start()
     log.info("worker runs", extra={"pool": pool, "threads": settings.worker_threads})
     while not stop.wait(STARTED_CHECK_S):

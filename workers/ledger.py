@@ -35,6 +35,7 @@ from domain.store.connection import (
     open_pool,
     transaction,
 )
+from gateways.collector import collect_rarely
 from gateways.logs import configure
 from workers.broker import wire
 from workers.broker.async_link import open_redis
@@ -216,6 +217,7 @@ async def serve(settings: LedgerSettings) -> None:
         ledgers = [
             Ledger(pool, redis, one, token_key=settings.cast_token_key.reveal(), name=consumer) for one in WorkerPool
         ]
+        collect_rarely()
         log.info("ledger runs", extra={"consumer": consumer})
         await asyncio.gather(*(ledger.run(stop) for ledger in ledgers))
     log.info("ledger stopped")

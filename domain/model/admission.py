@@ -34,7 +34,7 @@ ON_WIRE_PER_ACCOUNT_MAX: Final = 256
 FREE_FUEL_MAX: Final = 1_000_000_000
 
 
-class CastSpec(msgspec.Struct, frozen=True, kw_only=True):
+class CastSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One cast somebody asks for, its spell version and bounds already resolved."""
 
     spell_id: UUID
@@ -53,7 +53,7 @@ class CastSpec(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
 
 
-class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True):
+class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One HTTP request: a cast, or a batch that is judged cast by cast and stored as one."""
 
     account_id: UUID
@@ -66,7 +66,7 @@ class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Set when the caller is over its rate: nothing will be accepted, and the answer is 402 or 429."""
 
 
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+class Accepted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A cast that is now held for, and exactly what its hold consists of."""
 
     cast_id: UUID
@@ -92,7 +92,7 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
     cast_ids: tuple[UUID, ...]
 
 
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
+class Judged(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One verdict for each cast of the request, in order."""
 
     results: tuple[Accepted | Refusal, ...]

@@ -11,12 +11,13 @@ from uuid import UUID, uuid5
 import msgspec
 
 from domain.model.funding import Funding, spend_parts
-from domain.model.messages import Pool
+from domain.model.messages import Outcome, Pool
 from domain.model.periods import day_of_ms, month_of_ms
-from domain.model.settlement import Ending, HeldCast, Status
+from domain.model.settlement import Ending, HeldCast
 
 REVENUE: Final = "revenue:platform"
 ALLOWANCE: Final = "allowance:platform"
+_UNSET: Final = UUID(int=0)
 
 
 class HeldRow(msgspec.Struct, kw_only=True):
@@ -47,7 +48,7 @@ class CountRow(msgspec.Struct, kw_only=True):
     on_wire_large: int = 0
 
 
-class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The usage event of one cast."""
 
     id: UUID
@@ -106,16 +107,17 @@ class TransferKey(NamedTuple):
 class TransferRow(msgspec.Struct, kw_only=True):
     """An amount to move from `debit` to `credit`."""
 
-    id: UUID
-    batch_id: UUID
     kind: str
     debit: str
     credit: str
     account_id: UUID
     spell_id: UUID
     month: date
+    id: UUID = _UNSET
+    batch_id: UUID = _UNSET
     amount_micros: int = 0
     casts: int = 0
+    """Casts charged; counted on the platform's share alone."""
 
 
 class Bookings(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,18 +133,59 @@ class Bookings(msgspec.Struct, frozen=True, kw_only=True):
     transfers: list[TransferRow]
 
 
+class _Group(msgspec.Struct, kw_only=True):
+    """The sums over endings that move the same rows: a batch of hundreds has a handful of groups."""
+
+    cast: HeldCast
+    """One of them: the fields of the group's key are those of all."""
+    casts: int = 0
+    failed: int = 0
+    charged: int = 0
+    fuel: int = 0
+    cpu_us: int = 0
+    held: int = 0
+    cost: int = 0
+    platform: int = 0
+    on_wire_default: int = 0
+    on_wire_large: int = 0
+
+
 def book(endings: Sequence[Ending], *, batch_id: UUID) -> Bookings:
     """Return what `endings` move. `batch_id` must be fresh for each attempt to write them."""
+    groups = _groups(endings)
+    credited = [ending for ending in endings if ending.cast.funding is Funding.CREDITS]
     return Bookings(
         usage=[_usage_row(ending) for ending in endings],
-        windows=_windows(endings),
-        months=_months(endings),
-        grants=_grants(endings),
-        keys=_keys(endings),
-        accounts=_accounts(endings),
-        counters=_counters(endings),
-        transfers=_transfers(endings, batch_id),
+        windows=_windows(groups),
+        months=_months(groups),
+        grants=_grants(credited),
+        keys=_keys(groups),
+        accounts=_accounts(groups),
+        counters=_counters(groups),
+        transfers=_transfers(groups, credited, batch_id),
     )
+
+
+def _groups(endings: Sequence[Ending]) -> list[_Group]:
+    groups: dict[tuple[object, ...], _Group] = {}
+    for ending in endings:
+        cast, charge = ending.cast, ending.charge
+        day = day_of_ms(cast.accepted_ms)
+        key = (cast.account_id, cast.key_id, cast.spell_id, day, cast.funding, cast.window_ids)
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = _Group(cast=cast)
+        group.casts += 1
+        group.failed += ending.outcome is not Outcome.SUCCEEDED
+        group.charged += charge.cost_micros > 0
+        group.fuel += ending.fuel or 0
+        group.cpu_us += ending.cpu_us
+        group.held += cast.held_micros
+        group.cost += charge.cost_micros
+        group.platform += charge.platform_micros
+        group.on_wire_default += cast.on_wire and cast.pool is Pool.DEFAULT
+        group.on_wire_large += cast.on_wire and cast.pool is Pool.LARGE
+    return list(groups.values())
 
 
 def _usage_row(ending: Ending) -> UsageRow:
@@ -163,36 +206,33 @@ def _usage_row(ending: Ending) -> UsageRow:
     )
 
 
-def _windows(endings: Sequence[Ending]) -> list[HeldRow]:
+def _windows(groups: Sequence[_Group]) -> list[HeldRow]:
     rows: dict[UUID, HeldRow] = {}
-    for ending in endings:
-        for identifier in ending.cast.window_ids:
+    for group in groups:
+        for identifier in group.cast.window_ids:
             row = rows.setdefault(identifier, HeldRow(id=identifier))
-            row.held += ending.cast.held_micros
-            row.spent += ending.charge.cost_micros
+            row.held += group.held
+            row.spent += group.cost
     return sorted(rows.values(), key=lambda row: row.id)
 
 
-def _months(endings: Sequence[Ending]) -> list[MonthRow]:
+def _months(groups: Sequence[_Group]) -> list[MonthRow]:
     rows: dict[tuple[UUID, date], MonthRow] = {}
-    for ending in endings:
-        cast = ending.cast
-        month = month_of_ms(cast.accepted_ms)
-        row = rows.setdefault((cast.account_id, month), MonthRow(account_id=cast.account_id, month=month))
-        row.held += cast.held_micros
-        row.spent += ending.charge.cost_micros
-        if cast.funding is Funding.FREE:
-            row.free_held += 1
-            row.free_used += ending.charge.cost_micros > 0  # what costs nothing uses up nothing
+    for group in groups:
+        account_id, month = group.cast.account_id, month_of_ms(group.cast.accepted_ms)
+        row = rows.setdefault((account_id, month), MonthRow(account_id=account_id, month=month))
+        row.held += group.held
+        row.spent += group.cost
+        if group.cast.funding is Funding.FREE:
+            row.free_held += group.casts
+            row.free_used += group.charged  # what costs nothing uses up nothing
     return sorted(rows.values(), key=lambda row: (row.account_id, row.month))
 
 
-def _grants(endings: Sequence[Ending]) -> list[HeldRow]:
+def _grants(credited: Sequence[Ending]) -> list[HeldRow]:
     rows: dict[UUID, HeldRow] = {}
-    for ending in endings:
+    for ending in credited:
         parts = ending.cast.grants
-        if not parts:
-            continue
         for part, paid in zip(parts, spend_parts(parts, ending.charge.cost_micros), strict=True):
             row = rows.setdefault(part.grant_id, HeldRow(id=part.grant_id))
             row.held += part.micros
@@ -200,22 +240,21 @@ def _grants(endings: Sequence[Ending]) -> list[HeldRow]:
     return sorted(rows.values(), key=lambda row: row.id)
 
 
-def _keys(endings: Sequence[Ending]) -> list[CountRow]:
+def _keys(groups: Sequence[_Group]) -> list[CountRow]:
     rows: dict[UUID, CountRow] = {}
-    for ending in endings:
-        if (key_id := ending.cast.key_id) is not None:
-            rows.setdefault(key_id, CountRow(id=key_id)).casts += 1
+    for group in groups:
+        if (key_id := group.cast.key_id) is not None:
+            rows.setdefault(key_id, CountRow(id=key_id)).casts += group.casts
     return sorted(rows.values(), key=lambda row: row.id)
 
 
-def _accounts(endings: Sequence[Ending]) -> list[CountRow]:
+def _accounts(groups: Sequence[_Group]) -> list[CountRow]:
     rows: dict[UUID, CountRow] = {}
-    for ending in endings:
-        cast = ending.cast
-        row = rows.setdefault(cast.account_id, CountRow(id=cast.account_id))
-        row.casts += 1
-        row.on_wire_default += cast.on_wire and cast.pool is Pool.DEFAULT
-        row.on_wire_large += cast.on_wire and cast.pool is Pool.LARGE
+    for group in groups:
+        row = rows.setdefault(group.cast.account_id, CountRow(id=group.cast.account_id))
+        row.casts += group.casts
+        row.on_wire_default += group.on_wire_default
+        row.on_wire_large += group.on_wire_large
     return sorted(rows.values(), key=lambda row: row.id)
 
 
@@ -230,69 +269,61 @@ def _counter_keys(cast: HeldCast) -> Iterable[CounterKey]:
     yield CounterKey(cast.creator_id, "spell", cast.spell_id, "day", day, funding)
 
 
-def _counters(endings: Sequence[Ending]) -> list[CounterRow]:
+def _counters(groups: Sequence[_Group]) -> list[CounterRow]:
     rows: dict[CounterKey, CounterRow] = {}
-    for ending in endings:
-        failed = ending.status is not Status.SUCCEEDED
-        for key in _counter_keys(ending.cast):
+    for group in groups:
+        for key in _counter_keys(group.cast):
             row = rows.get(key)
             if row is None:
                 row = rows[key] = CounterRow(**key._asdict())
-            row.casts += 1
-            row.failed += failed
-            row.fuel += ending.fuel or 0
-            row.cpu_us += ending.cpu_us
-            row.cost_micros += ending.charge.cost_micros
+            row.casts += group.casts
+            row.failed += group.failed
+            row.fuel += group.fuel
+            row.cpu_us += group.cpu_us
+            row.cost_micros += group.cost
     return [rows[key] for key in sorted(rows)]
 
 
-def _payers(ending: Ending) -> list[tuple[str, UUID | None, int]]:
-    """Return who pays how much of one ending: (ledger account, grant, micros)."""
-    cast, cost = ending.cast, ending.charge.cost_micros
-    match cast.funding:
-        case Funding.FREE:
-            return [(ALLOWANCE, None, cost)]
-        case Funding.METERED:
-            return [(f"receivable:{cast.account_id}", None, cost)]
-        case Funding.CREDITS:
-            paid = spend_parts(cast.grants, cost)
-            return [(f"credits:{cast.account_id}", part.grant_id, part.micros) for part in paid]
-
-
-def _transfers(endings: Sequence[Ending], batch_id: UUID) -> list[TransferRow]:
+def _transfers(groups: Sequence[_Group], credited: Sequence[Ending], batch_id: UUID) -> list[TransferRow]:
     rows: dict[TransferKey, TransferRow] = {}
-    for ending in endings:
-        cast, charge = ending.cast, ending.charge
-        month = month_of_ms(cast.accepted_ms)
-        platform_left = charge.platform_micros
-        for debit, grant_id, paid in _payers(ending):
-            to_platform = min(paid, platform_left)
+    for group in groups:
+        if group.cast.funding is Funding.CREDITS:
+            continue  # each cast names its own grants
+        payer = ALLOWANCE if group.cast.funding is Funding.FREE else f"receivable:{group.cast.account_id}"
+        _add_shares(rows, group.cast, payer, None, platform=group.platform, cost=group.cost, casts=group.charged)
+    for ending in credited:
+        platform_left = ending.charge.platform_micros
+        for part in spend_parts(ending.cast.grants, ending.charge.cost_micros):
+            to_platform = min(part.micros, platform_left)
             platform_left -= to_platform
-            shares = (
-                ("cast_fee", REVENUE, to_platform),
-                ("creator_share", f"creator:{cast.creator_id}", paid - to_platform),
-            )
-            for kind, credit, micros in shares:
-                if micros == 0:
-                    continue
-                key = TransferKey(kind, debit, credit, cast.account_id, cast.spell_id, month, grant_id)
-                row = rows.get(key)
-                if row is None:
-                    row = rows[key] = _transfer_row(key, batch_id)
-                row.amount_micros += micros
-                row.casts += kind == "cast_fee"
+            payer = f"credits:{ending.cast.account_id}"
+            _add_shares(rows, ending.cast, payer, part.grant_id, platform=to_platform, cost=part.micros, casts=1)
+    for key, row in rows.items():
+        row.id, row.batch_id = uuid5(batch_id, "|".join(map(str, key))), batch_id
     return sorted(rows.values(), key=lambda row: row.id)
 
 
-def _transfer_row(key: TransferKey, batch_id: UUID) -> TransferRow:
-    name = "|".join(map(str, key))
-    return TransferRow(
-        id=uuid5(batch_id, name),
-        batch_id=batch_id,
-        kind=key.kind,
-        debit=key.debit,
-        credit=key.credit,
-        account_id=key.account_id,
-        spell_id=key.spell_id,
-        month=key.month,
-    )
+def _add_shares(
+    rows: dict[TransferKey, TransferRow],
+    cast: HeldCast,
+    payer: str,
+    grant_id: UUID | None,
+    *,
+    platform: int,
+    cost: int,
+    casts: int,
+) -> None:
+    """Add what `payer` owes the platform and the creator for casts like `cast`."""
+    month = month_of_ms(cast.accepted_ms)
+    shares = (("cast_fee", REVENUE, platform), ("creator_share", f"creator:{cast.creator_id}", cost - platform))
+    for kind, payee, micros in shares:
+        if micros == 0:
+            continue
+        key = TransferKey(kind, payer, payee, cast.account_id, cast.spell_id, month, grant_id)
+        row = rows.get(key)
+        if row is None:
+            row = rows[key] = TransferRow(
+                kind=kind, debit=payer, credit=payee, account_id=cast.account_id, spell_id=cast.spell_id, month=month
+            )
+        row.amount_micros += micros
+        row.casts += casts if kind == "cast_fee" else 0

@@ -47,7 +47,7 @@ DEADLINE_MS_DEFAULT: Final = 15 * 60 * 1000
 DEADLINE_MS_MAX: Final = 24 * 60 * 60 * 1000
 
 
-class CastLimits(msgspec.Struct, frozen=True, kw_only=True):
+class CastLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The bounds of one cast as a whole; what a guest does beyond any of them ends it.
 
     `fuel` in engine units, `wall_ms` in milliseconds of real time, the rest in bytes.

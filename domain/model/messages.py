@@ -39,7 +39,7 @@ class Outcome(enum.StrEnum):
     DEADLINE_PASSED = "deadline_passed"
 
 
-class CastJob(msgspec.Struct, frozen=True, kw_only=True):
+class CastJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All a worker needs to run one cast. It holds no secret but `token`, which only proves where it came from."""
 
     v: int = MESSAGE_VERSION
@@ -57,7 +57,7 @@ class CastJob(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
 
 
-class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
+class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a worker claims about one cast. `outcome` None means: it has been running for a while and goes on."""
 
     v: int = MESSAGE_VERSION

@@ -33,7 +33,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     platform_share_percent: int
 
 
-class Charge(msgspec.Struct, frozen=True, kw_only=True):
+class Charge(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one cast costs and who gets it; `cost_micros` is the sum of the other two."""
 
     cost_micros: int

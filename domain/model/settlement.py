@@ -45,7 +45,7 @@ _MESSAGE_OF: Final = {
 }
 
 
-class HeldCast(msgspec.Struct, frozen=True, kw_only=True):
+class HeldCast(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A cast row as the gate reads it under its account's lock: what is held for it, and under which terms."""
 
     id: UUID
@@ -92,7 +92,7 @@ class HeldCast(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(GrantPart(grant_id=grant_id, micros=micros) for grant_id, micros in pairs)
 
 
-class Ending(msgspec.Struct, frozen=True, kw_only=True):
+class Ending(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How one cast ends, whoever ends it: all the gate writes to its row."""
 
     cast: HeldCast

@@ -62,7 +62,7 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     on_wire_large: int
 
 
-class CastRow(msgspec.Struct, frozen=True, kw_only=True):
+class CastRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A cast to write; its input travels beside it."""
 
     id: UUID

@@ -42,7 +42,7 @@ class StrayRow(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
 
 
-class EndRow(msgspec.Struct, frozen=True, kw_only=True):
+class EndRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the gate writes to a cast; output and log travel beside it."""
 
     id: UUID
@@ -68,7 +68,7 @@ class WireRow(msgspec.Struct, frozen=True, kw_only=True):
     on_wire_large: int
 
 
-class WireCast(msgspec.Struct, frozen=True, kw_only=True):
+class WireCast(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a worker needs of a cast that goes on the wire; the token is made by the flow."""
 
     cast_id: UUID
