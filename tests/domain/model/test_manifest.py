@@ -25,7 +25,7 @@ from domain.model.manifest import (
     pool_of,
 )
 from domain.model.messages import Pool
-from domain.model.schema import PATTERN_WORK, SCHEMA_DEPTH_MAX, WORK_MAX, schema_faults, work_of
+from domain.model.schema import PATTERN_WORK, SCHEMA_BYTES_MAX, SCHEMA_DEPTH_MAX, WORK_MAX, schema_faults, work_of
 
 
 def test_a_stored_manifest_reads_back_equal() -> None:
@@ -127,6 +127,7 @@ def test_schemas_that_stay_cheap_pass() -> None:
 @pytest.mark.parametrize(
     ("schema", "what"),
     [
+        ({"description": "x" * SCHEMA_BYTES_MAX}, "bytes"),
         ([], "neither an object"),
         ("text", "neither an object"),
         (nested(SCHEMA_DEPTH_MAX + 1), "deeper"),
