@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from api.cast_request import CastBody
+from domain.model.cast_view import CastView, CostView, UrlsView, UsageView
 from domain.model.limits import CastLimits
 from domain.model.messages import CastJob
 from local.servers import Servers
@@ -186,6 +187,10 @@ def test_openapi_says_what_the_decoders_accept(api: Api) -> None:
         assert by_hand[name]["additionalProperties"] is derived[struct]["additionalProperties"] is False
         for field, schema in derived[struct]["properties"].items():
             assert _numbers(by_hand[name]["properties"][field]) == _numbers(schema), field
+    for view, name in ((CastView, "Cast"), (CostView, "cost"), (UsageView, "usage"), (UrlsView, "urls")):
+        properties = by_hand["Cast"]["properties"]
+        described = properties if name == "Cast" else properties[name]["properties"]
+        assert tuple(described) == view.__struct_fields__
     shown = api.http.get("/docs")
     assert "rapi-doc" in shown.text
     assert "http" not in shown.text.replace("http-equiv", "")
