@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final
 from uuid import uuid4
 
 from litestar import Request, Response, delete, get, patch, post, put
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 from litestar.response import Stream
 
@@ -27,7 +28,7 @@ from api.spell_views import (
     spell_view,
     version_view,
 )
-from api.upload import BODY_BYTES_MAX, WASM, read_package
+from api.upload import BODY_BYTES_MAX, WASM, PublishOperation, read_package
 from domain.flow.create_spell import NewSpell, create_spell
 from domain.flow.edit_spell import edit_spell
 from domain.flow.retire_spell import retire_spell
@@ -164,6 +165,8 @@ async def end_spell(services: Services, principal: Principal, owner: str, name: 
     "/v1/spells/{owner:str}/{name:str}/versions/{version:str}",
     status_code=201,
     request_max_body_size=BODY_BYTES_MAX,
+    operation_class=PublishOperation,
+    responses={200: ResponseSpec(VersionView, description="The version was there, with the same module.")},
 )
 async def publish_version(
     *,

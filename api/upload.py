@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 from litestar import Request
 from litestar.datastructures import UploadFile
+from litestar.openapi.spec import OpenAPIFormat, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
 
 from api.errors import invalid
 from domain.model.errors import Code, Fault, Refusal, RefusedError, refuse
@@ -84,3 +86,21 @@ async def _parts(request: Request[Any, Any, Any]) -> AsyncGenerator[tuple[str, b
 
 def _too_large() -> RefusedError:
     return refuse(Code.PAYLOAD_TOO_LARGE, f"A module has at most {MODULE_BYTES_MAX} bytes. Strip debug information.")
+
+
+@dataclass
+class PublishOperation(Operation):
+    """The OpenAPI operation of a route that reads its body by `read_package`, which Litestar cannot see."""
+
+    def __post_init__(self) -> None:
+        """Declare both forms of the body."""
+        binary = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+        manifest = Schema(type=OpenAPIType.STRING, description="The manifest: JSON, instead of the embedded one.")
+        form = Schema(
+            type=OpenAPIType.OBJECT, properties={"module": binary, "spell.json": manifest}, required=["module"]
+        )
+        self.request_body = RequestBody(
+            description="The module, its manifest in the custom section `spell.manifest` or beside it.",
+            content={WASM: OpenAPIMediaType(schema=binary), _FORM: OpenAPIMediaType(schema=form)},
+            required=True,
+        )

@@ -359,6 +359,13 @@ def test_spells_are_made_changed_hidden_and_found(api: Api, rows: Rows, creator:
     assert api.http.patch(url, json={}, headers=rows.key(stranger.id, stranger.handle).headers).status_code == 403
 
 
+def test_the_document_says_what_publishing_takes_and_answers(api: Api) -> None:
+    document = api.http.get("/openapi.json").json()
+    operation = document["paths"]["/v1/spells/{owner}/{name}/versions/{version}"]["put"]
+    assert set(operation["requestBody"]["content"]) == {"application/wasm", "multipart/form-data"}
+    assert {"200", "201"} <= set(operation["responses"])
+
+
 def test_text_that_postgres_cannot_hold_is_refused_not_an_error(api: Api, creator: Account) -> None:
     assert api.http.get("/v1/spells?q=%00").status_code == 422
     assert api.http.get("/v1/spells/%00/x").status_code == 404
