@@ -65,18 +65,23 @@ def full_environment(
     return {name: value for name, value in whole.items() if name not in _NOT_SHARED}
 
 
-def plans(environment: Mapping[str, str]) -> list[ProcessPlan]:
-    """Return the long-running processes."""
+def plans(environment: Mapping[str, str], redis_urls: Mapping[str, str] | None = None) -> list[ProcessPlan]:
+    """Return the long-running processes; `redis_urls` has a URL of its own for each, by name."""
     others = dict(environment)
     worker = {name: value for name, value in environment.items() if name in _WORKER_NAMES}
     large = {**worker, "POOL": Pool.LARGE.value, "WORKER_THREADS": _LARGE_THREADS}
-    return [
+    planned = [
         ProcessPlan(name=API, command=_module("api"), environment=others, stops_at=0),
         ProcessPlan(name=SCHEDULER, command=_module("scheduler"), environment=others, stops_at=1),
         ProcessPlan(name=WORKER, command=_module("workers.cast"), environment=worker, stops_at=1),
         ProcessPlan(name=WORKER_LARGE, command=_module("workers.cast"), environment=large, stops_at=1),
         ProcessPlan(name=LEDGER, command=_module("workers.ledger"), environment=others, stops_at=2),
     ]
+    return [_with_redis(plan, redis_urls[plan.name]) for plan in planned] if redis_urls else planned
+
+
+def _with_redis(plan: ProcessPlan, redis_url: str) -> ProcessPlan:
+    return msgspec.structs.replace(plan, environment={**plan.environment, "REDIS_URL": redis_url})
 
 
 def _module(name: str) -> tuple[str, ...]:

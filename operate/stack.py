@@ -23,6 +23,7 @@ from operate import release
 from operate.accounts import ensure_accounts
 from operate.dev_secrets import DEV_KEY, FREE_KEY, DevSecrets
 from operate.processes import full_environment, plans
+from operate.redis_users import RedisUsers, RedisWithUsers
 from operate.supervisor import Child, EmbeddedServer, Supervisor
 from spell.cli import EXIT_USAGE, CommandError
 
@@ -77,8 +78,9 @@ def run_platform(
                 artifact_folder=data_folder.absolute() / "artifacts",
             )
             asyncio.run(prepare(environment, secrets, report))
-            children = [Child(plan, logs) for plan in plans(environment)]
-            supervisor = Supervisor(children, _embedded(servers), report=report)
+            embedded, redis_urls = _embedded(servers)
+            children = [Child(plan, logs) for plan in plans(environment, redis_urls)]
+            supervisor = Supervisor(children, embedded, report=report)
             try:
                 supervisor.start()
                 url = f"http://{LOOPBACK}:{port}"
@@ -92,9 +94,17 @@ def run_platform(
         raise CommandError(str(error)) from error
 
 
-def _embedded(servers: Servers) -> dict[str, EmbeddedServer]:
-    both = {"Postgres": servers.postgres, "Redis": servers.redis}
-    return {name: server for name, server in both.items() if server is not None}
+def _embedded(servers: Servers) -> tuple[dict[str, EmbeddedServer], dict[str, str] | None]:
+    """Return the servers that are ours to start again, and the processes' own URLs of a Redis of ours."""
+    embedded: dict[str, EmbeddedServer] = {}
+    if servers.postgres is not None:
+        embedded["Postgres"] = servers.postgres
+    if servers.redis is None:
+        return embedded, None
+    users = RedisUsers(servers.redis_url)
+    users.make()
+    embedded["Redis"] = RedisWithUsers(servers.redis, users)
+    return embedded, users.urls()
 
 
 async def prepare(environment: Mapping[str, str], secrets: DevSecrets, report: Callable[[str], None]) -> None:

@@ -13,6 +13,7 @@ from redis import Redis
 from local.ports import new_port
 from operate.dev_secrets import DEV_KEY, DevSecrets
 from operate.processes import API, LEDGER, SCHEDULER, WORKER, WORKER_LARGE, full_environment, plans
+from operate.redis_users import RedisUsers
 from operate.stack import prepare, wait_ready
 from operate.supervisor import Child, Supervisor
 from tests.api.platform import Account, Rows
@@ -46,7 +47,9 @@ class Stack:
             artifact_folder=folder / "artifacts",
         )
         asyncio.run(prepare(self.environment, self.secrets, lambda _line: None))
-        planned = plans(self.environment)
+        self.redis_users = RedisUsers(redis_url)
+        self.redis_users.make()
+        planned = plans(self.environment, self.redis_users.urls())
         (first,) = (plan for plan in planned if plan.name == API)
         second = {**first.environment, "PORT": str(self.ports[API_2])}
         planned.append(msgspec.structs.replace(first, name=API_2, environment=second))
@@ -101,7 +104,8 @@ class Stack:
         self.children[name].kill()
 
     def reconnect(self) -> None:
-        """Look at the database through a new connection, after its server was killed."""
+        """Look at the database through a new connection and make the Redis users, after their servers were killed."""
+        self.redis_users.make()
         self.rows.close()
         self.rows = Rows(self.database_url)
 

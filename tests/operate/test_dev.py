@@ -130,11 +130,19 @@ def check_first_start(running: Dev) -> None:
     assert len(workers) == 2
     for environ in workers.values():
         assert environ.keys() & SECRETS_OF_OTHERS == set()
-        assert ready["database_url"] not in environ.values()
+        assert {ready["database_url"], ready["redis_url"]} & set(environ.values()) == set()
     victim = min(workers)
     os.kill(victim, signal.SIGKILL)
     until(lambda: len(workers_of(running.folder).keys() - workers.keys()) == 1, "the worker is started again")
     assert "was ended by SIGKILL; it starts again" in (running.folder / "stderr").read_text()
+    os.kill(int((running.folder / "redis" / "redis.pid").read_text()), signal.SIGKILL)
+    until(lambda: "Redis has ended" in (running.folder / "stderr").read_text(), "the loss of Redis is noticed")
+    until(lambda: has_workers(running), "the workers are back on the new Redis, under their own users")
+
+
+def has_workers(running: Dev) -> bool:
+    answer = running.http.get("/readyz")
+    return answer.status_code == 200 and all(answer.json()["workers"].values())
 
 
 def test_secrets_are_the_owners_alone(folder: Path, first_ready: dict[str, Any]) -> None:

@@ -77,8 +77,8 @@ def test_a_killed_server_loses_no_cast(stack: Stack, account: Account, servers: 
         load.wait_for(CASTS_BETWEEN_FAULTS)
         server.kill()
         server.start()
+        stack.reconnect()
         load.wait_for(CASTS_BETWEEN_FAULTS)
-    stack.reconnect()
     assert_each_ended_once(stack, account, load.accepted)
 
 
