@@ -27,6 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(names)}; default: all")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
+    parser.add_argument("--note", default="", help="a sentence about this run, kept with the result")
     parser.add_argument("--no-write", action="store_true", help="only print")
     options = parser.parse_args()
     if unknown := [name for name in options.rows if name not in names]:
@@ -34,7 +35,7 @@ def main() -> int:
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
     try:
-        run = measure_rows(options.rows or names, rounds=options.rounds)
+        run = measure_rows(options.rows or names, rounds=options.rounds, note=options.note)
     except (BenchError, CommandError, LoadError, TooFewCoresError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -47,12 +48,13 @@ def main() -> int:
     return 0
 
 
-def measure_rows(names: list[str], *, rounds: int) -> Run:
+def measure_rows(names: list[str], *, rounds: int, note: str) -> Run:
     """Measure the rows of `names`, telling on standard output how it goes."""
     cores = two_cores()
     facts = machine()
     return Run(
         started_at=datetime.now(UTC),
+        note=note,
         machine=facts,
         program=program(),
         rows=[

@@ -23,6 +23,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """One run of the benchmarks, as kept in bench/results."""
 
     started_at: datetime
+    note: str = ""
+    """What the reader must know about this run, in the words of whoever made it."""
     machine: Machine
     program: Program
     rows: list[RowResult]
@@ -100,9 +102,10 @@ def _spread(ratios: Sequence[float]) -> str:
 
 def _machine(run: Run) -> str:
     machine, program = run.machine, run.program
+    note = f" {run.note}" if run.note else ""
     libraries = ", ".join(f"{name} {program.libraries[name]}" for name in ("litestar", "uvicorn", "dramatiq"))
     return (
         f"{run.started_at:%Y-%m-%d}: {machine.processor}, {machine.cores} cores, {machine.memory_gib:g} GiB, "
         f"Linux {machine.kernel}, Python {program.python}, {libraries}; "
-        f"load of the machine before the run {machine.load_before:g}."
+        f"load of the machine before the run {machine.load_before:g}.{note}"
     )

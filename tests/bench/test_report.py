@@ -19,6 +19,7 @@ def row(name: str, ours: list[Sample], peer: list[Sample]) -> RowResult:
 def run_of(day: int, *rows: RowResult) -> Run:
     return Run(
         started_at=datetime(2026, 11, day, tzinfo=UTC),
+        note="The fan was loud.",
         machine=Machine(processor="cpu", cores=2, memory_gib=8.0, kernel="6", load_before=0.5),
         program=Program(
             revision="0123456789abcdef",
@@ -70,6 +71,7 @@ def test_the_table_has_the_newest_result_of_each_row_and_says_what_was_missed(tm
         (lines[3], ("**0.70**", "0.60 ✓", "2026-11-03")),
     ):
         assert [part for part in parts if part in line] == list(parts)
+    assert [line for line in lines if "The fan was loud." in line] == lines[5:]
 
 
 def test_only_what_is_between_the_markers_changes() -> None:
