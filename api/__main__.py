@@ -21,7 +21,8 @@ from api.shutdown import Shutdown
 from domain.settings import ApiSettings, SettingsError, load
 from gateways.collector import collect_rarely
 
-# fly.toml gives 30 s between SIGTERM and SIGKILL; waiters and streams end at once, uploads get the rest.
+# Shorter than the time fly.toml leaves between SIGTERM and SIGKILL (a test compares them). Waiters and streams end at
+# once; a publish that compiles gets the rest.
 GRACEFUL_SHUTDOWN_S: Final = 20
 # Longer than the idle time of the balancers in front, so that they close first and never send into a closing socket.
 KEEP_ALIVE_S: Final = 75

@@ -1,6 +1,7 @@
 """Health, metrics, logs and the operator's routes."""
 
 import time
+import tomllib
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
@@ -9,12 +10,13 @@ import psycopg
 import pytest
 import redis
 
+from api.__main__ import GRACEFUL_SHUTDOWN_S
 from api.cast_request import CastBody
 from domain.model.cast_view import CastView, CostView, UrlsView, UsageView
 from domain.model.limits import CastLimits
 from domain.model.messages import CastJob
 from local.servers import Servers
-from tests.api.platform import ADMIN_SECRET, Account, Api, Rows
+from tests.api.platform import ADMIN_SECRET, REPOSITORY, Account, Api, Rows
 from workers import keys
 from workers.broker.wire import encode_message
 
@@ -30,6 +32,11 @@ def spell(rows: Rows, account: Account) -> str:
 def wire(servers: Servers) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(servers.redis_url) as client:
         yield client
+
+
+def test_the_server_gives_up_on_connections_before_the_host_kills_it() -> None:
+    fly = tomllib.loads((REPOSITORY / "fly.toml").read_text())
+    assert GRACEFUL_SHUTDOWN_S < fly["kill_timeout"]
 
 
 def test_readyz_names_what_it_looked_at(api: Api) -> None:
