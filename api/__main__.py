@@ -27,7 +27,8 @@ GRACEFUL_SHUTDOWN_S: Final = 20
 # Longer than the idle time of the balancers in front, so that they close first and never send into a closing socket.
 KEEP_ALIVE_S: Final = 75
 BACKLOG: Final = 2_048
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+LOOPBACK: Final = "127.0.0.1"
+_THIS_MACHINE: Final = frozenset({LOOPBACK, "localhost", "::1"})
 
 
 class _Server(uvicorn.Server):
@@ -77,6 +78,8 @@ async def serve(settings: ApiSettings, log: Log) -> None:
         timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
         backlog=BACKLOG,
     )
+    if config.host == LOOPBACK:
+        logging.getLogger("api").warning("listening on this machine only; set PUBLIC_URL to serve others")
     await _Server(config, services.shutdown).serve()
 
 
@@ -100,7 +103,7 @@ def main() -> int:
 
 def _host(public_url: str) -> str:
     """Return the interface to listen on: an api whose public address is this machine serves this machine alone."""
-    return "127.0.0.1" if urlsplit(public_url).hostname in _LOOPBACK else "0.0.0.0"  # noqa: S104  # behind a balancer
+    return LOOPBACK if urlsplit(public_url).hostname in _THIS_MACHINE else "0.0.0.0"  # noqa: S104  # behind a balancer
 
 
 if __name__ == "__main__":

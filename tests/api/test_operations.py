@@ -36,7 +36,7 @@ def wire(servers: Servers) -> Iterator[redis.Redis]:
 
 def test_the_server_gives_up_on_connections_before_the_host_kills_it() -> None:
     fly = tomllib.loads((REPOSITORY / "fly.toml").read_text())
-    assert GRACEFUL_SHUTDOWN_S < fly["kill_timeout"]
+    assert fly["kill_timeout"] > GRACEFUL_SHUTDOWN_S
 
 
 def test_readyz_names_what_it_looked_at(api: Api) -> None:
