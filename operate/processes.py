@@ -22,13 +22,14 @@ SCHEDULER: Final = "scheduler"
 # A worker runs other people's code: it gets what is named here and nothing else of our environment.
 _WORKER_NAMES: Final = frozenset(
     {
-        *("HOME", "LANG", "LC_ALL", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV"),
+        *("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "TMPDIR", "TZ", "VIRTUAL_ENV"),
         *("REDIS_URL", "ARTIFACT_URL", "ARTIFACT_VERIFY_KEY", "ARTIFACT_CACHE_DIR", "WORKER_TOKEN"),
         *("WORKER_THREADS", "SPELL_JAIL", "LOG_LEVEL", "PORT"),
     }
 )
 # One number for five processes would be one port for five listeners.
 _NOT_SHARED: Final = frozenset({"METRICS_PORT"})
+_OTHER_DATABASES: Final = ("ENGINE_DATABASE_URL", "MIGRATIONS_DATABASE_URL")
 # Casts of this pool are rare and large; on one machine one at a time is what the memory allows.
 _LARGE_THREADS: Final = "1"
 
@@ -58,6 +59,10 @@ def full_environment(
     Raises SettingsError when the settings in `environ` are wrong.
     """
     given = {name: value for name, value in environ.items() if value}
+    if given.get("DATABASE_URL") != database_url:
+        # The database is ours: a URL for other roles leads to another one, which must not be mixed up with it.
+        for name in _OTHER_DATABASES:
+            given.pop(name, None)
     fixed = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PORT": str(port)}
     whole = {"ARTIFACT_CACHE_DIR": str(artifact_folder), **kept, **given, **fixed}
     whole.setdefault("ARTIFACT_VERIFY_KEY", _verify_key(load(ReleaseSettings, whole).artifact_signing_key))

@@ -7,6 +7,11 @@ from local.servers import Servers
 from tests.servers import TestDatabases, flush_redis, revive
 from tests.stack import Stack, run_stack
 
+# Nothing of the developer's own settings may reach the processes.
+CLEAN = {
+    name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "PYTHONPATH", "SPELL_JAIL"}
+}
+
 
 @pytest.fixture(scope="module")
 def module_stack(
@@ -20,7 +25,7 @@ def module_stack(
     flush_redis(servers.redis_url)
     database_url = test_databases.create(template=template_database_url)
     try:
-        with run_stack(tmp_path_factory.mktemp("stack"), database_url, servers.redis_url, os.environ) as stack:
+        with run_stack(tmp_path_factory.mktemp("stack"), database_url, servers.redis_url, CLEAN) as stack:
             yield stack
     finally:
         revive(servers)
