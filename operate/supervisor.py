@@ -58,7 +58,9 @@ class Child:
     @property
     def exit_code(self) -> int | None:
         """How the last run ended, 128 + N for signal N; None while it runs or before it was started."""
-        return None if self._keeper is None else self._keeper.poll()
+        code = None if self._keeper is None else self._keeper.poll()
+        # Negative: the keeper itself was killed, and has taken the process along.
+        return code if code is None or code >= 0 else _SIGNAL_EXIT_BASE - code
 
     @property
     def running(self) -> bool:

@@ -44,6 +44,7 @@ class Clock:
 
     def seconds_until_restart(self, child: Child) -> float:
         """Let the child die, and return after how long the supervisor started it again."""
+        until(lambda: child.process_id is not None, "its keeper has started it")
         child.kill()
         assert self.supervisor.run_once(self.now) == 0
         died_at = self.now
