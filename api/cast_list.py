@@ -21,7 +21,7 @@ from api.prefer import wish_of
 from api.services import Services
 from domain.flow.cancel import cancel
 from domain.model.cast_view import CastRow, CastView
-from domain.model.errors import Fault, RefusedError
+from domain.model.errors import Code, Fault, RefusedError, refuse
 from domain.model.messages import Pool
 from domain.store.casts import FIRST_ID, LAST_ID, casts_list
 from domain.store.connection import account_transaction, transaction
@@ -68,7 +68,7 @@ async def list_casts(services: Services, principal: Principal, path: str, query_
     page, following = rows[: query.limit], None
     if len(rows) > query.limit:
         following = cursor_of(page[-1].accepted_at, page[-1].id)
-    views = await services.casts.views(page)
+    views = await services.casts.views(page, listed=True)
     body = _encode(CastPage(data=views, next_cursor=following, has_more=following is not None))
     filters: dict[str, str | int | None] = dict(parse_qsl(query_string.decode("ascii", "replace")))
     link = link_headers(path, filters, following)
@@ -156,6 +156,8 @@ async def get_cast(
 async def get_log(services: Services, principal: Principal, cast_id: UUID) -> Response[bytes]:
     """Return what the guest wrote on stderr, as the bytes it wrote."""
     row = await services.casts.row(cast_id, principal.account_id)
+    if row.data_expired:
+        raise refuse(Code.NOT_FOUND, f"The log of this cast was kept until {row.data_expires_at:%Y-%m-%d %H:%M} UTC.")
     # A guest writes what it likes: never let a browser take it for a page.
     headers = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
     return Response(row.log or b"", media_type=MediaType.TEXT, headers=headers)

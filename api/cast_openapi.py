@@ -103,7 +103,14 @@ _CAST: Final[Json] = {
         "created_at": {"type": "string", "format": "date-time"},
         "started_at": _TIME,
         "finished_at": _TIME,
-        "data_expires_at": _TIME,
+        "data_expires_at": {
+            **_TIME,
+            "description": "Until then input, output and log are kept; all else of a cast is kept for ever.",
+        },
+        "data_expired": {
+            "type": "boolean",
+            "description": "They are gone: output is null and log empty, whatever the cast wrote.",
+        },
         "attempts": {"type": "integer"},
         "urls": {
             "type": "object",

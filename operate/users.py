@@ -11,7 +11,9 @@ import msgspec
 from rich_click import RichCommand, RichGroup
 
 from domain.flow.create_user import Billing, CreatedUser, Plan, create_user
+from domain.flow.set_data_days import set_data_days
 from domain.model.errors import RefusedError
+from domain.model.retention import DATA_DAYS_MAX
 from domain.settings import MigrationSettings, SettingsError, load
 from domain.store.connection import Role, StoreError, open_pool, transaction
 from spell.cli import EXIT_USAGE, CommandError
@@ -19,7 +21,7 @@ from spell.cli import EXIT_USAGE, CommandError
 
 @click.group(cls=RichGroup)
 def users() -> None:
-    """Make the people who may use this platform."""
+    """Make the people who may use this platform, and set what their accounts may."""
 
 
 @users.command(cls=RichCommand)
@@ -46,6 +48,29 @@ def create(*, handle: str, email: str | None, plan: str, billing: str, as_json: 
     click.echo(
         f"{created.account.handle} ({created.account.id}) {verb}; make a key: spell keys create --handle {handle}"
     )
+
+
+@users.command(name="set", cls=RichCommand)
+@click.option("--handle", required=True, help="Whose account.")
+@click.option(
+    "--data-days",
+    type=click.IntRange(0, DATA_DAYS_MAX),
+    required=True,
+    help="How long inputs, outputs and logs of casts are kept from now on; 0: until first read.",
+)
+def set_(*, handle: str, data_days: int) -> None:
+    """Change a user's account. Casts that have ended keep what their answers named."""
+    asyncio.run(_set_data_days(database_url(), handle, data_days))
+    kept = f"{data_days} days" if data_days else "until first read, for a day at most"
+    click.echo(f"{handle}: data of casts is kept {kept}")
+
+
+async def _set_data_days(url: str, handle: str, data_days: int) -> None:
+    try:
+        async with open_pool(url, role=Role.ENGINE, size_max=1) as pool, transaction(pool) as connection:
+            await set_data_days(connection, handle=handle, data_days=data_days)
+    except (RefusedError, StoreError) as error:
+        raise CommandError(str(error)) from error
 
 
 async def _create(url: str, handle: str, email: str | None, *, plan: Plan, billing: Billing) -> CreatedUser:

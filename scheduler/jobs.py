@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 
+from domain.flow import drop_data as dropping
 from domain.flow import expire as expiring
 from domain.flow import resend as resending
 from domain.flow.reconcile import reconcile as compare
@@ -30,9 +31,12 @@ SLOTS_KEPT: Final = timedelta(days=2)
 # Replays are promised for 24 hours; twice that forgives a client's clock.
 IDEMPOTENCY_KEPT: Final = timedelta(hours=48)
 TRIM_AT_ONCE_MAX: Final = 5_000
+# Times DROP_AT_ONCE_MAX, a minute: more casts than one Postgres accepts, and less than a slot's lease takes.
+DROP_PIECES_MAX: Final = 400
 
 RESENT: Final = Counter("spell_casts_resent_total", "Casts put on the wire again because Redis did not have them.")
 EXPIRED: Final = Counter("spell_casts_expired_total", "Casts ended because their deadline had long passed.")
+DROPPED: Final = Counter("spell_casts_data_dropped_total", "Casts whose input, output and log expired.")
 SUSPENDED: Final = Counter("spell_spells_suspended_total", "Spells suspended because they keep killing sandboxes.")
 HELD: Final = Gauge("spell_open_holds_micros", "Money held by open casts.")
 OPEN: Final = Gauge("spell_open_casts", "Casts that are queued or running.")
@@ -150,3 +154,16 @@ async def trim(clockwork: Clockwork, now: datetime) -> str:
         keys += gone
         if gone < TRIM_AT_ONCE_MAX:
             return f"{slots} slots and {keys} idempotency keys deleted"
+
+
+async def retention(clockwork: Clockwork, now: datetime) -> str:
+    """Empty the input, output and log of casts whose data has expired, in pieces; the rows stay."""
+    dropped = 0
+    for _ in range(DROP_PIECES_MAX):
+        async with transaction(clockwork.pool) as connection:
+            gone = await dropping.drop_expired(connection, now=now)
+        dropped += gone
+        DROPPED.inc(gone)
+        if gone < dropping.DROP_AT_ONCE_MAX:
+            break
+    return f"data of {dropped} casts dropped"

@@ -36,6 +36,10 @@ class CastRow(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime | None
     finished_at: datetime | None
     data_expires_at: datetime | None
+    data_expired: bool
+    """Input, output and log are gone, or must not be shown any more."""
+    data_once: bool
+    """They go with the first answer that shows them."""
     held_micros: int
     cost_micros: int | None
     funding: str
@@ -112,6 +116,7 @@ class CastView(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime | None
     finished_at: datetime | None
     data_expires_at: datetime | None
+    data_expired: bool
     attempts: int
     urls: UrlsView
     metadata: msgspec.Raw
@@ -142,6 +147,7 @@ def view_of_accepted(accepted: Accepted, name: VersionName, *, casts_url: str) -
         started_at=None,
         finished_at=None,
         data_expires_at=None,
+        data_expired=False,
         attempts=0,
         urls=_urls(f"{casts_url}/{accepted.cast_id}"),
         metadata=msgspec.Raw(accepted.spec.metadata),
@@ -150,7 +156,8 @@ def view_of_accepted(accepted: Accepted, name: VersionName, *, casts_url: str) -
 
 def view_of_row(row: CastRow, name: VersionName, *, casts_url: str) -> CastView:
     """Return the cast as its row says it is now."""
-    encoding, output = (None, None) if row.output is None else shown(row.output, name.output_encoding)
+    output_bytes = None if row.data_expired else row.output
+    encoding, output = (None, None) if output_bytes is None else shown(output_bytes, name.output_encoding)
     return CastView(
         id=row.id,
         spell=name.spell,
@@ -159,7 +166,7 @@ def view_of_row(row: CastRow, name: VersionName, *, casts_url: str) -> CastView:
         status=row.status,
         output=output,
         output_encoding=encoding,
-        log="" if row.log is None else row.log.decode("utf-8", "replace"),
+        log="" if row.log is None or row.data_expired else row.log.decode("utf-8", "replace"),
         exit_code=row.exit_code,
         error=None if row.error_code is None else ErrorView(code=row.error_code, message=row.error_message or ""),
         usage=_usage(row),
@@ -174,6 +181,7 @@ def view_of_row(row: CastRow, name: VersionName, *, casts_url: str) -> CastView:
         started_at=row.started_at,
         finished_at=row.finished_at,
         data_expires_at=row.data_expires_at,
+        data_expired=row.data_expired,
         attempts=row.attempts or 0,
         urls=_urls(f"{casts_url}/{row.id}"),
         metadata=msgspec.Raw(row.metadata),

@@ -1,16 +1,18 @@
 -- name: casts_by_id
 -- Casts by id, whoever they belong to: the edge compares the account. One statement for all who ask in one tick.
-SELECT id, account_id, key_id, version_id, status, accepted_at, started_at, finished_at, data_expires_at, held_micros,
-  cost_micros, funding, output, log, metadata, error_code, error_message, exit_code, fuel, cpu_us, memory_bytes_peak,
-  wall_us, attempts
+SELECT id, account_id, key_id, version_id, status, accepted_at, started_at, finished_at, data_expires_at,
+  coalesce(data_expires_at <= clock_timestamp(), false) AS data_expired, data_once, held_micros, cost_micros, funding,
+  output, log, metadata, error_code, error_message, exit_code, fuel, cpu_us, memory_bytes_peak, wall_us, attempts
 FROM casts
 WHERE id = ANY(%(ids)s)
 
 -- name: casts_list
 -- A page of an account's casts, newest first: ids are UUIDv7, so their order is that of acceptance.
-SELECT id, account_id, key_id, version_id, status, accepted_at, started_at, finished_at, data_expires_at, held_micros,
-  cost_micros, funding, output, log, metadata, error_code, error_message, exit_code, fuel, cpu_us, memory_bytes_peak,
-  wall_us, attempts
+-- Data that is kept until its first reading is not in it: looking over a list must not cost somebody their result.
+SELECT id, account_id, key_id, version_id, status, accepted_at, started_at, finished_at, data_expires_at,
+  coalesce(data_expires_at <= clock_timestamp(), false) AS data_expired, data_once, held_micros, cost_micros, funding,
+  CASE WHEN NOT data_once THEN output END AS output, CASE WHEN NOT data_once THEN log END AS log, metadata, error_code,
+  error_message, exit_code, fuel, cpu_us, memory_bytes_peak, wall_us, attempts
 FROM casts
 WHERE account_id = %(account_id)s
   AND id < %(before)s

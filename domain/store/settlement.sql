@@ -39,13 +39,18 @@ WHERE c.id = r.id AND c.id = ANY(%(cast_ids)b::uuid[]) AND c.status = 'queued'
 
 -- name: casts_end
 -- The gate: a cast goes from open to final exactly once. Everything booked comes from the ids this returns.
+-- Its data is kept for as long as the account says, to the next full hour: at most a day where the first reading ends it.
 UPDATE casts c SET
   status = r.status, error_code = r.error_code, error_message = r.error_message, exit_code = r.exit_code,
   fuel = r.fuel, cpu_us = r.cpu_us, memory_bytes_peak = r.memory_bytes_peak, wall_us = r.wall_us,
   attempts = r.attempts, cost_micros = r.cost_micros,
   started_at = coalesce(c.started_at, to_timestamp(r.started_ms / 1000.0)),
   finished_at = coalesce(to_timestamp(r.finished_ms / 1000.0), clock_timestamp()),
-  data_expires_at = clock_timestamp() + interval '30 days',
+  (data_expires_at, data_once) = (
+    SELECT date_trunc('hour', clock_timestamp()
+        + CASE a.data_days WHEN 0 THEN interval '23 hours' ELSE make_interval(days => a.data_days) END)
+      + interval '1 hour', a.data_days = 0
+    FROM accounts a WHERE a.id = c.account_id),
   output = r.output, log = r.log
 FROM ROWS FROM (
   json_to_recordset(%(rows)s::json) AS (

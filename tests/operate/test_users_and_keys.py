@@ -55,3 +55,12 @@ def test_without_a_database_the_setting_is_named(
 
 def test_a_hash_is_argon2id_with_its_parameters_beside_it() -> None:
     assert hash_key("sk_live_x").startswith("$argon2id$v=19$m=2048,t=1,p=1$")
+
+
+def test_how_long_data_is_kept_is_set_for_one_account(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["users", "create", "--handle", "ada"]) == EXIT_DONE
+    assert run(["users", "set", "--handle", "ada", "--data-days", "0"]) == EXIT_DONE
+    assert "until first read" in capfd.readouterr().out
+    assert run(["users", "set", "--handle", "bob", "--data-days", "7"]) == EXIT_FAILED
+    assert "no account 'bob'" in capfd.readouterr().err
+    assert run(["users", "set", "--handle", "ada", "--data-days", "91"]) == EXIT_USAGE

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from domain.flow import drop_data
 from domain.flow.settle import settle
 from domain.model.messages import Outcome, UsageEvent
 from domain.store.connection import Pool, Role, UnavailableError, open_pool, transaction
@@ -165,3 +166,15 @@ async def test_a_cancel_lost_with_redis_is_put_up_again(world: World, clockwork:
     await jobs.resend(clockwork, datetime.now(UTC) + timedelta(seconds=3))
     members = await clockwork.redis.smembers("{default:0}:canceled")
     assert members == {job.cast_id.bytes}
+
+
+async def test_retention_goes_on_until_nothing_expired_is_left(
+    world: World, clockwork: Clockwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drop_data, "DROP_AT_ONCE_MAX", 2)
+    for job in await accept(world, clockwork.pool, *[world.spec()] * 5):
+        await settle_one(clockwork.pool, event_of(job))
+    now = datetime.now(UTC)
+    assert await jobs.retention(clockwork, now + timedelta(days=29)) == "data of 0 casts dropped"
+    assert await jobs.retention(clockwork, now + timedelta(days=31)) == "data of 5 casts dropped"
+    assert await jobs.retention(clockwork, now + timedelta(days=31)) == "data of 0 casts dropped"

@@ -30,6 +30,8 @@ def row(**fields: object) -> CastRow:
         started_at=None,
         finished_at=None,
         data_expires_at=None,
+        data_expired=False,
+        data_once=False,
         held_micros=2_500,
         cost_micros=None,
         funding="free",

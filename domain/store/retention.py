@@ -1,0 +1,34 @@
+"""Inputs, outputs and logs that are no longer kept. Everything here runs inside the caller's transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from domain.store.connection import Connection
+from domain.store.queries import load
+
+_QUERIES: Final = load(__file__)
+
+
+async def lock_expired(connection: Connection, *, now: datetime, limit: int) -> list[UUID]:
+    """Lock at most `limit` casts whose data has expired by `now`, and return them."""
+    cursor = await connection.execute(_QUERIES["expired_lock"], {"now": now, "limit": limit}, binary=True)
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def lock_read(connection: Connection, *, ids: Sequence[UUID]) -> list[UUID]:
+    """Lock those of `ids` that were kept until their first reading, and return them."""
+    cursor = await connection.execute(_QUERIES["read_lock"], {"ids": list(ids)}, binary=True)
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def drop_data(connection: Connection, *, ids: Sequence[UUID]) -> None:
+    """Empty the data of casts the caller has locked."""
+    await connection.execute(_QUERIES["data_drop"], {"ids": list(ids)})
+
+
+async def set_data_days(connection: Connection, *, handle: str, data_days: int) -> bool:
+    """Set how long an account's data is kept; return whether there is such an account."""
+    parameters = {"handle": handle, "data_days": data_days}
+    return (await connection.execute(_QUERIES["data_days_set"], parameters)).rowcount == 1
