@@ -1,0 +1,473 @@
+"""The decision alone: who is accepted with what hold, who is refused with which words, in what order."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from domain.model.admission import (
+    FREE_FUEL_MAX,
+    ON_WIRE_PER_ACCOUNT_MAX,
+    Accepted,
+    AdmissionRequest,
+    CastSpec,
+    Judged,
+    Replayed,
+    Verdict,
+    decide,
+)
+from domain.model.admission_state import AdmissionState, IdempotencyState, Terms
+from domain.model.errors import Code, Refusal, Standing
+from domain.model.funding import Funding, GrantPart
+from domain.model.ids import cast_id
+from domain.model.limits import CastLimits
+from domain.model.messages import Pool
+from domain.model.periods import Period
+from tests.domain.model.states import (
+    ACCOUNT,
+    CREATOR,
+    HOLD,
+    KEY,
+    NOW,
+    NOW_MS,
+    OTHER,
+    SPELL,
+    TERMS,
+    account,
+    grant,
+    key,
+    month,
+    request,
+    spec,
+    state,
+    window,
+)
+
+NEXT_MONTH = datetime(2026, 4, 1, tzinfo=UTC)
+TOMORROW = datetime(2026, 3, 15, tzinfo=UTC)
+RANDOM = bytes(range(256)) * 20
+
+
+def judge(given: AdmissionState, *requests: AdmissionRequest, terms: Terms = TERMS) -> list[Verdict]:
+    return decide(requests, given, terms, RANDOM)
+
+
+def results(given: AdmissionState, *casts: CastSpec, terms: Terms = TERMS) -> list[Accepted | Refusal]:
+    (verdict,) = judge(given, request(*casts), terms=terms)
+    assert isinstance(verdict, Judged)
+    return list(verdict.results)
+
+
+def accept(given: AdmissionState, *casts: CastSpec, terms: Terms = TERMS) -> list[Accepted]:
+    found = [result for result in results(given, *casts, terms=terms) if isinstance(result, Accepted)]
+    assert len(found) == max(1, len(casts))
+    return found
+
+
+def refuse(given: AdmissionState, cast: CastSpec | None = None, *, terms: Terms = TERMS) -> Refusal:
+    (result,) = results(given, cast or spec(), terms=terms)
+    assert isinstance(result, Refusal)
+    return result
+
+
+def terms(**fields: object) -> Terms:
+    return msgspec.structs.replace(TERMS, **fields)
+
+
+def test_an_accepted_cast_says_all_its_hold_consists_of() -> None:
+    asked = request(spec(creator_price_micros=500))
+    (verdict,) = judge(state(windows=[window(11, 10_000, spent_micros=40, held_micros=2)]), asked)
+    hold = HOLD + 500
+    standing = Standing(
+        limit_id=UUID(int=11),
+        scope="account",
+        scope_id=ACCOUNT,
+        period=Period.MONTHLY,
+        limit_micros=10_000,
+        spent_micros=40,
+        held_micros=2 + hold,
+        needed_micros=0,
+        resets_at=NEXT_MONTH,
+    )
+    expected = Accepted(
+        cast_id=cast_id(NOW_MS, sequence=0, entropy=RANDOM[:8]),
+        request=asked,
+        spec=asked.casts[0],
+        accepted_ms=NOW_MS,
+        price_version=7,
+        held_micros=hold,
+        funding=Funding.METERED,
+        window_ids=(window(11, 0).id,),
+        grants=(),
+        on_wire=True,
+        budget=standing,
+        open_casts=1,
+        open_casts_max=1_000,
+    )
+    assert verdict == Judged(results=(expected,))
+
+
+def test_each_cast_of_a_batch_has_the_next_number_and_its_own_randomness() -> None:
+    (first,), (second, third) = (
+        verdict.results for verdict in judge(state(), request(), request(spec(), spec())) if isinstance(verdict, Judged)
+    )
+    minted = [accepted.cast_id for accepted in (first, second, third) if isinstance(accepted, Accepted)]
+    expected = [cast_id(NOW_MS, sequence=i, entropy=RANDOM[8 * i : 8 * i + 8]) for i in range(3)]
+    assert minted == expected == sorted(minted)
+
+
+DEAD_KEY = Refusal(code=Code.UNAUTHORIZED, detail="This API key is revoked or has expired. Make a new one.")
+SUSPENDED = Refusal(code=Code.FORBIDDEN, detail="This account is suspended. Contact the operator.")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"keys": [key(alive=False)]}, DEAD_KEY),
+        ({"keys": []}, DEAD_KEY),
+        ({"keys": [key(id=OTHER)]}, DEAD_KEY),
+        ({"accounts": [account(status="suspended")]}, SUSPENDED),
+        ({"accounts": []}, SUSPENDED),
+        ({"accounts": [account(status="suspended")], "keys": [key(alive=False)]}, DEAD_KEY),
+    ],
+)
+def test_who_may_not_cast_is_told_before_anything_else(given: dict[str, object], expected: Refusal) -> None:
+    assert judge(state(**given), request(retry_after_s=5)) == [expected]
+
+
+def test_a_session_casts_without_a_key() -> None:
+    (verdict,) = judge(state(keys=[]), request(key_id=None))
+    assert isinstance(verdict, Judged)
+    assert isinstance(verdict.results[0], Accepted)
+    assert verdict.results[0].open_casts_max == 1_000
+
+
+def test_spending_that_is_paused_refuses_even_what_a_budget_would_too() -> None:
+    given = state(accounts=[account(spend_paused=True)], windows=[window(1, 0)])
+    detail = "Spending is paused for this account. Resume it to cast."
+    assert refuse(given) == Refusal(code=Code.SPEND_PAUSED, detail=detail)
+
+
+def test_a_budget_with_exactly_the_room_accepts_and_with_a_micro_less_names_itself() -> None:
+    full = {"spent_micros": 300, "held_micros": 200, "period": Period.DAILY}
+    (accepted,) = accept(state(windows=[window(1, 500 + HOLD, **full)]))
+    assert accepted.budget is not None
+    assert accepted.budget.held_micros == 200 + HOLD
+    refusal = refuse(state(windows=[window(1, 499 + HOLD, **full)]))
+    standing = Standing(
+        limit_id=UUID(int=1),
+        scope="account",
+        scope_id=ACCOUNT,
+        period=Period.DAILY,
+        limit_micros=499 + HOLD,
+        spent_micros=300,
+        held_micros=200,
+        needed_micros=HOLD,
+        resets_at=TOMORROW,
+    )
+    detail = "The daily account budget of 2999 micros has no room for 2500: 300 spent, 200 held."
+    assert refusal == Refusal(code=Code.BUDGET_EXCEEDED, detail=detail, limit=standing)
+
+
+def test_every_budget_that_applies_is_held_in_and_no_other() -> None:
+    applying = [
+        window(1, None),
+        window(2, 50_000, scope="key", scope_id=KEY),
+        window(3, 40_000, scope="spell", scope_id=SPELL),
+    ]
+    foreign = [
+        window(4, 0, scope="key", scope_id=OTHER),
+        window(5, 0, scope="spell", scope_id=OTHER),
+        window(6, 0, scope="key", scope_id=SPELL),
+        window(7, 0, scope="spell", scope_id=KEY),
+        window(8, 0, account_id=OTHER, scope_id=OTHER),
+    ]
+    (accepted,) = accept(state(windows=[*applying, *foreign]))
+    assert accepted.window_ids == tuple(sorted(one.id for one in applying))
+    assert [one.held_micros for one in applying] == [HOLD] * 3
+    assert [one.held_micros for one in foreign] == [0] * 5
+    assert accepted.budget is not None
+    assert (accepted.budget.limit_id, accepted.budget.scope) == (UUID(int=3), "spell")
+    assert accepted.budget.scope_id == SPELL
+
+
+def test_of_equally_tight_budgets_the_first_by_id_is_named() -> None:
+    windows = [window(number, 0) for number in range(1, 9)]
+    first = min(windows, key=lambda one: one.id)
+    for order in (windows, windows[::-1]):
+        refusal = refuse(state(windows=order))
+        assert refusal.limit is not None
+        assert refusal.limit.limit_id == first.budget_id
+
+
+def test_without_a_hard_limit_no_budget_is_shown() -> None:
+    (accepted,) = accept(state(windows=[window(1, None)]))
+    assert accepted.budget is None
+
+
+def test_what_one_cast_took_the_next_does_not_have() -> None:
+    first, second, third = results(state(windows=[window(1, 2 * HOLD)]), *[spec()] * 3)
+    assert isinstance(first, Accepted)
+    assert isinstance(second, Accepted)
+    assert isinstance(third, Refusal)
+    assert third.limit is not None
+    assert third.limit.held_micros == 2 * HOLD
+
+
+# Funding
+
+
+@pytest.mark.parametrize(
+    ("cast", "used", "funding"),
+    [
+        (spec(), {}, Funding.FREE),
+        (spec(), {"free_used": 1, "free_held": 1}, Funding.FREE),
+        (spec(), {"free_used": 2, "free_held": 1}, Funding.METERED),
+        (spec(), {"free_used": 1, "free_held": 2}, Funding.METERED),
+        (spec(), {"free_used": 9}, Funding.METERED),
+        (spec(creator_price_micros=1), {}, Funding.METERED),
+        (spec(creator_price_micros=1, creator_id=ACCOUNT), {}, Funding.FREE),
+        (spec(limits=CastLimits(fuel=FREE_FUEL_MAX + 1)), {}, Funding.METERED),
+        (spec(limits=CastLimits(fuel=FREE_FUEL_MAX)), {}, Funding.FREE),
+    ],
+)
+def test_the_free_allowance_is_for_small_casts_at_platform_prices(
+    cast: CastSpec, used: dict[str, int], funding: Funding
+) -> None:
+    (accepted,) = accept(state(months=[month(**used)]), cast, terms=terms(free_casts_per_month=3))
+    assert (accepted.funding, accepted.grants) == (funding, ())
+
+
+def test_the_free_allowance_is_counted_within_a_batch() -> None:
+    found = accept(state(), *[spec()] * 3, terms=terms(free_casts_per_month=2))
+    assert [one.funding for one in found] == [Funding.FREE, Funding.FREE, Funding.METERED]
+
+
+def test_credits_pay_lowest_priority_first_then_what_expires_first_and_never_twice() -> None:
+    soon, later = NOW + timedelta(milliseconds=1), NOW + timedelta(days=9)
+    grants = [
+        grant(1, 9_000, priority=2),
+        grant(2, 700, expires_at=later),
+        grant(3, 600, expires_at=soon, held_micros=100),
+        grant(4, 5_000, expires_at=NOW),
+        grant(5, 5_000, account_id=OTHER),
+        grant(6, 300),
+        grant(7, 400, held_micros=400, priority=0),
+    ]
+    first, second = accept(state(grants=grants), spec(), spec())
+    assert [(part.grant_id.int, part.micros) for part in first.grants] == [(3, 500), (2, 700), (6, 300), (1, 1_000)]
+    assert (first.funding, second.funding) == (Funding.CREDITS, Funding.CREDITS)
+    assert second.grants == (GrantPart(grant_id=UUID(int=1), micros=HOLD),)
+    assert {one.id.int: one.held_micros for one in grants} == {1: 3_500, 2: 700, 3: 600, 4: 0, 5: 0, 6: 300, 7: 400}
+
+
+def test_credits_that_do_not_cover_the_whole_hold_are_left_alone() -> None:
+    left = grant(1, HOLD - 1)
+    (accepted,) = accept(state(grants=[left]))
+    assert (accepted.funding, accepted.grants, left.held_micros) == (Funding.METERED, (), 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "detail"),
+    [
+        (
+            {"credits_ever": True, "plan": "free"},
+            Code.INSUFFICIENT_CREDITS,
+            "The credits left do not cover this cast. Buy credits.",
+        ),
+        (
+            {"plan": "free"},
+            Code.FREE_TIER_EXHAUSTED,
+            "The free casts of this month are used up, or do not cover this cast. Upgrade to go on.",
+        ),
+        ({}, Code.PAYMENT_REQUIRED, "The subscription is not active. Check the payment method."),
+    ],
+)
+def test_without_any_funding_the_402_says_what_to_do(fields: dict[str, object], code: Code, detail: str) -> None:
+    assert refuse(state(accounts=[account(metered=False, **fields)])) == Refusal(code=code, detail=detail)
+
+
+def test_what_costs_nothing_needs_no_funding() -> None:
+    free_of_charge = msgspec.structs.replace(TERMS.price, per_cast_micros=0, per_gfuel_micros=0)
+    given = state(accounts=[account(metered=False)], grants=[grant(1, 10)], months=[month()])
+    (accepted,) = accept(given, terms=terms(price=free_of_charge, free_casts_per_month=1))
+    assert (accepted.held_micros, accepted.funding, accepted.grants) == (0, Funding.METERED, ())
+
+
+def test_metered_casts_of_an_account_without_a_budget_have_a_default_limit() -> None:
+    used = month(spent_micros=300, held_micros=200)
+    (accepted,) = accept(state(months=[used]), terms=terms(metered_limit_default_micros=500 + HOLD))
+    assert accepted.budget is None
+    assert used.held_micros == 200 + HOLD
+    used = month(spent_micros=300, held_micros=200)
+    standing = Standing(
+        limit_id=None,
+        scope="account",
+        scope_id=ACCOUNT,
+        period=Period.MONTHLY,
+        limit_micros=499 + HOLD,
+        spent_micros=300,
+        held_micros=200,
+        needed_micros=HOLD,
+        resets_at=NEXT_MONTH,
+    )
+    detail = "The monthly account budget of 2999 micros has no room for 2500: 300 spent, 200 held."
+    expected = Refusal(code=Code.BUDGET_EXCEEDED, detail=detail, limit=standing)
+    assert refuse(state(months=[used]), terms=terms(metered_limit_default_micros=499 + HOLD)) == expected
+
+
+@pytest.mark.parametrize(
+    ("own", "accepted"),
+    [
+        (window(1, 10**9), True),
+        (window(1, 10**9, period=Period.DAILY), True),
+        (window(1, None), False),
+        (window(1, 10**9, scope="key", scope_id=KEY), False),
+        (window(1, 10**9, scope="spell", scope_id=SPELL), False),
+    ],
+)
+def test_only_a_hard_budget_of_the_account_replaces_the_default_limit(own: object, *, accepted: bool) -> None:
+    (result,) = results(state(windows=[own]), spec(), terms=terms(metered_limit_default_micros=1))
+    assert isinstance(result, Accepted) is accepted
+
+
+# Price, rate, open casts, queue
+
+
+def test_a_price_at_the_callers_bound_is_fine_and_above_it_is_named() -> None:
+    assert accept(state(), spec(max_price_micros=HOLD))
+    detail = "This cast may cost 2500 micros, more than max_price_micros 2499."
+    expected = Refusal(code=Code.PRICE_CHANGED, detail=detail, price_micros=HOLD)
+    assert refuse(state(), spec(max_price_micros=HOLD - 1)) == expected
+
+
+def test_ones_own_spell_has_no_creators_price() -> None:
+    (own,) = accept(state(), spec(creator_price_micros=9, creator_id=ACCOUNT))
+    (other,) = accept(state(), spec(creator_price_micros=9, creator_id=CREATOR))
+    assert (own.held_micros, other.held_micros) == (HOLD, HOLD + 9)
+
+
+def test_over_the_rate_nothing_is_accepted() -> None:
+    given = state(windows=[window(1, 10**9)])
+    (verdict,) = judge(given, request(retry_after_s=3))
+    refusal = Refusal(code=Code.RATE_LIMITED, detail="This key is over its rate limit.", retry_after_s=3)
+    assert verdict == Judged(results=(refusal,))
+    assert (given.windows[0].held_micros, given.accounts[0].open_casts) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "scope", "limit"),
+    [
+        ({"accounts": [account(open_casts=4, open_casts_max=4)]}, "account", 4),
+        ({"keys": [key(open_casts=3, open_casts_max=3)]}, "key", 3),
+        ({"keys": [key(open_casts=7, open_casts_max=3)]}, "key", 3),
+        ({"accounts": [account(open_casts=9, open_casts_max=4)], "keys": [key(open_casts_max=0)]}, "account", 4),
+    ],
+)
+def test_open_casts_are_bounded_by_account_and_key(given: dict[str, object], scope: str, limit: int) -> None:
+    detail = f"This {scope} has {limit} open casts, its limit. Wait for some to end."
+    assert refuse(state(**given)) == Refusal(code=Code.TOO_MANY_OPEN_CASTS, detail=detail, retry_after_s=1)
+
+
+def test_the_bound_that_is_shown_is_the_keys_where_it_has_one() -> None:
+    accounts, keys = [account(open_casts=5, open_casts_max=9)], [key(open_casts=2, open_casts_max=4)]
+    bounded = accept(state(accounts=accounts, keys=keys), spec(), spec())
+    assert [(one.open_casts, one.open_casts_max) for one in bounded] == [(3, 4), (4, 4)]
+    assert accounts[0].open_casts == 7
+    (unbounded,) = accept(state(accounts=[account(open_casts=5, open_casts_max=6)], keys=[key(open_casts=2)]))
+    assert (unbounded.open_casts, unbounded.open_casts_max) == (6, 6)
+
+
+def test_a_full_queue_refuses_its_pool_alone() -> None:
+    full = terms(full_pools=frozenset({Pool.LARGE}))
+    assert accept(state(), terms=full)
+    detail = "The queue of the pool 'large' is full. Nothing was held."
+    refusal = Refusal(code=Code.QUEUE_FULL, detail=detail, retry_after_s=1)
+    assert refuse(state(), spec(pool=Pool.LARGE), terms=full) == refusal
+
+
+def test_what_is_wrong_is_said_in_one_order() -> None:
+    """Each row mends what the row before was refused for."""
+    accounts = [account(metered=False, open_casts_max=0)]
+    cast, full = spec(max_price_micros=1), terms(full_pools=frozenset({Pool.DEFAULT}))
+    order = [
+        ({"windows": [window(1, 0)], "accounts": accounts}, cast, 1, Code.BUDGET_EXCEEDED),
+        ({"accounts": accounts}, cast, 1, Code.PAYMENT_REQUIRED),
+        ({"accounts": [account(open_casts_max=0)]}, cast, 1, Code.PRICE_CHANGED),
+        ({"accounts": [account(open_casts_max=0)]}, spec(), 1, Code.RATE_LIMITED),
+        ({"accounts": [account(open_casts_max=0)]}, spec(), None, Code.TOO_MANY_OPEN_CASTS),
+        ({}, spec(), None, Code.QUEUE_FULL),
+    ]
+    for given, asked, retry_after_s, code in order:
+        (verdict,) = judge(state(**given), request(asked, retry_after_s=retry_after_s), terms=full)
+        assert isinstance(verdict, Judged)
+        assert isinstance(verdict.results[0], Refusal)
+        assert verdict.results[0].code is code
+
+
+# The wire and idempotency
+
+
+@pytest.mark.parametrize(("pool", "field"), [(Pool.DEFAULT, "on_wire_default"), (Pool.LARGE, "on_wire_large")])
+def test_an_account_has_its_share_of_each_pools_wire(pool: Pool, field: str) -> None:
+    taken = account(**{field: ON_WIRE_PER_ACCOUNT_MAX - 2})
+    found = accept(state(accounts=[taken]), *[spec(pool=pool)] * 4)
+    assert [one.on_wire for one in found] == [True, True, False, False]
+    assert sorted((taken.on_wire_default, taken.on_wire_large)) == [0, ON_WIRE_PER_ACCOUNT_MAX]
+    other_pool = Pool.LARGE if pool is Pool.DEFAULT else Pool.DEFAULT
+    (elsewhere,) = accept(state(accounts=[account(**{field: ON_WIRE_PER_ACCOUNT_MAX})]), spec(pool=other_pool))
+    assert elsewhere.on_wire
+
+
+REUSED = Refusal(
+    code=Code.IDEMPOTENCY_KEY_REUSED,
+    detail="This Idempotency-Key was used with another request. Use a new key for a new request.",
+)
+
+
+def test_a_remembered_request_is_replayed_and_another_under_its_key_refused() -> None:
+    before = IdempotencyState(account_id=ACCOUNT, key="k", request_hash=b"h", cast_ids=(OTHER,))
+    foreign = IdempotencyState(account_id=OTHER, key="theirs", request_hash=b"h", cast_ids=(OTHER,))
+    given = state(idempotency=[before, foreign], windows=[window(1, 0)])
+    same, changed = (request(idempotency_key="k", request_hash=text) for text in (b"h", b"x"))
+    assert judge(given, same, changed) == [Replayed(cast_ids=(OTHER,)), REUSED]
+    (verdict,) = judge(given, request(idempotency_key="theirs", request_hash=b"h"))
+    assert isinstance(verdict, Judged)
+
+
+def test_the_second_of_two_equals_in_a_batch_gets_the_casts_of_the_first() -> None:
+    asked = request(spec(), spec(), idempotency_key="k", request_hash=b"h")
+    first, second, third = judge(state(windows=[window(1, HOLD)]), asked, asked, request())
+    assert isinstance(first, Judged)
+    accepted, refused = first.results
+    assert isinstance(accepted, Accepted)
+    assert isinstance(refused, Refusal)
+    assert second == Replayed(cast_ids=(accepted.cast_id,))
+    assert isinstance(third, Judged)
+    changed = msgspec.structs.replace(asked, request_hash=b"x")
+    assert judge(state(), asked, changed)[1] == REUSED
+
+
+def test_what_was_refused_whole_is_not_remembered() -> None:
+    asked = request(idempotency_key="k", request_hash=b"h")
+    first, second = judge(state(windows=[window(1, 0)]), asked, asked)
+    assert first == second
+    assert isinstance(first, Judged)
+
+
+def test_casts_without_a_key_are_never_replays_of_each_other() -> None:
+    first, second = judge(state(), request(request_hash=b"h"), request(request_hash=b"h"))
+    assert isinstance(first, Judged)
+    assert isinstance(second, Judged)
+
+
+@pytest.mark.parametrize("deadline_ms", [0, -1, 24 * 60 * 60 * 1000 + 1])
+def test_a_deadline_the_edge_should_have_refused_is_an_impossible_state(deadline_ms: int) -> None:
+    with pytest.raises(AssertionError):
+        judge(state(), request(spec(deadline_ms=deadline_ms)))
+
+
+@pytest.mark.parametrize("deadline_ms", [1, 24 * 60 * 60 * 1000])
+def test_the_shortest_and_the_longest_deadline(deadline_ms: int) -> None:
+    assert accept(state(), spec(deadline_ms=deadline_ms))
