@@ -1,0 +1,38 @@
+"""A run: load and faults for a while, then everything is made good, and what was seen and left is judged."""
+
+import time
+from pathlib import Path
+from random import Random
+
+from tests.chaos import report
+from tests.chaos.arena import Arena
+from tests.chaos.callers import Callers
+from tests.chaos.checker import Ending, check
+from tests.chaos.nemesis import Fault, one_round
+from tests.chaos.violation import Violation
+
+PAUSE_SECONDS = (0.2, 2.5)
+# Longer than what the checker allows, so that it says how late a late run was.
+END_SECONDS_MAX = 90.0
+
+
+def torment(arena: Arena, callers: Callers, rng: Random, *, seconds: float, first: tuple[Fault, ...] = ()) -> None:
+    """Do faults in an order of the seed's until the time is over, the given ones first."""
+    until = time.monotonic() + seconds
+    faults = list(first)
+    while time.monotonic() < until:
+        faults = faults or one_round(rng)
+        faults.pop(0)(arena, callers, rng)
+        time.sleep(min(rng.uniform(*PAUSE_SECONDS), max(0.0, until - time.monotonic())))
+
+
+def judge(arena: Arena, seed: str, healed_at: float, folder: Path) -> tuple[list[Violation], str]:
+    """Wait for the end of every cast, check everything, and return what is wrong with the report of the run."""
+    ended_at = arena.wait_for_the_end(END_SECONDS_MAX)
+    arena.stop_sampling()
+    ending = Ending(healed_at=healed_at, ended_at=ended_at)
+    state = arena.final_state()
+    file = folder / f"history-{seed}.jsonl"
+    arena.history.save(file)
+    violations = check(arena.history, state, ending)
+    return violations, report.text(seed, arena.history, state, ending, violations, file)

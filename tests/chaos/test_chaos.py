@@ -1,0 +1,46 @@
+"""The long run: `make chaos SEED=7 MINUTES=30`."""
+
+import os
+import secrets
+from collections.abc import Generator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from local.servers import Servers
+from tests.chaos.arena import Arena, run_arena
+from tests.chaos.callers import Callers
+from tests.chaos.nemesis import LONG_FAULTS
+from tests.chaos.run import judge, torment
+
+MINUTES = float(os.environ.get("MINUTES", "10"))
+# A short run has no minute to spare for a Postgres that is away.
+MINUTES_OF_LONG_FAULTS = 5
+SECONDS_A_MINUTE = 60
+
+
+def chosen_seed() -> str:
+    """Return the seed that was asked for, or a new one."""
+    asked = os.environ.get("SEED", "random")
+    return secrets.token_hex(4) if asked in {"", "random"} else asked
+
+
+@pytest.fixture
+def arena(servers: Servers, database_url: str, tmp_path: Path) -> Generator[Arena]:
+    with run_arena(tmp_path, database_url, servers.postgres, pressure=MINUTES * SECONDS_A_MINUTE) as running:
+        yield running
+
+
+def test_nothing_is_lost_doubled_or_overspent(arena: Arena, tmp_path: Path) -> None:
+    seed = chosen_seed()
+    rng = Random(seed)
+    print(f"\nchaos: seed {seed}, {MINUTES:g} minutes; again with: make chaos SEED={seed} MINUTES={MINUTES:g}")  # noqa: T201 the seed is for the person who waits
+    with Callers(arena.stack.urls, arena.accounts, arena.history, seed) as callers:
+        first = LONG_FAULTS if MINUTES >= MINUTES_OF_LONG_FAULTS else ()
+        torment(arena, callers, rng, seconds=MINUTES * SECONDS_A_MINUTE, first=first)
+        callers.stop()
+        healed_at = arena.heal()
+    violations, report = judge(arena, seed, healed_at, tmp_path)
+    print(report)  # noqa: T201 so is the report
+    assert not violations, f"{len(violations)} violations with seed {seed}; the report stands above"
