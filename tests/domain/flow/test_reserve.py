@@ -1,6 +1,7 @@
 import asyncio
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from domain.model.admission import Accepted, Judged, Replayed, Verdict
@@ -107,3 +108,18 @@ async def test_credits_are_held_in_order_of_priority_and_expiry(world: World, po
     assert [(part.grant_id, part.micros) for part in accepted.grants] == [(first, 1_000), (second, 1_500)]
     held = await world.rows("SELECT held_micros FROM credit_grants ORDER BY priority")
     assert held == [(1_000,), (1_500,)]
+
+
+async def test_equal_requests_that_wait_for_one_lock_are_one_cast(world: World, pool: Pool) -> None:
+    """What was read before the lock would be old: both would find no cast under their key."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with await psycopg.AsyncConnection.connect(world.database_url) as holder:
+        await holder.execute("SELECT 1 FROM accounts WHERE id = %s FOR UPDATE", (world.account_id,))
+        both = [asyncio.create_task(admit(pool, world.request(key="k"))) for _ in range(2)]
+        async with asyncio.timeout(5):
+            while await world.rows(waiting) != [(2,)]:
+                assert not any(one.done() for one in both)
+        await holder.rollback()
+        verdicts = [verdict for one in both for verdict in await one]
+    assert sorted(type(verdict).__name__ for verdict in verdicts) == ["Judged", "Replayed"]
+    assert await world.rows("SELECT count(*) FROM casts") == [(1,)]
