@@ -6,6 +6,7 @@ import click
 
 from operate.demo import demo
 from operate.dev import dev
+from operate.doctor import doctor
 from operate.keys import keys
 from operate.migrate import migrate
 from operate.release import release
@@ -14,6 +15,7 @@ from operate.users import users
 COMMANDS: Final[tuple[click.Command, ...]] = (
     demo,
     dev,
+    doctor,
     migrate,
     release,
     users,
