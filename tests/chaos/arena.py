@@ -1,4 +1,4 @@
-"""The platform that is to be broken: all processes, a Redis whose file can be cut, accounts with limits of all kinds."""
+"""The platform that is to be broken: all its processes, a Redis whose file can be cut, accounts with all limits."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from local.postgres import Postgres
 from local.redis import Redis
-from operate.processes import WORKER
+from operate.processes import WORKER, ProcessPlan
 from tests.api.platform import Account
 from tests.chaos import guests
 from tests.chaos.final_state import FinalState, RememberedRow, read_final_state, read_remembered
@@ -44,6 +44,8 @@ class Arena:
         self.folder = folder
         self.history = History()
         self.offset_seconds = 0.0
+        self.plans: dict[str, ProcessPlan] = {}
+        """How processes run when they are not made to crash."""
         self.accounts = _accounts(stack, pressure)
         self._remembered: list[RememberedRow] = []
         self._stop = threading.Event()

@@ -12,7 +12,7 @@ from tests.chaos.final_state import FinalState
 from tests.chaos.history import Call, ClockMove, Fault, History
 from tests.chaos.violation import Violation
 
-VIOLATIONS_SHOWN = 5
+STORIES_PER_RULE_MAX = 2
 EVENTS_SHOWN = 40
 # Around the calls of a story, faults up to so long before the first of them may have caused it.
 FAULTS_BEFORE_SECONDS = 15.0
@@ -60,8 +60,12 @@ def text(
     lines = [f"seed: {seed}", f"history: {file}"]
     lines += [f"{name}: {value}" for name, value in figures(history, state, ending).items()]
     lines.append(f"violations: {len(violations)} {dict(Counter(one.rule for one in violations))}")
-    lines += [story(history, state, one) for one in violations[:VIOLATIONS_SHOWN]]
-    return "\n".join(lines)
+    by_rule: dict[str, list[str]] = {}
+    for one in sorted(violations, key=lambda one: len(_calls_of(history, one))):
+        stories = by_rule.setdefault(one.rule, [])
+        if len(stories) < STORIES_PER_RULE_MAX:
+            stories.append(story(history, state, one))
+    return "\n".join([*lines, *(told for stories in by_rule.values() for told in stories)])
 
 
 def _calls_of(history: History, violation: Violation) -> list[Call]:

@@ -1,5 +1,7 @@
 """A run: load and faults for a while, then everything is made good, and what was seen and left is judged."""
 
+import shutil
+import tempfile
 import time
 from pathlib import Path
 from random import Random
@@ -26,13 +28,23 @@ def torment(arena: Arena, callers: Callers, rng: Random, *, seconds: float, firs
         time.sleep(min(rng.uniform(*PAUSE_SECONDS), max(0.0, until - time.monotonic())))
 
 
-def judge(arena: Arena, seed: str, healed_at: float, folder: Path) -> tuple[list[Violation], str]:
+def judge(arena: Arena, seed: str, healed_at: float) -> tuple[list[Violation], str]:
     """Wait for the end of every cast, check everything, and return what is wrong with the report of the run."""
     ended_at = arena.wait_for_the_end(END_SECONDS_MAX)
     arena.stop_sampling()
     ending = Ending(healed_at=healed_at, ended_at=ended_at)
     state = arena.final_state()
-    file = folder / f"history-{seed}.jsonl"
-    arena.history.save(file)
     violations = check(arena.history, state, ending)
+    file = _keep(arena, seed)
     return violations, report.text(seed, arena.history, state, ending, violations, file)
+
+
+def _keep(arena: Arena, seed: str) -> Path:
+    """Keep the history and the logs of the processes where the next runs of tests leave them alone."""
+    folder = Path(tempfile.gettempdir()) / f"spell-chaos-{seed}"
+    folder.mkdir(exist_ok=True)
+    for log in arena.folder.glob("*.log"):
+        shutil.copy(log, folder)
+    file = folder / "history.jsonl"
+    arena.history.save(file)
+    return file

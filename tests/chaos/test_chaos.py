@@ -11,6 +11,8 @@ import pytest
 from local.servers import Servers
 from tests.chaos.arena import Arena, run_arena
 from tests.chaos.callers import Callers
+from tests.chaos.crashes import crash_everywhere
+from tests.chaos.crashing import POINTS
 from tests.chaos.nemesis import LONG_FAULTS
 from tests.chaos.run import judge, torment
 
@@ -18,6 +20,8 @@ MINUTES = float(os.environ.get("MINUTES", "10"))
 # A short run has no minute to spare for a Postgres that is away.
 MINUTES_OF_LONG_FAULTS = 5
 SECONDS_A_MINUTE = 60
+# Twenty at each point in a run of ten minutes or more.
+CRASHES = max(2, min(20, int(2 * MINUTES)))
 
 
 def chosen_seed() -> str:
@@ -32,7 +36,20 @@ def arena(servers: Servers, database_url: str, tmp_path: Path) -> Generator[Aren
         yield running
 
 
-def test_nothing_is_lost_doubled_or_overspent(arena: Arena, tmp_path: Path) -> None:
+def test_nothing_is_lost_by_a_crash_between_two_side_effects(arena: Arena) -> None:
+    seed = chosen_seed()
+    print(f"\ncrash points: seed {seed}, {CRASHES} crashes each")  # noqa: T201 the seed is for the person who waits
+    with Callers(arena.stack.urls, arena.accounts, arena.history, seed) as callers:
+        hits = crash_everywhere(arena, callers, seed, times=CRASHES)
+        callers.stop()
+        healed_at = arena.heal()
+    violations, report = judge(arena, seed, healed_at)
+    print(report)  # noqa: T201 so is the report
+    assert hits == dict.fromkeys(POINTS, CRASHES)
+    assert not violations, f"{len(violations)} violations with seed {seed}; the report stands above"
+
+
+def test_nothing_is_lost_doubled_or_overspent(arena: Arena) -> None:
     seed = chosen_seed()
     rng = Random(seed)
     print(f"\nchaos: seed {seed}, {MINUTES:g} minutes; again with: make chaos SEED={seed} MINUTES={MINUTES:g}")  # noqa: T201 the seed is for the person who waits
@@ -41,6 +58,6 @@ def test_nothing_is_lost_doubled_or_overspent(arena: Arena, tmp_path: Path) -> N
         torment(arena, callers, rng, seconds=MINUTES * SECONDS_A_MINUTE, first=first)
         callers.stop()
         healed_at = arena.heal()
-    violations, report = judge(arena, seed, healed_at, tmp_path)
+    violations, report = judge(arena, seed, healed_at)
     print(report)  # noqa: T201 so is the report
     assert not violations, f"{len(violations)} violations with seed {seed}; the report stands above"
