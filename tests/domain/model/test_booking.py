@@ -217,6 +217,23 @@ def test_a_grant_of_two_casts_is_one_row() -> None:
     assert result.transfers == [transfer("cast_fee", f"credits:{ACCOUNT}", REVENUE, 1_000, 1, OTHER)]
 
 
+def test_fundings_in_one_batch_do_not_hide_each_other() -> None:
+    taken = {"funding": Funding.CREDITS, "grant_ids": (OTHER,), "grant_micros": (2_500,)}
+    fundings = [taken, {"funding": Funding.FREE}, {"funding": Funding.METERED}]
+    endings = [ending(held_cast(number, **fields), FEE) for number, fields in enumerate(fundings)]
+    payers = {ALLOWANCE, f"receivable:{ACCOUNT}", f"credits:{ACCOUNT}"}
+    for order in (endings, endings[::-1]):
+        assert {row.debit for row in booked(*order).transfers} == payers
+
+
+def test_a_micro_is_a_charge_and_unknown_fuel_is_none() -> None:
+    micro = Charge(cost_micros=1, platform_micros=1, creator_micros=0)
+    result = booked(ending(held_cast(funding=Funding.FREE), micro))
+    assert [row.free_used for row in result.months] == [1]
+    assert {row.fuel for row in result.counters} == {0}
+    assert [row.fuel for row in result.usage] == [None]
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -264,7 +281,12 @@ CASTS = st.builds(
     accepted_ms=st.sampled_from([NOW_MS, NOW_MS - 86_400_000, NOW_MS - 40 * 86_400_000]),
 )
 ENDINGS = st.builds(
-    ending, CASTS, st.sampled_from([CHARGE, FEE, NOTHING]), st.sampled_from(list(Outcome)), fuel=st.integers(0, 9)
+    ending,
+    CASTS,
+    st.sampled_from([CHARGE, FEE, NOTHING]),
+    st.sampled_from(list(Outcome)),
+    fuel=st.none() | st.integers(0, 9),
+    cpu_us=st.integers(0, 9),
 )
 
 

@@ -40,6 +40,10 @@ def test_what_expires_now_has_expired() -> None:
     assert take_from_grants([grant(1, 5, expires_at=NOW + moment)], 1, NOW) == parts((1, 1))
 
 
+def test_the_last_micro_of_a_grant_is_taken() -> None:
+    assert take_from_grants([grant(1, 6, held_micros=5)], 1, NOW) == parts((1, 1))
+
+
 def test_no_grants_cover_nothing() -> None:
     assert take_from_grants([], 1, NOW) is None
 

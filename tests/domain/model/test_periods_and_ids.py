@@ -1,5 +1,6 @@
 """The calendar in UTC, and ids that carry their instant."""
 
+import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from uuid import RFC_4122, UUID
 
@@ -37,6 +38,17 @@ def test_the_month_after(first: date, following: date) -> None:
     assert next_month(first) == following
 
 
+def test_the_machines_own_zone_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", "Etc/GMT-14")
+            time.tzset()
+            assert month_of(EASTERN) == date(2028, 2, 1)
+            assert starts_on(Period.DAILY, EASTERN) == date(2028, 2, 29)
+    finally:
+        time.tzset()
+
+
 def test_december_resets_in_the_next_year() -> None:
     instant = datetime(2026, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
     assert resets_at(Period.MONTHLY, instant) == resets_at(Period.DAILY, instant) == datetime(2027, 1, 1, tzinfo=UTC)
@@ -59,8 +71,8 @@ def test_a_period_holds_its_instant_and_ends_where_the_next_begins(instant: date
 
 
 def test_an_id_is_a_uuid_of_version_7_with_these_very_bits() -> None:
-    minted = cast_id(0x0123456789AB, sequence=0xCDE, entropy=bytes.fromhex("ffeeddccbbaa9988"))
-    assert minted == UUID("01234567-89ab-7cde-bfee-ddccbbaa9988")
+    minted = cast_id(0x0123456789AB, sequence=0xCDE, entropy=bytes.fromhex("ffeeddccbbaa9989"))
+    assert minted == UUID("01234567-89ab-7cde-bfee-ddccbbaa9989")
     assert (minted.version, minted.variant) == (7, RFC_4122)
     assert instant_ms_of(minted) == 0x0123456789AB
 

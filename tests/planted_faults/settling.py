@@ -1,0 +1,211 @@
+"""Mistakes in ending casts and in the books."""
+
+from tests.planted_faults.fault import fault
+
+SETTLE = "tests/domain/flow/test_settle.py::"
+CLOSE = "tests/domain/flow/test_close.py::"
+GUARDS = "tests/domain/store/test_guards.py::"
+BOOK = "tests/domain/model/test_booking.py::"
+CLAIMS = "tests/domain/model/test_settlement.py::"
+
+_STATUS_FILTER = (
+    "WHERE c.id = r.id AND c.id = ANY(%(cast_ids)b::uuid[]) AND c.status IN ('queued', 'running')\nRETURNING"
+)
+_ANY_STATUS = "WHERE c.id = r.id AND c.id = ANY(%(cast_ids)b::uuid[])\nRETURNING"
+_ONE_USAGE_EVENT = (
+    "fuel bigint, cpu_us bigint, memory_bytes_peak bigint, wall_us bigint, cost_micros bigint, funding text)"
+)
+
+FAULTS = (
+    fault(
+        "second-settle-charged",
+        "A usage event that comes twice is paid twice.",
+        (
+            "domain/flow/settle.py",
+            "            elif cast.status not in OPEN or cast.id in ending_by_cast:",
+            "            elif cast.id in ending_by_cast:",
+        ),
+        ("domain/store/settlement.sql", _STATUS_FILTER, _ANY_STATUS),
+        ("domain/store/settlement.sql", _ONE_USAGE_EVENT, _ONE_USAGE_EVENT + "\nON CONFLICT (id) DO NOTHING"),
+        tests=(f"{SETTLE}test_a_cast_ends_once_and_costs_what_it_used",),
+    ),
+    fault(
+        "gate-open-for-the-final",
+        "A cast that has ended ends again, and is booked again.",
+        ("domain/store/settlement.sql", _STATUS_FILTER, _ANY_STATUS),
+        tests=(f"{CLOSE}test_an_ending_the_gate_does_not_return_moves_nothing",),
+    ),
+    fault(
+        "totals-from-input",
+        "What the gate did not return is booked all the same.",
+        (
+            "domain/flow/close.py",
+            "    passed = tuple(ending for ending in endings if ending.cast.id in final)\n",
+            "    passed = tuple(endings)\n",
+        ),
+        tests=(
+            f"{CLOSE}test_an_ending_the_gate_does_not_return_moves_nothing",
+            f"{CLOSE}test_of_two_endings_only_the_one_the_gate_returns_is_booked",
+        ),
+    ),
+    fault(
+        "counters-from-the-usage-insert",
+        "Counters and windows follow what was offered, and the usage table hides the difference.",
+        ("domain/flow/close.py", "book(passed, batch_id=batch_id)", "book(tuple(endings), batch_id=batch_id)"),
+        ("domain/store/settlement.sql", _ONE_USAGE_EVENT, _ONE_USAGE_EVENT + "\nON CONFLICT (id) DO NOTHING"),
+        tests=(f"{CLOSE}test_of_two_endings_only_the_one_the_gate_returns_is_booked",),
+    ),
+    fault(
+        "last-of-two-events-wins",
+        "Who sends a second event in the same batch chooses what the first one said.",
+        (
+            "domain/flow/settle.py",
+            "            elif cast.status not in OPEN or cast.id in ending_by_cast:",
+            "            elif cast.status not in OPEN:",
+        ),
+        tests=(f"{SETTLE}test_two_events_for_one_cast_in_one_batch_settle_the_first",),
+    ),
+    fault(
+        "wrong-token-accepted",
+        "Whoever reaches Redis ends any cast.",
+        (
+            "domain/model/settlement.py",
+            "    if not hmac.compare_digest(event.token, expected):",
+            "    if len(event.token) != len(expected):",
+        ),
+        tests=(
+            f"{SETTLE}test_a_forged_event_is_parked_and_moves_no_money",
+            f"{CLAIMS}test_a_token_of_another_key_is_not_believed",
+        ),
+    ),
+    fault(
+        "fuel-believed",
+        "A worker that lies about fuel charges more than was held.",
+        (
+            "domain/model/settlement.py",
+            "event.fuel is not None and not 0 <= event.fuel <= cast.fuel_limit,",
+            "event.fuel is not None and event.fuel < 0,",
+        ),
+        tests=(f"{SETTLE}test_a_forged_event_is_parked_and_moves_no_money",),
+    ),
+    fault(
+        "output-believed",
+        "A worker that lies fills the database.",
+        (
+            "domain/model/settlement.py",
+            'len(event.output or b"") > cast.output_bytes_limit,',
+            'len(event.output or b"") < 0,',
+        ),
+        tests=(f"{SETTLE}test_a_forged_event_is_parked_and_moves_no_money",),
+    ),
+    fault(
+        "priced-by-todays-book",
+        "A cast costs more than was agreed when it was accepted.",
+        ("domain/model/settlement.py", "            prices[cast.price_version],", "            prices[max(prices)],"),
+        tests=(f"{CLOSE}test_a_cast_is_settled_by_the_price_it_was_accepted_under",),
+    ),
+    fault(
+        "parked-event-moves-money",
+        "An event that is not believed is charged all the same.",
+        (
+            "domain/flow/settle.py",
+            "            result.parked.append((event, str(fault)))\n",
+            (
+                "            result.parked.append((event, str(fault)))\n"
+                "            if event.outcome is not None:\n"
+                "                ending_by_cast[cast.id] = ending_of(event, cast, prices)\n"
+            ),
+        ),
+        tests=(f"{SETTLE}test_a_forged_event_is_parked_and_moves_no_money",),
+    ),
+    fault(
+        "period-of-the-settling-clock",
+        "Casts accepted in March are billed in April, in a window that never held them.",
+        (
+            "domain/model/booking.py",
+            "        day = day_of_ms(cast.accepted_ms)\n",
+            "        day = day_of_ms(ending.finished_ms or cast.accepted_ms)\n",
+        ),
+        (
+            "domain/model/booking.py",
+            "            group = groups[key] = _Group(cast=cast)\n",
+            (
+                "            at_ms = ending.finished_ms or cast.accepted_ms\n"
+                "            group = groups[key] = _Group(cast=msgspec.structs.replace(cast, accepted_ms=at_ms))\n"
+            ),
+        ),
+        tests=(f"{BOOK}test_a_cast_belongs_to_the_day_and_month_of_its_acceptance_whenever_it_ends",),
+    ),
+    fault(
+        "hold-kept-after-cancel",
+        "Each canceled cast leaves its hold behind, until nothing fits the budget any more.",
+        (
+            "domain/model/booking.py",
+            "            row.held += group.held\n            row.spent += group.cost\n",
+            "            row.held += group.held if group.cost else 0\n            row.spent += group.cost\n",
+        ),
+        (
+            "domain/model/booking.py",
+            "        row.held += group.held\n        row.spent += group.cost\n        if group.cast.funding",
+            (
+                "        row.held += group.held if group.cost else 0\n"
+                "        row.spent += group.cost\n        if group.cast.funding"
+            ),
+        ),
+        tests=(
+            f"{SETTLE}test_cancel_is_free_before_the_start_and_asks_the_worker_after",
+            f"{BOOK}test_what_costs_nothing_gives_back_its_hold_and_books_no_transfer",
+        ),
+    ),
+    fault(
+        "failed-cast-uses-free-allowance",
+        "A cast that failed by our fault takes one of the free ones.",
+        (
+            "domain/model/booking.py",
+            "            row.free_used += group.charged  #",
+            "            row.free_used += group.casts  #",
+        ),
+        tests=(f"{BOOK}test_free_casts_are_paid_by_the_allowance_and_used_up_only_by_what_costs",),
+    ),
+    fault(
+        "transfer-ids-from-the-cause",
+        "The second batch of a day books nothing: its transfers look like those of the first.",
+        (
+            "domain/model/booking.py",
+            'uuid5(batch_id, "|".join(map(str, key))), batch_id',
+            'uuid5(UUID(int=0), "|".join(map(str, key))), batch_id',
+        ),
+        (
+            "domain/store/settlement.sql",
+            "amount_micros bigint, account_id uuid, spell_id uuid, month date, casts integer)",
+            "amount_micros bigint, account_id uuid, spell_id uuid, month date, casts integer)\nON CONFLICT DO NOTHING",
+        ),
+        tests=(f"{CLOSE}test_each_batch_books_its_own_transfers",),
+    ),
+    fault(
+        "ledger-rows-may-be-changed",
+        "Whoever gets into a process rewrites the books.",
+        (
+            "migrations/0001_spine.sql",
+            "GRANT SELECT, INSERT ON blobs, blob_pieces, artifacts, price_book,",
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON blobs, blob_pieces, artifacts, price_book,",
+        ),
+        tests=(f"{GUARDS}test_no_process_changes_what_was_booked",),
+    ),
+    fault(
+        "reconciliation-all-instead-of-any",
+        "The comparison of the books only speaks when every book differs.",
+        ("domain/store/schedule.sql", "<> ANY (ARRAY[", "<> ALL (ARRAY["),
+        tests=("tests/scheduler/test_jobs.py::test_reconcile_reports_a_difference_and_mends_nothing",),
+    ),
+    fault(
+        "foreign-cast-canceled",
+        "Who knows an id cancels a stranger's cast.",
+        (
+            "domain/store/settlement.sql",
+            "ANY(%(cast_ids)b::uuid[]) AND account_id = %(account_id)s",
+            "ANY(%(cast_ids)b::uuid[]) AND %(account_id)s IS NOT NULL",
+        ),
+        tests=(f"{SETTLE}test_cancel_is_free_before_the_start_and_asks_the_worker_after",),
+    ),
+)
