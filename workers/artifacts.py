@@ -68,17 +68,22 @@ class ArtifactCache:
         self._lock: Final = threading.Lock()
         self._fetching: Final[dict[bytes, threading.Lock]] = {}
         self._touched: Final[dict[bytes, float]] = {}
+        self._known: Final[dict[bytes, Path]] = {}
 
     def path(self, digest: bytes) -> Path:
         """Return the artifact's file, fetching it first when it is not there; ArtifactUnavailableError when it cannot.
 
         The file was verified when it came; whoever turns it into machine code verifies it again.
         """
+        known = self._known.get(digest)
+        if known is not None and time.monotonic() - self._touched.get(digest, -_TOUCH_SECONDS) < _TOUCH_SECONDS:
+            return known  # touched so lately that nobody prunes it; a file lost otherwise is `forget`s business
         if len(digest) != DIGEST_BYTES:
             message = f"a digest has {DIGEST_BYTES} bytes, not {len(digest)}"
             raise ArtifactUnavailableError(message)
         path = self.folder / artifact_file_name(digest, self._engine_key)
         if self._touch(digest, path):
+            self._known[digest] = path
             return path
         with self._lock:
             fetching = self._fetching.setdefault(digest, threading.Lock())
@@ -92,6 +97,8 @@ class ArtifactCache:
 
     def forget(self, digest: bytes) -> None:
         """Remove a pair that did not verify, so that the next `path` fetches it anew."""
+        self._known.pop(digest, None)
+        self._touched.pop(digest, None)
         with self._folder_lock():
             self._remove(self.folder / artifact_file_name(digest, self._engine_key))
 
