@@ -68,7 +68,7 @@ FAULTS = (
                 "    return {row[0] for row in rows}, msgspec.structs.replace(fresh, idempotency=early.idempotency)\n"
             ),
         ),
-        tests=(f"{RESERVE}test_equal_requests_that_wait_for_one_lock_are_one_cast",),
+        tests=(f"{RESERVE}test_the_second_of_two_equal_requests_waits_for_the_first_and_is_its_replay",),
     ),
     fault(
         "held-ignored-without-guard",

@@ -1,14 +1,16 @@
 import asyncio
+import os
 from uuid import uuid4
 
-import psycopg
 import pytest
 
+from domain.flow.reserve import NotLocked, reserve
 from domain.model.admission import Accepted, Judged, Replayed, Verdict
 from domain.model.errors import Code, Refusal
+from domain.model.ids import ENTROPY_BYTES
 from domain.model.messages import Pool as WorkerPool
-from domain.store.connection import Pool
-from tests.domain.world import HOLD, World, admit
+from domain.store.connection import Pool, transaction
+from tests.domain.world import HOLD, TERMS, World, admit
 
 
 def only(verdict: object) -> Accepted | Refusal:
@@ -110,16 +112,22 @@ async def test_credits_are_held_in_order_of_priority_and_expiry(world: World, po
     assert held == [(1_000,), (1_500,)]
 
 
-async def test_equal_requests_that_wait_for_one_lock_are_one_cast(world: World, pool: Pool) -> None:
-    """What was read before the lock would be old: both would find no cast under their key."""
+async def test_the_second_of_two_equal_requests_waits_for_the_first_and_is_its_replay(world: World, pool: Pool) -> None:
+    """What it read before the lock would be old: it would find no cast under its key."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    async with await psycopg.AsyncConnection.connect(world.database_url) as holder:
-        await holder.execute("SELECT 1 FROM accounts WHERE id = %s FOR UPDATE", (world.account_id,))
-        both = [asyncio.create_task(admit(pool, world.request(key="k"))) for _ in range(2)]
-        async with asyncio.timeout(5):
-            while await world.rows(waiting) != [(2,)]:
-                assert not any(one.done() for one in both)
-        await holder.rollback()
-        verdicts = [verdict for one in both for verdict in await one]
-    assert sorted(type(verdict).__name__ for verdict in verdicts) == ["Judged", "Replayed"]
+
+    async def second() -> list[Verdict | NotLocked]:
+        async with transaction(pool) as connection:
+            await connection.execute(b"SET LOCAL lock_timeout = 0")
+            return await reserve(connection, [world.request(key="k")], TERMS, entropy=os.urandom(ENTROPY_BYTES))
+
+    async with transaction(pool) as connection:
+        (first,) = await reserve(connection, [world.request(key="k")], TERMS, entropy=os.urandom(ENTROPY_BYTES))
+        behind = asyncio.create_task(second())
+        async with asyncio.timeout(30):
+            while await world.rows(waiting) != [(1,)]:
+                assert not behind.done()
+    accepted = only(first)
+    assert isinstance(accepted, Accepted)
+    assert await behind == [Replayed(cast_ids=(accepted.cast_id,))]
     assert await world.rows("SELECT count(*) FROM casts") == [(1,)]
