@@ -21,9 +21,11 @@ RUN /uv/bin/uv venv /tools \
 FROM python:3.12-slim-bookworm
 # An id of its own: the jail takes even this away from guests.
 RUN useradd --system --uid 10001 --no-create-home spell \
- && install -d -o spell -g spell /var/cache/spell/artifacts
+ && install -d -o spell -g spell /var/cache/spell/artifacts /var/cache/spell/metrics
 COPY --from=build /app /app
 ENV PATH=/app/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# A container runs one kind of process, so they may share a folder: a restarted one goes on with its counters.
+ENV PROMETHEUS_MULTIPROC_DIR=/var/cache/spell/metrics
 USER spell
 WORKDIR /tmp
 CMD ["python", "-m", "api"]

@@ -31,7 +31,7 @@ from api.probes import Probes
 from api.proxies import Proxies
 from api.publishing import Publisher, signer_of
 from api.rate import RateLimiter
-from api.sampler import Sampler
+from api.sampler import NOTE_EVERY_S, Sampler
 from api.services import Services
 from api.shutdown import Shutdown
 from api.trouble import exception_handlers
@@ -163,7 +163,9 @@ def _cors(settings: ApiSettings) -> CORSConfig | None:
 def _background(services: Services) -> list[Loop]:
     """Return everything that runs beside the requests."""
     check = ConnectionCheck((services.app_pool, services.engine_pool))
+    gauges = [Loop(name="gauges", every_s=NOTE_EVERY_S, work=services.sampler.note)] if services.metrics.shared else []
     return [
+        *gauges,
         Loop(name="admission", every_s=0, work=services.batcher.run_once),
         Loop(name="wire", every_s=0, work=services.wire.run_once),
         Loop(name="wake", every_s=0, work=services.waiting.listen),

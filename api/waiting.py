@@ -63,7 +63,7 @@ class Waiting:
         self._closed = False
         self.streams = 0
         """How many event streams are open."""
-        metrics.waiting.set_function(lambda: len(self._waiters))
+        metrics.watch(metrics.waiting, lambda: len(self._waiters))
 
     def register(self, cast_id: UUID, *, seen: str | None = None) -> Waiter:
         """Start to wait for a cast; with `seen` for any change of its status."""

@@ -60,7 +60,7 @@ class Wire:
         self._memory_asked_at = float("-inf")
         self._asks_memory = False
         self._silent = False
-        metrics.unsent.set_function(lambda: len(self._unsent))
+        metrics.watch(metrics.unsent, lambda: len(self._unsent))
 
     @property
     def full_pools(self) -> frozenset[Pool]:

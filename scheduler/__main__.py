@@ -8,11 +8,11 @@ import sys
 from typing import Final
 
 import uvloop
-from prometheus_client import start_http_server
 
 from domain.settings import SchedulerSettings, SettingsError, load
 from domain.store.connection import Role, open_pool
 from gateways.logs import configure
+from gateways.metrics import serve as serve_metrics
 from scheduler.jobs import Clockwork
 from scheduler.loop import Scheduler
 from workers.broker.async_link import open_redis
@@ -57,7 +57,7 @@ def main() -> int:
         return 2
     configure(settings.log_level)
     if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port)
+        serve_metrics(settings.metrics_port)
     uvloop.run(serve(settings))
     return 0
 

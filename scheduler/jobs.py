@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 
 from domain.flow import drop_data as dropping
@@ -16,6 +15,7 @@ from domain.model.messages import Pool as WorkerPool
 from domain.model.periods import month_of
 from domain.store import schedule as store
 from domain.store.connection import Pool, snapshot, transaction
+from gateways.metrics import Counter, Gauge
 from workers.broker import wire
 
 log: Final = logging.getLogger("spell.scheduler")
@@ -34,16 +34,26 @@ TRIM_AT_ONCE_MAX: Final = 5_000
 # Times DROP_AT_ONCE_MAX, a minute: more casts than one Postgres accepts, and less than a slot's lease takes.
 DROP_PIECES_MAX: Final = 400
 
+# Several schedulers take turns: the last look is the true one.
+_LAST: Final = "livemostrecent"
 RESENT: Final = Counter("spell_casts_resent_total", "Casts put on the wire again because Redis did not have them.")
 EXPIRED: Final = Counter("spell_casts_expired_total", "Casts ended because their deadline had long passed.")
 DROPPED: Final = Counter("spell_casts_data_dropped_total", "Casts whose input, output and log expired.")
 SUSPENDED: Final = Counter("spell_spells_suspended_total", "Spells suspended because they keep killing sandboxes.")
-HELD: Final = Gauge("spell_open_holds_micros", "Money held by open casts.")
-OPEN: Final = Gauge("spell_open_casts", "Casts that are queued or running.")
-DRIFT: Final = Gauge("spell_holds_drift_micros", "Held by windows and months minus held by open casts. Not 0: alarm.")
-UNBALANCED: Final = Gauge("spell_books_unbalanced", "1 when the last reconciliation found a difference.")
-QUEUE: Final = Gauge("spell_queue_depth", "Casts on the wire.", ["pool"])
-USAGE: Final = Gauge("spell_usage_stream_length", "Usage events the ledger has not settled.", ["pool"])
+HELD: Final = Gauge("spell_open_holds_micros", "Money held by open casts.", multiprocess_mode=_LAST)
+OPEN: Final = Gauge("spell_open_casts", "Casts that are queued or running.", multiprocess_mode=_LAST)
+DRIFT: Final = Gauge(
+    "spell_holds_drift_micros",
+    "Held by windows and months minus held by open casts. Not 0: alarm.",
+    multiprocess_mode=_LAST,
+)
+UNBALANCED: Final = Gauge(
+    "spell_books_unbalanced", "1 when the last reconciliation found a difference.", multiprocess_mode=_LAST
+)
+QUEUE: Final = Gauge("spell_queue_depth", "Casts on the wire.", ["pool"], multiprocess_mode=_LAST)
+USAGE: Final = Gauge(
+    "spell_usage_stream_length", "Usage events the ledger has not settled.", ["pool"], multiprocess_mode=_LAST
+)
 
 
 class Clockwork:

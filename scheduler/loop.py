@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
-from prometheus_client import Counter
 from redis.exceptions import RedisError
 
 from domain.store import schedule as store
 from domain.store.connection import StoreError, transaction
+from gateways.metrics import Counter
 from scheduler import jobs
 from scheduler.jobs import Clockwork
 

@@ -19,13 +19,14 @@ from uuid import UUID
 import dramatiq
 import msgspec
 from dramatiq.middleware import CurrentMessage, Retries
-from prometheus_client import Counter, Histogram, start_http_server
 
 from domain.model.limits import INLINE_BYTES_MAX
 from domain.model.messages import MESSAGE_VERSION, CastJob, Outcome, UsageEvent
 from domain.settings import SettingsError, WorkerSettings, load
 from gateways.collector import collect_rarely
 from gateways.logs import configure
+from gateways.metrics import Counter, Histogram
+from gateways.metrics import serve as serve_metrics
 from workers.artifacts import ArtifactCache, ArtifactUnavailableError
 from workers.broker import MsgpackEncoder, StreamsBroker
 from workers.broker.entries import AnyMessage, StreamMessage
@@ -138,6 +139,8 @@ class CastWorker:
         self._executors: Final[list[Executor]] = []
         self._running: Final[dict[UUID, _Running]] = {}
         self._name: Final = f"{os.uname().nodename}:{os.getpid()}"
+        self._casts: Final[dict[Outcome, Counter]] = {}
+        self._duration: Final = DURATION.labels(settings.pool.value)
         said = msgspec.json.encode(WorkerFacts(pool=settings.pool, slots=settings.worker_threads, executor=facts))
         self.broker: Final = StreamsBroker(
             settings.redis_url.reveal(),
@@ -239,11 +242,13 @@ class CastWorker:
         self._count(result.outcome, result.wall_us)
 
     def _count(self, outcome: Outcome, wall_us: int) -> None:
-        pool = self._settings.pool.value
-        CASTS.labels(pool, outcome.value).inc()
+        casts = self._casts.get(outcome)
+        if casts is None:  # looking a series up costs three times what counting does
+            casts = self._casts[outcome] = CASTS.labels(self._settings.pool.value, outcome.value)
+        casts.inc()
         if outcome is not Outcome.SUCCEEDED:
-            FAILED.labels(pool, outcome.value).inc()
-        DURATION.labels(pool).observe(wall_us / 1_000_000)
+            FAILED.labels(self._settings.pool.value, outcome.value).inc()
+        self._duration.observe(wall_us / 1_000_000)
 
     def say_started_once(self, now: float) -> int:
         """Send a started event for each cast that has been running since STARTED_AFTER_S before `now`, once."""
@@ -320,7 +325,7 @@ def main() -> int:
         return 2
     configure(settings.log_level)
     if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port)
+        serve_metrics(settings.metrics_port)
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from collections import Counter as Tally
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -15,7 +16,6 @@ from uuid import uuid4
 
 import msgspec
 import uvloop
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -37,6 +37,8 @@ from domain.store.connection import (
 )
 from gateways.collector import collect_rarely
 from gateways.logs import configure
+from gateways.metrics import Counter, Gauge, Histogram
+from gateways.metrics import serve as serve_metrics
 from workers.broker import wire
 from workers.broker.async_link import open_redis
 from workers.broker.usage import UsageEntry, UsageReader
@@ -59,7 +61,10 @@ BATCH: Final = Histogram(
     "spell_ledger_batch_events", "Events per settled batch.", buckets=(1, 4, 16, 64, 128, 256, 500)
 )
 LAG: Final = Gauge(
-    "spell_ledger_lag_seconds", "Age of the oldest event of the last batch when it was settled.", ["pool"]
+    "spell_ledger_lag_seconds",
+    "Age of the oldest event of the last batch when it was settled.",
+    ["pool"],
+    multiprocess_mode="livemax",
 )
 REDIS_ERRORS: Final = Counter("spell_redis_errors_total", "Redis commands that failed.")
 
@@ -156,8 +161,8 @@ class Ledger:
 
     def _measure(self, entries: Sequence[UsageEntry], settled: Settled) -> None:
         BATCH.observe(len(entries))
-        for ending in settled.endings:
-            SETTLED.labels(ending.outcome.value).inc()
+        for outcome, casts in Tally(ending.outcome for ending in settled.endings).items():
+            SETTLED.labels(outcome.value).inc(casts)
         if settled.strays:
             STRAYS.inc(len(settled.strays))
         added_ms = int(entries[0].entry_id.split(b"-")[0])
@@ -232,7 +237,7 @@ def main() -> int:
         return 2
     configure(settings.log_level)
     if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port)
+        serve_metrics(settings.metrics_port)
     uvloop.run(serve(settings))
     return 0
 
