@@ -18,6 +18,8 @@ PER_GFUEL_MICROS = 1_500
 GFUEL = 10**9
 # Postgres' clock and ours are the same machine's; this is for the rounding of either.
 CLOCK_SLACK_US = 2_000
+# A cast that may use more than this is never free.
+FREE_FUEL_MAX = 10**9
 BUDGET_EXCEEDED = "budget_exceeded"
 CREDITS = "insufficient_credits"
 FREE = "free_tier_exhausted"
@@ -69,6 +71,8 @@ def each_402_is_justified(history: History, state: FinalState) -> Iterator[Viola
         wrong: str | None
         if seen.refusal == BUDGET_EXCEEDED and seen.limit is not None and seen.limit.id is not None:
             wrong = _unlike_budget(seen.limit, meters.get(seen.limit.id, []), begin_us, end_us, _needed(wanted))
+        elif seen.refusal == FREE and wanted.fuel > FREE_FUEL_MAX:
+            wrong = None
         elif seen.refusal in {CREDITS, FREE}:
             needed = _needed(wanted) if seen.refusal == CREDITS else 1
             wrong = _unlike_meters(meters.get((call.account_id, seen.refusal), []), needed, begin_us, end_us)

@@ -31,6 +31,8 @@ ENTRIES_SPARE_PERCENT = 1
 ENTRIES_SPARE_MIN = 2
 # A report is on its way between the worker that took its entry off the stream and the ledger that ends the cast.
 SAMPLE_SLACK_US = 1_000_000
+# Who ends a cast that a worker may hold leaves its entry to that worker, which reports and finds the cast final.
+LEFT_ON_THE_WIRE = frozenset({"deadline_passed", "canceled"})
 # A Redis that comes back with an old file has entries whose casts have ended since; they are run again and end as
 # strays once a worker has started, and until then they are no sign of a storm.
 OLD_FILE = "cut the append-only file"
@@ -236,7 +238,8 @@ def the_wire_carries_no_more_than_is_open(history: History, state: FinalState, _
         begin_us = clock.earliest_us(sample.began_at) - SAMPLE_SLACK_US
         end_us = clock.latest_us(sample.ended_at)
         possible = sum(
-            cast.accepted_ms * 1000 <= end_us and (cast.settled_us is None or cast.settled_us >= begin_us)
+            cast.accepted_ms * 1000 <= end_us
+            and (cast.settled_us is None or cast.settled_us >= begin_us or cast.error_code in LEFT_ON_THE_WIRE)
             for cast in state.casts
         )
         spare = max(ENTRIES_SPARE_MIN, possible * ENTRIES_SPARE_PERCENT // 100)

@@ -16,7 +16,7 @@ from tests.system.guests import BUILT
 FUEL_DEFAULT = 1_000_000_000
 # What their manifests give these spells.
 FUEL_HELLO = 10_000_000
-FUEL_STATISTICS = 100_000_000
+FUEL_ECHO = 100_000_000
 BUILT_SPELLS = ("hello", "text-statistics")
 # Longer than what rides inside a stream entry (32 KiB), so that input and output lie beside it.
 BESIDE_BYTES = (33_000, 120_000)
@@ -60,12 +60,12 @@ def _empty(_rng: Random) -> tuple[bytes, Wanted]:
 
 def _echo(rng: Random) -> tuple[bytes, Wanted]:
     said = {"n": rng.randrange(10**9), "word": rng.choice(WORDS)}
-    return _cast("echo", "succeeded", output=json.dumps(said, ensure_ascii=False).encode(), input=said)
+    return _cast("echo", "succeeded", fuel=FUEL_ECHO, output=json.dumps(said, ensure_ascii=False).encode(), input=said)
 
 
 def _statistics(rng: Random) -> tuple[bytes, Wanted]:
     return _cast(
-        "text-statistics", "succeeded", fuel=FUEL_STATISTICS, input=" ".join(rng.choices(WORDS, k=rng.randrange(200)))
+        "text-statistics", "succeeded", fuel=FUEL_ECHO, input=" ".join(rng.choices(WORDS, k=rng.randrange(200)))
     )
 
 
@@ -83,7 +83,7 @@ def _trap(_rng: Random) -> tuple[bytes, Wanted]:
 
 def _beside(rng: Random) -> tuple[bytes, Wanted]:
     stuff = rng.randbytes(rng.randrange(*BESIDE_BYTES))
-    return _cast("echo", "succeeded", output=stuff, input_base64=base64.b64encode(stuff).decode())
+    return _cast("echo", "succeeded", fuel=FUEL_ECHO, output=stuff, input_base64=base64.b64encode(stuff).decode())
 
 
 def _out_of_fuel(_rng: Random) -> tuple[bytes, Wanted]:
