@@ -1,6 +1,7 @@
 """What Prometheus may ask of this process. Counters are raised once a batch, not once a request, where that is hot."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from gateways.metrics import SHARED_FOLDER, CollectorRegistry, Counter, Gauge, Histogram, exposition
@@ -19,87 +20,39 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry(auto_describe=False)
-        self.casts = Counter("spell_cast_total", "Casts accepted by this api process", registry=registry)
-        self.casts_failed = Counter(
-            "spell_cast_failed_total", "Cast requests refused by this api process", ["reason"], registry=registry
-        )
-        self.cast_seconds = Histogram(
+        counter = partial(Counter, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        own = partial(Gauge, registry=registry, multiprocess_mode="livesum")
+        platform = partial(Gauge, registry=registry, multiprocess_mode="livemostrecent")
+        self.casts = counter("spell_cast_total", "Casts accepted")
+        self.casts_failed = counter("spell_cast_failed_total", "Cast requests refused", ["reason"])
+        self.cast_seconds = histogram(
             "spell_cast_duration_seconds",
             "Time a POST for a cast took to answer, waiting for its result included",
             buckets=_SECONDS,
-            registry=registry,
         )
-        self.rate_limited = Counter("spell_rate_limited_total", "Requests answered 429", registry=registry)
-        self.budget_blocked = Counter("spell_budget_blocked_total", "Cast requests answered 402", registry=registry)
-        self.stripe_webhooks = Counter(
-            "spell_stripe_webhook_total", "Stripe webhooks received", ["type", "outcome"], registry=registry
-        )
-        self.db_pool_in_use = Gauge(
-            "spell_db_pool_in_use",
-            "Postgres connections in use",
-            ["role"],
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.redis_errors = Counter(
-            "spell_redis_errors_total", "Redis calls that failed or took too long", registry=registry
-        )
-        self.requests = Counter(
-            "spell_http_requests_total", "Requests answered", ["method", "status"], registry=registry
-        )
-        self.batch_size = Histogram(
+        self.rate_limited = counter("spell_rate_limited_total", "Requests answered 429")
+        self.budget_blocked = counter("spell_budget_blocked_total", "Cast requests answered 402")
+        self.stripe_webhooks = counter("spell_stripe_webhook_total", "Stripe webhooks received", ["type", "outcome"])
+        self.redis_errors = counter("spell_redis_errors_total", "Redis calls that failed or took too long")
+        self.requests = counter("spell_http_requests_total", "Requests answered", ["method", "status"])
+        self.batch_size = histogram(
             "spell_admission_batch_requests",
             "Requests that shared one transaction",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
-            registry=registry,
         )
-        self.unsent = Gauge(
-            "spell_unsent_casts",
-            "Casts accepted and not yet on the wire",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.waiting = Gauge(
-            "spell_waiting_callers", "Callers that wait for a result", registry=registry, multiprocess_mode="livesum"
-        )
-        self.log_lines_dropped = Gauge(
-            "spell_log_lines_dropped",
-            "Log lines lost because standard output was blocked",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.queue_depth = Gauge(
-            "spell_queue_depth",
-            "Entries of the job stream",
-            ["pool"],
-            registry=registry,
-            multiprocess_mode="livemostrecent",
-        )
-        self.queue_dead = Gauge(
-            "spell_dead_letters",
-            "Entries of the dead-letter stream",
-            ["pool"],
-            registry=registry,
-            multiprocess_mode="livemostrecent",
-        )
-        self.ledger_lag = Gauge(
-            "spell_ledger_lag_events",
-            "Usage events not yet settled",
-            ["pool"],
-            registry=registry,
-            multiprocess_mode="livemostrecent",
-        )
-        self.open_holds = Gauge(
-            "spell_open_holds", "Casts that hold money", registry=registry, multiprocess_mode="livemostrecent"
-        )
-        self.open_holds_micros = Gauge(
-            "spell_open_holds_micros", "What they hold", registry=registry, multiprocess_mode="livemostrecent"
-        )
-        self.holds_drift_micros = Gauge(
+        self.db_pool_in_use = own("spell_db_pool_in_use", "Postgres connections in use", ["role"])
+        self.unsent = own("spell_unsent_casts", "Casts accepted and not yet on the wire")
+        self.waiting = own("spell_waiting_callers", "Callers that wait for a result")
+        self.log_lines_dropped = own("spell_log_lines_dropped", "Log lines lost because standard output was blocked")
+        self.queue_depth = platform("spell_queue_depth", "Entries of the job stream", ["pool"])
+        self.queue_dead = platform("spell_dead_letters", "Entries of the dead-letter stream", ["pool"])
+        self.ledger_lag = platform("spell_ledger_lag_events", "Usage events not yet settled", ["pool"])
+        self.open_holds = platform("spell_open_holds", "Casts that hold money")
+        self.open_holds_micros = platform("spell_open_holds_micros", "What they hold")
+        self.holds_drift_micros = platform(
             "spell_holds_drift_micros",
             "Held by accounts' months minus the sum of open holds; anything but 0 is an alarm",
-            registry=registry,
-            multiprocess_mode="livemostrecent",
         )
         self._watched: list[tuple[Gauge, Callable[[], float]]] = []
         self._answers: dict[tuple[str, int], Counter] = {}
