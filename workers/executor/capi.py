@@ -9,7 +9,7 @@ ones keep it (`PyDLL`), which saves a release and a re-acquire each.
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ctypes import c_bool, c_char_p, c_int64, c_size_t, c_ssize_t, c_uint8, c_uint64, c_void_p
 from typing import Any, Final
 
@@ -89,6 +89,18 @@ memory_view: Final[Callable[[int, int, int], memoryview]] = _bind(
 )
 VIEW_WRITABLE: Final = 0x200
 """PyBUF_WRITE."""
+
+
+def use_pool(config: Any, bounds: Mapping[str, int]) -> None:  # Any: wasmtime-py's pointers are untyped
+    """Let the engine made of `config` take memories and instances from a pool reserved once.
+
+    `bounds` names properties of wasmtime's pooling configuration (C API 50); an unknown name is an AttributeError.
+    """
+    pool: Any = bindings.wasmtime_pooling_allocation_config_new()  # pyright: ignore[reportUnknownMemberType]  generated
+    for name, bound in bounds.items():
+        getattr(bindings, f"wasmtime_pooling_allocation_config_{name}_set")(pool, bound)
+    bindings.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
+    bindings.wasmtime_pooling_allocation_config_delete(pool)
 
 
 def address(managed: Any) -> int:  # Any: wasmtime-py's pointers are untyped

@@ -22,11 +22,11 @@ from domain.model.limits import (
     TABLE_ELEMENTS_MAX,
 )
 from gateways.compiler import LENGTH_BYTES, CompileAnswer, CompiledModule, CompileError, CompileErrorCode
-from workers.executor.engine import EngineError, engine_key, engine_version, make_engine
+from workers.executor.engine import TABLES_MAX, EngineError, engine_key, engine_version, make_engine
 from workers.executor.jail import JailError, enter, lower_limit
 from workers.executor.linker import FUNCTIONS, MODULE, signature
 from workers.executor.protocol import JailMode
-from workers.executor.sandbox import TABLES_MAX, memory_minimum_bytes
+from workers.executor.sandbox import memory_minimum_bytes
 from workers.executor.sections import (
     COMPONENT_VERSION,
     CORE_VERSION,

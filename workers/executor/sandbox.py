@@ -12,7 +12,7 @@ import wasmtime
 from domain.model.limits import TABLE_ELEMENTS_MAX, CastLimits
 from domain.model.messages import Outcome
 from workers.executor import capi
-from workers.executor.engine import engine_key, make_engine
+from workers.executor.engine import TABLES_MAX, engine_key, make_engine
 from workers.executor.linker import Host
 from workers.executor.protocol import MESSAGE_CHARACTERS_MAX, ExecuteResult
 from workers.executor.wasi import Stop, WasiCast
@@ -28,8 +28,6 @@ FUEL_PER_CPU_MS_MIN: Final = 200_000
 _COUNT_LOST: Final = frozenset({Outcome.TRAP, Outcome.MEMORY_EXCEEDED, Outcome.WALL_TIME_EXCEEDED})
 
 _PAGE_BYTES: Final = 65_536
-# An ordinary module has one table; a few more are harmless, and each is bounded by TABLE_ELEMENTS_MAX.
-TABLES_MAX: Final = 4
 
 _TRAP_INTERRUPT: Final = 10
 _TRAP_OUT_OF_FUEL: Final = 11
@@ -72,7 +70,7 @@ class Sandbox:
 
     def __init__(self) -> None:
         """Make the engine, define the host functions, and name what artifacts fit (`key`)."""
-        self._engine: Final = make_engine()
+        self._engine: Final = make_engine(pooled=True)
         self._engine_address: Final = capi.address(self._engine)
         self._scratch: Final = capi.Scratch()
         self._host: Final = Host(self._engine, self._scratch)
