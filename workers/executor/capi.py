@@ -11,7 +11,7 @@ ones keep it (`PyDLL`), which saves a release and a re-acquire each.
 import ctypes
 from collections.abc import Callable, Mapping
 from ctypes import c_bool, c_char_p, c_int64, c_size_t, c_ssize_t, c_uint8, c_uint64, c_void_p
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from wasmtime import _bindings as bindings  # the generated structs, whose layout belongs to the pinned version
 from wasmtime import _ffi as ffi
@@ -96,11 +96,12 @@ def use_pool(config: Any, bounds: Mapping[str, int]) -> None:  # Any: wasmtime-p
 
     `bounds` names properties of wasmtime's pooling configuration (C API 50); an unknown name is an AttributeError.
     """
-    pool: Any = bindings.wasmtime_pooling_allocation_config_new()  # pyright: ignore[reportUnknownMemberType]  generated
+    generated = cast("Any", bindings)  # its functions carry no types
+    pool = generated.wasmtime_pooling_allocation_config_new()
     for name, bound in bounds.items():
-        getattr(bindings, f"wasmtime_pooling_allocation_config_{name}_set")(pool, bound)
-    bindings.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
-    bindings.wasmtime_pooling_allocation_config_delete(pool)
+        getattr(generated, f"wasmtime_pooling_allocation_config_{name}_set")(pool, bound)
+    generated.wasmtime_pooling_allocation_strategy_set(config.ptr(), pool)
+    generated.wasmtime_pooling_allocation_config_delete(pool)
 
 
 def address(managed: Any) -> int:  # Any: wasmtime-py's pointers are untyped
