@@ -6,7 +6,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -67,26 +67,23 @@ class Arena:
 
     def sandboxes(self) -> list[int]:
         """Return the process ids of the executors of the default pool."""
-        worker = self.process_id(WORKER)
-        found: list[int] = []
-        with suppress(FileNotFoundError, ProcessLookupError):
-            for task in Path(f"/proc/{worker}/task").iterdir():
-                found += [int(child) for child in (task / "children").read_text().split()]
-        return sorted(found)
+        return [child for process_id in self.process_ids(WORKER) for child in children_of(process_id)]
 
-    def process_id(self, name: str) -> int | None:
+    def process_ids(self, name: str) -> list[int]:
+        """Return the id of a process, if it runs."""
         with suppress(FileNotFoundError, ProcessLookupError):
-            return self.stack.children[name].process_id
-        return None
+            process_id = self.stack.children[name].process_id
+            return [] if process_id is None else [process_id]
+        return []
 
-    def freeze(self, process_id: int | None, seconds: float) -> None:
-        if process_id is None:
-            return
-        with suppress(ProcessLookupError):
-            os.kill(process_id, signal.SIGSTOP)
-            try:
-                time.sleep(seconds)
-            finally:
+    def freeze(self, process_ids: Sequence[int], seconds: float) -> None:
+        """Stop the processes where they are, and let them go on after a while."""
+        for process_id in process_ids:
+            with suppress(ProcessLookupError):
+                os.kill(process_id, signal.SIGSTOP)
+        time.sleep(seconds)
+        for process_id in process_ids:
+            with suppress(ProcessLookupError):
                 os.kill(process_id, signal.SIGCONT)
 
     def start_redis(self) -> None:
@@ -117,8 +114,9 @@ class Arena:
         self.stack.reconnect()
         for name in EVERYBODY:
             self.restart(name)
+        healed_at = now()
         self.stack.wait_ready()
-        return now()
+        return healed_at
 
     def wait_for_the_end(self, seconds: float) -> float | None:
         """Return when the last cast had ended, None when some had not within `seconds`."""
@@ -147,6 +145,15 @@ class Arena:
                 with suppress(RedisError, OSError):
                     entries = sum(redis.xlen(keys.jobs(pool)) for pool in POOLS)
                     self.history.add(WireSample(began_at=began_at, ended_at=now(), entries=entries))
+
+
+def children_of(process_id: int) -> list[int]:
+    """Return the ids of a process's children, those of all its threads."""
+    found: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{process_id}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return sorted(found)
 
 
 def _accounts(stack: Stack, pressure: float) -> list[Account]:

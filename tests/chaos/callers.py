@@ -115,15 +115,17 @@ class Callers:
     def _next(self, rng: Random) -> Request:
         account = rng.choice(self._accounts)
         recent = self._recent[account.id]
-        (kind,) = rng.choices(("cast", "batch", "read", "cancel", "again"), weights=(55, 14, 18, 6, 7))
+        (kind,) = rng.choices(("cast", "batch", "crowd", "read", "cancel", "again"), weights=(545, 140, 5, 180, 60, 70))
         if kind in {"read", "cancel"} and recent:
             path = f"/v1/casts/{rng.choice(recent)}"
             return Request(account=account, kind=kind, path=path if kind == "read" else f"{path}/cancel")
         if kind == "again" and self._done:
             return rng.choice(self._done)
         key = f"{rng.getrandbits(96):024x}"
-        if kind == "batch":
+        if kind in {"batch", "crowd"}:
             casts = [guests.any_cast(rng) for _ in range(rng.randint(2, BATCH_CASTS_MAX))]
+            if kind == "crowd":
+                account, casts = self._accounts[0], guests.crowd(rng)
             body = b'{"casts":[' + b",".join(text for text, _ in casts) + b"]}"
             wanted = tuple(want for _, want in casts)
             return Request(

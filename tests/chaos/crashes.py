@@ -3,6 +3,8 @@
 import sys
 import threading
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
@@ -35,41 +37,42 @@ class PointNotReachedError(Exception):
 
 
 def crash_everywhere(arena: Arena, callers: Callers, seed: str, *, times: int) -> dict[str, int]:
-    """Kill at each point so many times, the points of one process after another; return how often each was hit.
-
-    The processes are left as they were.
-    """
-    hits: dict[str, int] = {}
-    failures: list[Exception] = []
-
-    def crash_process(process: str) -> None:
-        rng = Random(f"{seed}:{process}")
-        try:
-            for name in _names(process):
-                for _ in range(times):
-                    _crash(arena, process, name, rng.randint(1, PASSED_MAX))
-                    hits[name] = hits.get(name, 0) + 1
-        except Exception as error:  # noqa: BLE001 it belongs to the test's own thread, which raises it
-            failures.append(error)
-        finally:
-            _disarm(arena, process)
-
-    processes = sorted({point.process for point in POINTS.values()})
-    threads = [threading.Thread(target=crash_process, args=(process,)) for process in processes]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
+    """Kill at each point so many times, and return how often each was hit. The processes are left as they were."""
+    hits = crash_each(arena, seed, [name for name in POINTS if name != EXPIRED], times=times)
     for _ in range(times):
         _crash_while_expiring(arena, callers)
         hits[EXPIRED] = hits.get(EXPIRED, 0) + 1
     return hits
 
 
-def _names(process: str) -> list[str]:
-    return [name for name, point in POINTS.items() if point.process == process and name != EXPIRED]
+def crash_each(arena: Arena, seed: str, names: Sequence[str], *, times: int) -> dict[str, int]:
+    """Kill at each of these points so many times: all processes at once, the points of each one after another."""
+    hits: Counter[str] = Counter()
+    failures: list[Exception] = []
+
+    def crash_process(process: str, points: Sequence[str]) -> None:
+        rng = Random(f"{seed}:{process}")
+        try:
+            for name in points:
+                for _ in range(times):
+                    _crash(arena, process, name, rng.randint(1, PASSED_MAX))
+                    hits[name] += 1
+        except Exception as error:  # noqa: BLE001 it belongs to the test's own thread, which raises it
+            failures.append(error)
+        finally:
+            _disarm(arena, process)
+
+    by_process: dict[str, list[str]] = {}
+    for name in names:
+        by_process.setdefault(POINTS[name].process, []).append(name)
+    threads = [threading.Thread(target=crash_process, args=item) for item in by_process.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return dict(hits)
 
 
 def _crash(arena: Arena, process: str, name: str, count: int) -> None:

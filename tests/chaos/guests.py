@@ -20,6 +20,8 @@ FUEL_ECHO = 100_000_000
 BUILT_SPELLS = ("hello", "text-statistics")
 # Longer than what rides inside a stream entry (32 KiB), so that input and output lie beside it.
 BESIDE_BYTES = (33_000, 120_000)
+# An account has 256 places on the wire.
+CROWD_CASTS = (270, 400)
 WORDS = ("wire", "ledger", "hold", "Äther", "settle", "naïve", "cast", "猫")
 
 
@@ -40,8 +42,8 @@ def publish(stack: Stack) -> None:
 def any_cast(rng: Random) -> tuple[bytes, Wanted]:
     """Return the JSON of a cast and what must come of it."""
     (make,) = rng.choices(
-        (_empty, _echo, _statistics, _hello, _fail, _trap, _beside, _out_of_fuel, _work, _endless),
-        weights=(30, 25, 10, 8, 6, 5, 6, 4, 4, 1),
+        (_empty, _echo, _statistics, _hello, _fail, _trap, _beside, _out_of_fuel, _work, _large, _endless),
+        weights=(30, 25, 10, 8, 6, 5, 6, 4, 4, 4, 1),
     )
     return make(rng)
 
@@ -93,6 +95,17 @@ def _out_of_fuel(_rng: Random) -> tuple[bytes, Wanted]:
 
 def _work(_rng: Random) -> tuple[bytes, Wanted]:
     return _cast("work", "succeeded")
+
+
+def _large(rng: Random) -> tuple[bytes, Wanted]:
+    said = rng.choice(WORDS)
+    output = json.dumps(said, ensure_ascii=False).encode()
+    return _cast("echo", "succeeded", fuel=FUEL_ECHO, output=output, input=said, pool="large")
+
+
+def crowd(rng: Random) -> list[tuple[bytes, Wanted]]:
+    """Return more casts than an account may have on the wire: the rest waits in Postgres for a place."""
+    return [_empty(rng)] * rng.randint(*CROWD_CASTS)
 
 
 def _endless(_rng: Random) -> tuple[bytes, Wanted]:

@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from operate.processes import API, LEDGER, SCHEDULER, WORKER, WORKER_LARGE
-from tests.chaos.arena import Arena, chosen_pause
+from tests.chaos.arena import Arena, children_of, chosen_pause
 from tests.chaos.callers import Callers
 from tests.stack import API_2, EVERYBODY
 
 # A worker's entries are taken over after 5 s without its heartbeat, a ledger's after 5 s without its answer.
 FREEZE_SECONDS = (6.0, 9.0)
 REDIS_FREEZE_SECONDS = (0.5, 6.0)
+POSTGRES_FREEZE_SECONDS = (0.5, 7.0)
 POSTGRES_DOWN_SECONDS = 60.0
 BEFORE_BORDER_SECONDS = 4.0
 
@@ -120,7 +121,7 @@ def freeze(name: str) -> Fault:
     def do(arena: Arena, _callers: Callers, rng: Random) -> None:
         seconds = rng.uniform(*FREEZE_SECONDS)
         with arena.fault(f"freeze {name}", f"{seconds:.1f} s"):
-            arena.freeze(arena.process_id(name), seconds)
+            arena.freeze(arena.process_ids(name), seconds)
 
     return do
 
@@ -128,7 +129,17 @@ def freeze(name: str) -> Fault:
 def freeze_redis(arena: Arena, _callers: Callers, rng: Random) -> None:
     seconds = rng.uniform(*REDIS_FREEZE_SECONDS)
     with arena.fault("freeze redis", f"{seconds:.1f} s"):
-        arena.freeze(arena.redis.process_id, seconds)
+        arena.freeze([arena.redis.process_id], seconds)
+
+
+def freeze_postgres(arena: Arena, _callers: Callers, rng: Random) -> None:
+    """A Postgres that neither answers nor breaks its connections: every process of it stands still."""
+    if arena.postgres is None:
+        return
+    seconds = rng.uniform(*POSTGRES_FREEZE_SECONDS)
+    server = arena.postgres.process_id
+    with arena.fault("freeze postgres", f"{seconds:.1f} s"):
+        arena.freeze([server, *children_of(server)], seconds)
 
 
 def move_clock(arena: Arena, callers: Callers, rng: Random) -> None:
@@ -169,7 +180,9 @@ FAULTS: dict[str, tuple[int, Fault]] = {
     "freeze worker": (1, freeze(WORKER)),
     "freeze ledger": (1, freeze(LEDGER)),
     "freeze scheduler": (1, freeze(SCHEDULER)),
+    f"freeze {API_2}": (1, freeze(API_2)),
     "freeze redis": (1, freeze_redis),
+    "freeze postgres": (1, freeze_postgres),
     "move the clock": (2, move_clock),
 }
 """Each fault with how often it stands in one round."""

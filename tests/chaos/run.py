@@ -1,10 +1,16 @@
 """A run: load and faults for a while, then everything is made good, and what was seen and left is judged."""
 
+import re
 import shutil
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
+
+import msgspec
 
 from tests.chaos import report
 from tests.chaos.arena import Arena
@@ -18,14 +24,25 @@ PAUSE_SECONDS = (0.2, 2.5)
 END_SECONDS_MAX = 90.0
 
 
-def torment(arena: Arena, callers: Callers, rng: Random, *, seconds: float, first: tuple[Fault, ...] = ()) -> None:
-    """Do faults in an order of the seed's until the time is over, the given ones first."""
+def torment(
+    arena: Arena,
+    callers: Callers,
+    rng: Random,
+    *,
+    seconds: float,
+    first: Sequence[Fault] = (),
+    pause_seconds: tuple[float, float] = PAUSE_SECONDS,
+) -> None:
+    """Do the faults of `first`, then others in an order of the seed's until the time is over."""
     until = time.monotonic() + seconds
-    faults = list(first)
+    for fault in first:
+        fault(arena, callers, rng)
+        time.sleep(rng.uniform(*pause_seconds))
+    faults: list[Fault] = []
     while time.monotonic() < until:
         faults = faults or one_round(rng)
         faults.pop(0)(arena, callers, rng)
-        time.sleep(min(rng.uniform(*PAUSE_SECONDS), max(0.0, until - time.monotonic())))
+        time.sleep(min(rng.uniform(*pause_seconds), max(0.0, until - time.monotonic())))
 
 
 def judge(arena: Arena, seed: str, healed_at: float) -> tuple[list[Violation], str]:
@@ -36,7 +53,8 @@ def judge(arena: Arena, seed: str, healed_at: float) -> tuple[list[Violation], s
     state = arena.final_state()
     violations = check(arena.history, state, ending)
     file = _keep(arena, seed)
-    return violations, report.text(seed, arena.history, state, ending, violations, file)
+    told = report.text(seed, arena.history, state, ending, violations, file)
+    return violations, f"{told}\nlogged as errors: {_logged_errors(arena.folder)}"
 
 
 def _keep(arena: Arena, seed: str) -> Path:
@@ -48,3 +66,16 @@ def _keep(arena: Arena, seed: str) -> Path:
     file = folder / "history.jsonl"
     arena.history.save(file)
     return file
+
+
+def _logged_errors(folder: Path) -> dict[str, int]:
+    """Return what the processes logged as errors, and tracebacks beside the log: nobody foresaw them."""
+    found: Counter[str] = Counter()
+    for log in folder.glob("*.log"):
+        for line in log.read_text("utf-8", "replace").splitlines():
+            if '"level":"error"' in line or '"level":"critical"' in line:
+                event = msgspec.json.decode(line, type=dict[str, Any]).get("event", line)
+                found[f"{log.stem}: {re.sub('[0-9a-f-]*[0-9][0-9a-f-]*', 'N', str(event))}"] += 1
+            elif line.startswith("Traceback"):
+                found[f"{log.stem}: a traceback beside the log"] += 1
+    return dict(found.most_common())

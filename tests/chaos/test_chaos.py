@@ -41,7 +41,6 @@ def test_nothing_is_lost_by_a_crash_between_two_side_effects(arena: Arena) -> No
     print(f"\ncrash points: seed {seed}, {CRASHES} crashes each")  # noqa: T201 the seed is for the person who waits
     with Callers(arena.stack.urls, arena.accounts, arena.history, seed) as callers:
         hits = crash_everywhere(arena, callers, seed, times=CRASHES)
-        callers.stop()
         healed_at = arena.heal()
     violations, report = judge(arena, seed, healed_at)
     print(report)  # noqa: T201 so is the report
@@ -56,7 +55,6 @@ def test_nothing_is_lost_doubled_or_overspent(arena: Arena) -> None:
     with Callers(arena.stack.urls, arena.accounts, arena.history, seed) as callers:
         first = LONG_FAULTS if MINUTES >= MINUTES_OF_LONG_FAULTS else ()
         torment(arena, callers, rng, seconds=MINUTES * SECONDS_A_MINUTE, first=first)
-        callers.stop()
         healed_at = arena.heal()
     violations, report = judge(arena, seed, healed_at)
     print(report)  # noqa: T201 so is the report
