@@ -66,9 +66,7 @@ def _echo(rng: Random) -> tuple[bytes, Wanted]:
 
 
 def _statistics(rng: Random) -> tuple[bytes, Wanted]:
-    return _cast(
-        "text-statistics", "succeeded", fuel=FUEL_ECHO, input=" ".join(rng.choices(WORDS, k=rng.randrange(200)))
-    )
+    return _cast("text-statistics", "succeeded", input=" ".join(rng.choices(WORDS, k=rng.randrange(200))))
 
 
 def _hello(_rng: Random) -> tuple[bytes, Wanted]:
