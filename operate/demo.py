@@ -70,7 +70,7 @@ def tell(console: Console, platform: Platform, data_folder: Path) -> None:
         steps.cast_text(console, client)
         steps.cast_image(console, client, data_folder)
         _chapter(console, f"Many: {steps.CASTS:,} casts, each in a sandbox of its own")
-        steps.cast_many(console, platform)
+        steps.cast_many(console, client)
         _chapter(console, "Budget: money is held before the work, so a limit is never passed")
         steps.reach_budget(console, client)
         _chapter(console, "Books: every cast is a transfer in a double-entry ledger")

@@ -63,6 +63,29 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
     key: str
 
 
+class _Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+
+
+class _Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    status: int
+    cast: _Accepted | None = None
+    error: msgspec.Raw | None = None
+
+
+class _Batch(msgspec.Struct, frozen=True, kw_only=True):
+    results: list[_Verdict]
+
+
+class _Holds(msgspec.Struct, frozen=True, kw_only=True):
+    open_casts: int
+
+
+class _Page(msgspec.Struct, frozen=True, kw_only=True):
+    data: list[Cast]
+    next_cursor: str | None
+
+
 class LedgerAccount(msgspec.Struct, frozen=True, kw_only=True):
     """One account of the platform's ledger."""
 
@@ -76,12 +99,6 @@ class TrialBalance(msgspec.Struct, frozen=True, kw_only=True):
 
     data: list[LedgerAccount]
     sum_micros: int
-
-
-def open_async_client(url: str, api_key: str, connections: int) -> httpx.AsyncClient:
-    """Return a client for many calls at once."""
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-    return httpx.AsyncClient(base_url=url, headers=bearer(api_key), timeout=_TIMEOUT, limits=limits, trust_env=False)
 
 
 def open_client(url: str, api_key: str) -> httpx.Client:
@@ -134,6 +151,40 @@ def cast(client: httpx.Client, order: dict[str, Any]) -> Cast:
     """Cast and wait for the result. Raises CommandError when there is none, or it is not a success."""
     answer = accepted(client.post("/v1/cast", json=order, headers={**once(), "Prefer": "wait=60"}))
     return succeeded(answer.content)
+
+
+def cast_batch(client: httpx.Client, orders: list[dict[str, Any]]) -> list[str]:
+    """Submit casts in one request and return their ids. Raises CommandError when one was refused."""
+    answer = accepted(client.post("/v1/casts/batch", json={"casts": orders}, headers=once()))
+    verdicts = msgspec.json.decode(answer.content, type=_Batch).results
+    for verdict in verdicts:
+        if verdict.cast is None:
+            message = f"a cast of the batch was refused with {verdict.status}: {verdict.error}"
+            raise CommandError(message)
+    return [verdict.cast.id for verdict in verdicts if verdict.cast is not None]
+
+
+def open_casts(client: httpx.Client) -> int:
+    """Return how many casts of the account are queued or running."""
+    return msgspec.json.decode(accepted(client.get("/v1/holds", params={"limit": 1})).content, type=_Holds).open_casts
+
+
+def casts_of(client: httpx.Client, ids: list[str]) -> list[Cast]:
+    """Return these casts, page by page, the newest of the account. Raises CommandError unless all succeeded."""
+    wanted, found, cursor = set(ids), dict[str, Cast](), None
+    while wanted - found.keys():
+        query = {"limit": "100", **({"cursor": cursor} if cursor else {})}
+        page = msgspec.json.decode(accepted(client.get("/v1/casts", params=query)).content, type=_Page)
+        found.update((cast.id, cast) for cast in page.data if cast.id in wanted)
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    failed = [found[one].status if one in found else "missing" for one in ids if one not in found]
+    failed += [cast.status for cast in found.values() if cast.status != "succeeded"]
+    if failed:
+        message = f"{len(failed)} of {len(ids)} casts did not succeed, the first is {failed[0]}: look into the logs"
+        raise CommandError(message)
+    return list(found.values())
 
 
 def succeeded(body: bytes) -> Cast:
