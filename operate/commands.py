@@ -10,6 +10,7 @@ from operate.doctor import doctor
 from operate.keys import keys
 from operate.migrate import migrate
 from operate.release import release
+from operate.runtimes import runtimes
 from operate.users import users
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
@@ -18,6 +19,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     doctor,
     migrate,
     release,
+    runtimes,
     users,
     keys,
 )

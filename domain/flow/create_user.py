@@ -1,7 +1,7 @@
 """Make a user with a personal account; the same handle and address again give the same account."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -13,8 +13,10 @@ from domain.store.connection import Connection
 
 Billing = Literal["auto", "on", "off"]
 Plan = Literal["free", "pro", "enterprise"]
-# The account of the operator's own spells: nobody signs in to it.
-PLATFORM_HANDLE = "local"
+# The accounts of the operator's own spells, and of the interpreters: nobody signs in to them.
+PLATFORM_HANDLE: Final = "local"
+RUNTIME_HANDLE: Final = "runtime"
+_RESERVED: Final = frozenset({PLATFORM_HANDLE, RUNTIME_HANDLE})
 
 
 class CreatedUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,26 +54,29 @@ async def create_user(
     return CreatedUser(account=account, made=made)
 
 
-async def ensure_platform_account(conn: Connection, *, account_id: UUID, now: datetime) -> identity.Account:
-    """Return the account that owns the operator's own spells, made with `account_id` when it is missing."""
+async def ensure_platform_account(
+    conn: Connection, *, account_id: UUID, now: datetime, handle: str = PLATFORM_HANDLE
+) -> identity.Account:
+    """Return an account that owns spells of the operator's own, made with `account_id` when it is missing."""
+    assert handle in _RESERVED, "nobody else can have made it"
     await identity.account_insert(
         conn,
         account_id=account_id,
-        handle=PLATFORM_HANDLE,
+        handle=handle,
         kind="platform",
         plan="enterprise",
         billing="off",
         now=now,
     )
-    account = await identity.account_by_handle(conn, handle=PLATFORM_HANDLE)
+    account = await identity.account_by_handle(conn, handle=handle)
     assert account is not None
     if account.kind != "platform":
-        raise refuse(Code.CONFLICT, f"The handle '{PLATFORM_HANDLE}' belongs to a user, not to the platform.")
+        raise refuse(Code.CONFLICT, f"The handle '{handle}' belongs to a user, not to the platform.")
     return account
 
 
 def _check_handle(handle: str) -> None:
-    if handle == PLATFORM_HANDLE:
+    if handle in _RESERVED:
         raise refuse(Code.CONFLICT, f"The handle '{handle}' is the platform's own.")
     if not is_handle(handle):
         fault = Fault(

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from domain.flow.create_user import PLATFORM_HANDLE, CreatedUser, create_user, ensure_platform_account
+from domain.flow.create_user import PLATFORM_HANDLE, RUNTIME_HANDLE, CreatedUser, create_user, ensure_platform_account
 from domain.flow.price_book import set_prices
 from domain.model.errors import Code, RefusedError
 from domain.model.pricing import Price
@@ -53,20 +53,21 @@ async def test_a_handle_of_the_wrong_form_is_refused(pool: Pool, handle: str) ->
     assert caught.value.refusal.code is Code.VALIDATION
 
 
-async def test_the_platforms_account_is_made_once_and_nobodys(world: World, pool: Pool) -> None:
+@pytest.mark.parametrize("handle", [PLATFORM_HANDLE, RUNTIME_HANDLE])
+async def test_the_platforms_account_is_made_once_and_nobodys(world: World, pool: Pool, handle: str) -> None:
     made = []
     for _ in range(2):
         async with transaction(pool) as connection:
-            made.append(await ensure_platform_account(connection, account_id=uuid4(), now=NOW))
+            made.append(await ensure_platform_account(connection, account_id=uuid4(), now=NOW, handle=handle))
     assert made[0] == made[1]
     assert (made[0].kind, made[0].billing) == ("platform", "off")
     with pytest.raises(RefusedError) as caught:
-        await user(pool, PLATFORM_HANDLE)
+        await user(pool, handle)
     assert caught.value.refusal.code is Code.CONFLICT
-    await world.rows("UPDATE accounts SET kind = 'personal' WHERE handle = %s", PLATFORM_HANDLE)
+    await world.rows("UPDATE accounts SET kind = 'personal' WHERE handle = %s", handle)
     async with transaction(pool) as connection:
         with pytest.raises(RefusedError) as caught:
-            await ensure_platform_account(connection, account_id=uuid4(), now=NOW)
+            await ensure_platform_account(connection, account_id=uuid4(), now=NOW, handle=handle)
     assert caught.value.refusal.code is Code.CONFLICT
 
 
