@@ -166,7 +166,7 @@ FAULTS = (
         "revoke-without-account-lock",
         "A cast is accepted after its key's revocation was answered.",
         ("domain/flow/revoke_key.py", "    await identity.account_lock(conn, account_id=account_id)\n", ""),
-        tests=("tests/domain/flow/test_keys.py::test_revoking_answers_after_every_batch_that_saw_the_key_alive",),
+        tests=("tests/domain/flow/test_keys.py::test_revoking_waits_for_a_batch_that_has_read_and_not_yet_written",),
     ),
     fault(
         "revoked-key-alive",

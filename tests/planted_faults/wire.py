@@ -81,8 +81,14 @@ FAULTS = (
     fault(
         "every-delivery-is-an-attempt",
         "What a dying worker had prefetched is called poison with it.",
-        ("workers/broker/consumer.py", "SUSPECT_DELIVERIES: Final = 3", "SUSPECT_DELIVERIES: Final = 1"),
-        tests=(f"{DELIVERY}test_suspects_stay_suspects_when_a_consumer_ends_in_silence",),
+        (
+            "workers/broker/streams.py",
+            '        return replies.integer(self.link.call("HGET", entry.queue.keys.starts,',
+            '        return entry.suspect or replies.integer(self.link.call("HGET", entry.queue.keys.starts,',
+        ),
+        tests=(
+            "tests/workers/broker/test_suspects.py::test_prefetched_entries_of_a_worker_killed_thrice_are_not_poison",
+        ),
     ),
     fault(
         "canceled-cast-runs",

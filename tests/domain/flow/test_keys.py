@@ -15,7 +15,7 @@ from domain.model.api_key import ENTROPY_BYTES, mint, prefix_of
 from domain.model.errors import Code, Refusal, RefusedError
 from domain.model.key_rules import KEYS_PER_ACCOUNT_MAX, KeyScope, KeyTerms
 from domain.model.periods import Period
-from domain.store import identity
+from domain.store import admission, identity
 from domain.store.connection import Pool, Role, account_transaction, open_pool, transaction
 from tests.domain.world import TERMS, World, admit, make_world
 
@@ -109,6 +109,35 @@ async def test_revoking_answers_after_every_batch_that_saw_the_key_alive(world: 
                 assert not revoking.done()
     await revoking
     assert await world.rows("SELECT count(*) FROM casts") == [(1,)]
+
+
+async def test_revoking_waits_for_a_batch_that_has_read_and_not_yet_written(world: World, pool: Pool) -> None:
+    """Between its reading and its writing a batch holds nothing but the lock of the account."""
+    ((prefix,),) = await world.rows("SELECT prefix FROM api_keys WHERE id = %s", world.key_id)
+
+    async def revoke_patiently() -> None:
+        async with transaction(pool) as connection:
+            await connection.execute(b"SET LOCAL lock_timeout = 0")
+            await revoke_key(connection, account_id=world.account_id, prefix=prefix)
+
+    async with transaction(pool) as batch:
+        _, state = await admission.lock_and_read(
+            batch,
+            account_ids=[world.account_id],
+            key_ids=[world.key_id],
+            idempotency=[],
+            billing_enabled=False,
+            skip_locked=False,
+        )
+        assert [key.alive for key in state.keys] == [True]
+        revoking = asyncio.create_task(revoke_patiently())
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        async with asyncio.timeout(30):
+            while await world.rows(waiting) == [(0,)]:
+                assert not revoking.done()
+    await revoking
 
 
 async def test_revoking_twice_keeps_the_first_time_and_strangers_find_nothing(world: World, pool: Pool) -> None:
