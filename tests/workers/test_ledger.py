@@ -1,5 +1,6 @@
 """The ledger between a real stream and a real database: what is acknowledged was settled, what fails comes again."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 from uuid import UUID, uuid4
@@ -68,9 +69,10 @@ async def test_a_batch_is_settled_acknowledged_and_its_waiters_are_woken(setting
         await setting.report(*(event_of(job) for job in accepted))
         assert await setting.ledger().run_once() == 3
         woken: list[UUID] = []
-        while len(woken) < 3:
-            message = await listener.get_message(ignore_subscribe_messages=True, timeout=5)
-            woken += wire.wake_ids(message["data"]) if message else []
+        async with asyncio.timeout(10):
+            while len(woken) < 3:
+                message = await listener.get_message(ignore_subscribe_messages=True, timeout=5)
+                woken += wire.wake_ids(message["data"]) if message else []
     assert sorted(woken) == [job.cast_id for job in accepted]
     assert await setting.sizes() == {"usage": 0, "parked": 0, "open": 0}
     assert await broken(setting.world.database_url) == {}
