@@ -5,8 +5,9 @@ Everything is served from here; no page of ours loads anything from another host
 
 import gzip
 import html
+import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from litestar import MediaType, Request, Response, get
@@ -22,6 +23,7 @@ from domain.model.errors import Code
 _VENDOR: Final = Path(__file__).parent / "pages" / "vendor"
 # RapiDoc 9.3.8 (MIT), one file, kept compressed; its licence lies beside it.
 _RENDERER: Final = (_VENDOR / "rapidoc-min.js.gz").read_bytes()
+_STYLE: Final = (Path(__file__).parent / "pages" / "page.css").read_bytes()
 _CACHED_FOR_A_DAY: Final = {"cache-control": "public, max-age=86400"}
 
 _PAGE: Final = b"""<!doctype html>
@@ -34,14 +36,49 @@ _PAGE: Final = b"""<!doctype html>
 """
 
 
+# What the page is ordered by, and which paths belong where.
+_SECTIONS: Final = {
+    "Casts": ("/v1/cast",),
+    "Budgets": ("/v1/budgets", "/v1/holds"),
+    "Spells": ("/v1/spells",),
+    "Keys": ("/v1/keys",),
+    "Operations": ("/healthz", "/readyz", "/metrics"),
+    "Admin": ("/admin/",),
+}
+# Paths of a base product that answer like the ones above and would only repeat them.
+_ALIASES: Final = ("/api/",)
+_PROBLEM: Final = {
+    "description": "Anything else: a problem (RFC 9457); `type` leads to a page that explains it.",
+    "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
 def whole(schema: dict[str, Any]) -> dict[str, Any]:
     """Return Litestar's document with the cast routes in it, which read raw bodies and are declared by hand."""
-    paths = {**schema.get("paths", {})}
+    paths = {path: item for path, item in schema.get("paths", {}).items() if not path.startswith(_ALIASES)}
+    for path, item in paths.items():
+        paths[path] = {method: _told(operation) for method, operation in item.items()}
     for path, item in CAST_PATHS.items():
         paths[path] = {**paths.get(path, {}), **item}
+    sections = list(_SECTIONS)
+    for path, item in paths.items():
+        section = next((name for name, prefixes in _SECTIONS.items() if path.startswith(prefixes)), sections[-1])
+        paths[path] = {method: {**operation, "tags": [section]} for method, operation in item.items()}
     components = {**schema.get("components", {})}
     components["schemas"] = {**components.get("schemas", {}), **CAST_COMPONENTS}
-    return {**schema, "paths": dict(sorted(paths.items())), "components": components}
+    tags = [{"name": section} for section in sections]
+    return {**schema, "tags": tags, "paths": dict(sorted(paths.items())), "components": components}
+
+
+def _told(operation: Any) -> Any:
+    """Return an operation headed by the first sentence of its handler's docstring, refused by problems alone."""
+    if not isinstance(operation, dict):
+        return operation
+    told = cast("dict[str, Any]", operation)
+    sentence, _, rest = str(told.get("description", "")).partition(". ")
+    responses = {status: answer for status, answer in told.get("responses", {}).items() if status != "400"}
+    responses["default"] = _PROBLEM
+    return {**told, "summary": sentence.rstrip(". "), "description": rest, "responses": responses}
 
 
 class _WholeJson(JsonRenderPlugin):
@@ -66,6 +103,7 @@ def openapi_config(version: str) -> OpenAPIConfig:
         render_plugins=[_Page(path="/"), _WholeJson()],
         components=Components(security_schemes={"bearer": bearer}),
         security=[{"bearer": []}],
+        use_handler_docstrings=True,
     )
 
 
@@ -93,12 +131,21 @@ def error_page(code: str) -> Response[str]:
         raise NotFoundException
     kind = KINDS[Code(code)]
     again = "Repeating the same request can help." if kind.retryable else "Repeating the same request does not help."
+    advice = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(kind.advice))
     page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(code)}</title></head>'
-        f"<body><h1>{html.escape(kind.title)}</h1><p><code>{html.escape(code)}</code>, HTTP status {kind.status}.</p>"
-        f'<p>{html.escape(kind.advice)} {again}</p><p><a href="/docs">All requests and answers</a></p></body></html>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(code)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<link rel="stylesheet" href="/docs/page.css"></head>'
+        f"<body><h1>{html.escape(kind.title)}</h1><p><code>{html.escape(code)}</code>, HTTP status {kind.status}</p>"
+        f'<p>{advice} {again}</p><p><a href="/docs">All requests and answers</a></p></body></html>'
     )
     return Response(page, media_type=MediaType.HTML, headers=_CACHED_FOR_A_DAY)
 
 
-ROUTES: Final = [openapi_json, renderer, error_page]
+@get("/docs/page.css", include_in_schema=False, sync_to_thread=False)
+def page_style() -> Response[bytes]:
+    """Answer the style of the pages behind problems."""
+    return Response(_STYLE, media_type="text/css", headers=_CACHED_FOR_A_DAY)
+
+
+ROUTES: Final = [openapi_json, renderer, page_style, error_page]
