@@ -233,11 +233,10 @@ class Batcher:
                 async with transaction(self._pool) as connection:
                     verdicts = await self._reserve_on(connection, batch, terms, skip_locked=skip_locked)
                     waiters = self._register(batch, verdicts)
-            except LockTimeoutError:
-                skip_locked = True
-                continue
-            except SerializationError:
-                attempt += 1
+            except (LockTimeoutError, SerializationError) as error:
+                # Held accounts are left out from now on; any other lock, or a deadlock, is tried again a few times.
+                attempt += skip_locked or isinstance(error, SerializationError)
+                skip_locked = skip_locked or isinstance(error, LockTimeoutError)
                 if attempt < ATTEMPTS_MAX:
                     continue
                 self._refuse_all(batch, _NO_DATABASE)
