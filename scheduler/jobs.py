@@ -68,17 +68,18 @@ class Clockwork:
 
 
 async def resend(clockwork: Clockwork, now: datetime) -> str:
-    """Put casts on the wire that should be there and are not."""
+    """Put casts on the wire that should be there and are not, and the signs of those that are to be stopped."""
     sent = 0
     for pool in WorkerPool:
         after: UUID = resending.FIRST
         while True:
             async with transaction(clockwork.pool) as connection:
                 meant = await resending.meant_for_wire(connection, pool, now=now, after=after)
-            if not meant:
+            if not meant.cast_ids:
                 break
-            after = meant[-1]
-            sent += await _resend_missing(clockwork, pool, meant)
+            after = meant.cast_ids[-1]
+            await wire.request_cancel(clockwork.redis, pool.value, meant.stopping)
+            sent += await _resend_missing(clockwork, pool, meant.cast_ids)
     RESENT.inc(sent)
     return f"{sent} casts resent"
 
@@ -89,8 +90,6 @@ async def _resend_missing(clockwork: Clockwork, pool: WorkerPool, meant: list[UU
         return 0
     async with transaction(clockwork.pool) as connection:
         jobs = await resending.jobs(connection, missing, token_key=clockwork.token_key)
-        canceled = await resending.cancel_requested(connection, missing)
-    await wire.request_cancel(clockwork.redis, pool.value, canceled)
     return await wire.put(clockwork.redis, pool.value, jobs)
 
 

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from domain.flow.close import job_of_row
 from domain.model.ids import cast_id
 from domain.model.messages import CastJob, Pool
@@ -17,20 +19,24 @@ CHUNK: Final = 1_000
 FIRST: Final = UUID(int=0)
 
 
-async def meant_for_wire(connection: Connection, pool: Pool, *, now: datetime, after: UUID = FIRST) -> list[UUID]:
-    """Return the next CHUNK open casts of `pool` that are meant to be on the wire, in order, beginning after an id.
+class Meant(msgspec.Struct, frozen=True, kw_only=True):
+    """What should be on the wire: these casts, in order of their ids, and for some of them the sign to stop."""
 
-    `now` is Postgres' clock. The caller asks the wire which of them are missing and passes those to `jobs`.
+    cast_ids: list[UUID]
+    stopping: list[UUID]
+
+
+async def meant_for_wire(connection: Connection, pool: Pool, *, now: datetime, after: UUID = FIRST) -> Meant:
+    """Return the next CHUNK open casts of `pool` that are meant to be on the wire, beginning after an id.
+
+    `now` is Postgres' clock. The caller asks the wire which of them are missing and passes those to `jobs`; the signs
+    to stop it puts up whether missing or not, for an api may die between its COMMIT and telling the workers.
     """
     newest = cast_id(int((now - AGE_MIN).timestamp() * 1000), sequence=0, entropy=bytes(8))
-    return await store.meant_for_wire(connection, pool, after=after, before=newest, limit=CHUNK)
+    found = await store.meant_for_wire(connection, pool, after=after, before=newest, limit=CHUNK)
+    return Meant(cast_ids=[one for one, _ in found], stopping=[one for one, stopping in found if stopping])
 
 
 async def jobs(connection: Connection, cast_ids: Sequence[UUID], *, token_key: bytes) -> list[CastJob]:
     """Return the jobs of those of `cast_ids` that are still open."""
     return [job_of_row(cast, token_key) for cast in await store.jobs(connection, cast_ids)]
-
-
-async def cancel_requested(connection: Connection, cast_ids: Sequence[UUID]) -> list[UUID]:
-    """Return which of `cast_ids` are to be stopped: their sign on the wire is put up again with the job."""
-    return await store.cancel_requested(connection, cast_ids)

@@ -157,20 +157,21 @@ async def jobs(connection: Connection, cast_ids: Sequence[UUID]) -> list[WireCas
     return [_wire_cast(row) for row in await cursor.fetchall()]
 
 
-async def meant_for_wire(connection: Connection, pool: Pool, *, after: UUID, before: UUID, limit: int) -> list[UUID]:
-    """Return open casts of the pool that should be on the wire, with after < id < before, in order of id."""
+async def meant_for_wire(
+    connection: Connection, pool: Pool, *, after: UUID, before: UUID, limit: int
+) -> list[tuple[UUID, bool]]:
+    """Return open casts of the pool that should be on the wire, with after < id < before, in order of id.
+
+    Each comes with whether somebody asked to stop it.
+    """
     parameters = {"pool": pool.value, "after": after, "before": before, "limit": limit}
-    return await _ids(connection, "casts_meant_for_wire", parameters)
+    cursor = await connection.execute(_QUERIES["casts_meant_for_wire"], parameters, binary=True)
+    return [(cast_id, cancel_requested) for cast_id, cancel_requested in await cursor.fetchall()]
 
 
 async def overdue(connection: Connection, *, before: datetime, limit: int) -> list[UUID]:
     """Return open casts whose deadline was before the given moment, the oldest first."""
     return await _ids(connection, "casts_overdue", {"before": before, "limit": limit})
-
-
-async def cancel_requested(connection: Connection, cast_ids: Sequence[UUID]) -> list[UUID]:
-    """Return which of these open casts somebody asked to stop."""
-    return await _ids(connection, "casts_cancel_requested", {"cast_ids": list(cast_ids)})
 
 
 async def lock_account(connection: Connection, account_id: UUID) -> None:

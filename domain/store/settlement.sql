@@ -183,8 +183,9 @@ WHERE status IN ('queued', 'running') AND deadline_at < %(before)s
 ORDER BY deadline_at LIMIT %(limit)s
 
 -- name: casts_meant_for_wire
--- Open casts that should be on the wire and were accepted more than a moment ago, oldest first from a given id.
-SELECT id FROM casts
+-- Open casts that should be on the wire and were accepted more than a moment ago, oldest first from a given id, and
+-- whether somebody asked to stop them: the sign of that on the wire may have been lost with who should have put it up.
+SELECT id, cancel_requested FROM casts
 WHERE pool = %(pool)s AND on_wire AND status IN ('queued', 'running') AND id > %(after)s AND id < %(before)s
 ORDER BY id LIMIT %(limit)s
 
@@ -195,7 +196,3 @@ SELECT c.id, c.account_id, c.pool, v.digest, c.fuel_limit, c.wall_ms_limit, c.me
   (extract(epoch FROM c.deadline_at) * 1000)::bigint, c.traceparent
 FROM casts c JOIN spell_versions v ON v.id = c.version_id
 WHERE c.id = ANY(%(cast_ids)b::uuid[]) AND c.status IN ('queued', 'running')
-
--- name: casts_cancel_requested
--- Open casts somebody asked to stop: their sign on the wire may have been lost with Redis.
-SELECT id FROM casts WHERE id = ANY(%(cast_ids)b::uuid[]) AND cancel_requested AND status IN ('queued', 'running')

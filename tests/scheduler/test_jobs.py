@@ -168,6 +168,17 @@ async def test_a_cancel_lost_with_redis_is_put_up_again(world: World, clockwork:
     assert members == {job.cast_id.bytes}
 
 
+async def test_a_cancel_whose_api_died_before_it_told_the_workers_is_told_by_resend(
+    world: World, clockwork: Clockwork
+) -> None:
+    stopped, other = await accept(world, clockwork.pool, *[world.spec()] * 2)
+    await wire.put(clockwork.redis, "default", [stopped, other])
+    await world.rows("UPDATE casts SET cancel_requested = true, status = 'running' WHERE id = %s", stopped.cast_id)
+    later = datetime.now(UTC) + timedelta(seconds=3)
+    assert [await jobs.resend(clockwork, later) for _ in range(2)] == ["0 casts resent"] * 2
+    assert await clockwork.redis.smembers("{default:0}:canceled") == {stopped.cast_id.bytes}
+
+
 async def test_retention_goes_on_until_nothing_expired_is_left(
     world: World, clockwork: Clockwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from domain.flow.cancel import cancel
 from domain.flow.expire import expire
-from domain.flow.resend import jobs, meant_for_wire
+from domain.flow.resend import Meant, jobs, meant_for_wire
 from domain.flow.settle import Settled, settle
 from domain.model.messages import Outcome, UsageEvent
 from domain.model.messages import Pool as WorkerPool
@@ -147,8 +147,8 @@ async def test_resend_finds_open_casts_meant_for_the_wire_and_rebuilds_their_job
         soon = await meant_for_wire(connection, WorkerPool.DEFAULT, now=datetime.now(UTC))
         late = await meant_for_wire(connection, WorkerPool.DEFAULT, now=datetime.now(UTC) + timedelta(seconds=5))
         rebuilt = await jobs(connection, [job.cast_id for job in accepted], token_key=TOKEN_KEY)
-    assert soon == []
-    assert late == [job.cast_id for job in accepted[1:]]
+    assert soon == Meant(cast_ids=[], stopping=[])
+    assert late == Meant(cast_ids=[job.cast_id for job in accepted[1:]], stopping=[])
     assert sorted(rebuilt, key=lambda job: job.cast_id) == accepted[1:]
 
 
