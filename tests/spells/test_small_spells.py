@@ -1,4 +1,7 @@
-"""Echo, hello and the probes."""
+"""Echo, hello, checksums and the probes."""
+
+import hashlib
+import zlib
 
 import msgspec
 import pytest
@@ -57,3 +60,17 @@ def test_a_probe_refuses_what_is_no_time(cast: Cast, name: str, data: bytes) -> 
     ending = cast(name, data)
     assert (ending.exit_code, ending.output) == (1, b"")
     assert "a whole number of milliseconds" in ending.log
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"abc", b"x" * 55, b"x" * 56, b"x" * 63, b"x" * 64, b"\xff" * 100_000, bytes(range(256)) * 70]
+)
+def test_checksums_are_those_of_everybody(cast: Cast, data: bytes) -> None:
+    ending = cast("checksums", data)
+    assert (ending.exit_code, ending.log) == (0, "")
+    assert msgspec.json.decode(ending.output) == {
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "crc32": f"{zlib.crc32(data):08x}",
+        "adler32": f"{zlib.adler32(data):08x}",
+    }
