@@ -247,11 +247,11 @@ async def test_a_statement_that_waits_for_a_table_gives_way_and_is_tried_again(
 
 
 async def test_a_runner_waits_for_another_without_holding_a_snapshot(empty_database_url: str, folder: Path) -> None:
-    waiting = asyncio.Event()
+    said: asyncio.Queue[str] = asyncio.Queue()
     async with await psycopg.AsyncConnection.connect(empty_database_url, autocommit=True) as other:
         await other.execute("SELECT pg_advisory_lock(%s)", (LOCK_KEY,))
-        runner = asyncio.create_task(migrate(empty_database_url, folder=folder, report=lambda _line: waiting.set()))
-        await asyncio.wait_for(waiting.wait(), 30)
+        runner = asyncio.create_task(migrate(empty_database_url, folder=folder, report=said.put_nowait))
+        assert await asyncio.wait_for(said.get(), 30) == "waiting for another runner to finish"
         holding = (
             b"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
             b"AND application_name = 'spell-migrate' AND wait_event_type = 'Lock'"

@@ -14,7 +14,9 @@ FAULTS = (
         "key-checked-once",
         "A revoked key reads for as long as the process lives.",
         ("api/auth.py", "FRESH_S: Final = 1.0", "FRESH_S: Final = 1e9"),
-        tests=("tests/api/test_auth.py::test_a_warm_key_needs_no_database_and_a_stale_one_does",),
+        tests=(
+            "tests/api/test_refusals.py::test_a_revoked_key_casts_nothing_at_once_and_reads_nothing_after_a_second",
+        ),
     ),
     fault(
         "every-account-sees-every-row",
@@ -107,7 +109,7 @@ FAULTS = (
         "child-outlives-its-parent",
         "Each killed worker leaves a process behind.",
         ("workers/executor/jail.py", '    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, "PR_SET_PDEATHSIG")\n', ""),
-        tests=("tests/workers/executor/test_jail.py::test_a_living_child_as_the_kernel_sees_it",),
+        tests=("tests/workers/executor/test_jail.py::test_child_dies_with_its_parent",),
     ),
     fault(
         "child-believed",
