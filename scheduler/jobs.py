@@ -173,6 +173,6 @@ async def retention(clockwork: Clockwork, now: datetime) -> str:
             gone = await dropping.drop_expired(connection, now=now)
         dropped += gone
         DROPPED.inc(gone)
-        if gone < dropping.DROP_AT_ONCE_MAX:
+        if not gone:
             break
     return f"data of {dropped} casts dropped"

@@ -5,16 +5,25 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from domain.model.limits import MIB
 from domain.store import retention as store
 from domain.store.connection import Connection
 
-# Emptied in tens of milliseconds: no statement behind it waits for longer than that.
+# Rows and bytes of one piece: emptied in 30 ms (measured), a small part of what a statement may take. A
+# single cast may have 18 MiB and go over.
 DROP_AT_ONCE_MAX: Final = 1_000
+DROP_BYTES_AT_ONCE_MAX: Final = 64 * MIB
 
 
 async def drop_expired(connection: Connection, *, now: datetime) -> int:
-    """Empty at most DROP_AT_ONCE_MAX casts whose data has expired; return how many. Run it until it finds fewer."""
-    ids = await store.lock_expired(connection, now=now, limit=DROP_AT_ONCE_MAX)
+    """Empty a piece of the casts whose data has expired, oldest first; return how many. Run it until it finds none."""
+    ids: list[UUID] = []
+    room_bytes = DROP_BYTES_AT_ONCE_MAX
+    for cast_id, size_bytes in await store.lock_expired(connection, now=now, limit=DROP_AT_ONCE_MAX):
+        room_bytes -= size_bytes
+        if ids and room_bytes < 0:
+            break
+        ids.append(cast_id)
     if ids:
         await store.drop_data(connection, ids=ids)
     return len(ids)

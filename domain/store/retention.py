@@ -11,10 +11,10 @@ from domain.store.queries import load
 _QUERIES: Final = load(__file__)
 
 
-async def lock_expired(connection: Connection, *, now: datetime, limit: int) -> list[UUID]:
-    """Lock at most `limit` casts whose data has expired by `now`, and return them."""
+async def lock_expired(connection: Connection, *, now: datetime, limit: int) -> list[tuple[UUID, int]]:
+    """Lock at most `limit` casts whose data has expired by `now`; return each with the bytes of its data."""
     cursor = await connection.execute(_QUERIES["expired_lock"], {"now": now, "limit": limit}, binary=True)
-    return [row[0] for row in await cursor.fetchall()]
+    return [(cast_id, size_bytes) for cast_id, size_bytes in await cursor.fetchall()]
 
 
 async def lock_read(connection: Connection, *, ids: Sequence[UUID]) -> list[UUID]:

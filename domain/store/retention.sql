@@ -1,6 +1,7 @@
 -- name: expired_lock
--- Casts whose data has had its time, oldest first; what somebody else is emptying is left to them.
-SELECT id FROM casts
+-- Casts whose data has had its time, oldest first, with its size (known without reading it); what somebody else is
+-- emptying is left to them.
+SELECT id, octet_length(input) + coalesce(octet_length(output), 0) + coalesce(octet_length(log), 0) FROM casts
 WHERE input IS NOT NULL AND data_expires_at <= %(now)s
 ORDER BY data_expires_at LIMIT %(limit)s
 FOR NO KEY UPDATE SKIP LOCKED

@@ -111,6 +111,20 @@ async def test_a_run_takes_a_bounded_piece_and_the_oldest_first(
     assert [await drop(pool, now), await drop(pool, now)] == [2, 0]
 
 
+async def test_a_piece_is_bounded_by_bytes_too_but_never_empty(
+    world: World, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ended(world, pool, 3)
+    ((size,),) = await world.rows(
+        "SELECT max(octet_length(input) + octet_length(output) + octet_length(log)) FROM casts"
+    )
+    now = datetime.now(UTC) + timedelta(days=31)
+    monkeypatch.setattr(drop_data, "DROP_BYTES_AT_ONCE_MAX", 2 * size)
+    assert await drop(pool, now) == 2
+    monkeypatch.setattr(drop_data, "DROP_BYTES_AT_ONCE_MAX", size - 1)
+    assert [await drop(pool, now), await drop(pool, now)] == [1, 0]
+
+
 async def test_two_runs_at_once_share_the_work_and_wait_for_nobody(world: World, pool: Pool) -> None:
     (job,) = await ended(world, pool)
     now = datetime.now(UTC) + timedelta(days=31)
