@@ -136,7 +136,8 @@ def test_a_guest_stopped_by_the_clock_does_not_ride_free(cast: Cast, make_progra
     # The engine holds this loop's fuel in a register when the epoch ends it.
     result = cast(make_program(FOREVER), fuel=10**12, wall_ms=100)
     assert result.fuel is not None
-    assert result.fuel >= 10_000_000
+    assert result.cpu_us > 0
+    assert result.fuel >= result.cpu_us // 1000 * 200_000  # what a CPU millisecond costs at least
 
 
 def test_nothing_of_one_guest_is_seen_by_the_next(cast: Cast, make_program: Program) -> None:
