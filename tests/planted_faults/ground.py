@@ -12,11 +12,13 @@ FAULTS = (
     # Who may do what
     fault(
         "key-checked-once",
-        "A revoked key reads for as long as the process lives.",
-        ("api/auth.py", "FRESH_S: Final = 1.0", "FRESH_S: Final = 1e9"),
-        tests=(
-            "tests/api/test_refusals.py::test_a_revoked_key_casts_nothing_at_once_and_reads_nothing_after_a_second",
+        "A revoked key reads for as long as the process lives and does not hear of it.",
+        (
+            "api/auth.py",
+            "        elif self._clock() - known.checked_at > FRESH_S:\n",
+            "        elif self._clock() < known.checked_at:\n",
         ),
+        tests=("tests/api/test_auth.py::test_a_warm_key_needs_no_database_and_a_stale_one_does",),
     ),
     fault(
         "every-account-sees-every-row",
