@@ -164,7 +164,7 @@ def _accounts(stack: Stack, pressure: float) -> list[Account]:
     credited = rows.account(billing="on", plan="pro")
     free = rows.account(billing="on", plan="free")
     limited = rows.account(rpm=RPM_LIMITED)
-    unit = max(100_000, int(pressure * 2_500))
+    unit = max(40_000, int(pressure * 2_500))
     _budget(stack, monthly, "account", monthly.id, "monthly", 2 * unit)
     _budget(stack, daily, "account", daily.id, "daily", unit)
     _budget(stack, daily, "key", second_key.key_id, "monthly", unit)

@@ -21,7 +21,7 @@ from tests.api.platform import Account
 from tests.chaos import guests
 from tests.chaos.history import Call, History, Limit, Seen, Wanted, now
 
-CALLERS = 6
+CALLERS = 8
 TIMEOUT_SECONDS = 12.0
 # How long a caller goes on asking about one request. A test that breaks things for longer must not wonder.
 GIVE_UP_SECONDS = 75.0
@@ -167,11 +167,13 @@ class Callers:
         number, sent_at = self._history.number(), now()
         status: int | None = None
         error: str | None = None
+        retry_after: str | None = None
         seen: tuple[Seen, ...] = ()
         try:
             answer = await clients[api].request(method, request.path, content=request.body, headers=headers)
             answered_at = now()
             status = answer.status_code
+            retry_after = answer.headers.get("retry-after")
             body = answer.json() if answer.content else {}
             error = body.get("error") if status >= 400 else None
             seen = _seen(status, body, request)
@@ -189,6 +191,7 @@ class Callers:
             answered_at=answered_at,
             status=status,
             error=error,
+            retry_after=retry_after,
             idempotency_key=request.idempotency_key,
             wanted=request.wanted,
             seen=seen,

@@ -17,6 +17,7 @@ from tests.chaos.violation import Violation
 
 FINAL = frozenset({"succeeded", "failed", "canceled", "expired"})
 ACCEPTED = frozenset({200, 202})
+TOO_MANY, SERVER_ERROR, UNAVAILABLE = 429, 500, 503
 # What the platform may say of any cast when its own parts fail; none of it costs anything.
 OURS = frozenset({"platform_error", "poison", "sandbox_crashed", "deadline_passed"})
 FREE_OF_CHARGE = OURS
@@ -183,6 +184,24 @@ def _held_nothing(call: Call) -> bool:
     return call.status is not None and call.status not in ACCEPTED and call.error != "outcome_unknown"
 
 
+def who_is_told_to_wait_is_told_how_long(history: History, _state: FinalState, _ending: Ending) -> Iterator[Violation]:
+    for call in history.calls:
+        if call.status is not None and call.status >= SERVER_ERROR and call.status != UNAVAILABLE:
+            yield Violation(
+                rule="the platform answers, or says 503",
+                detail=f"{call.status} {call.error}",
+                account_id=call.account_id,
+                call=call.number,
+            )
+        elif call.status in {UNAVAILABLE, TOO_MANY} and not (call.retry_after or "").isdigit():
+            yield Violation(
+                rule="503 and 429 say when to come again",
+                detail=f"{call.status} {call.error}",
+                account_id=call.account_id,
+                call=call.number,
+            )
+
+
 def holds_are_those_of_open_casts(_history: History, state: FinalState, _ending: Ending) -> Iterator[Violation]:
     held: Counter[UUID] = Counter()
     spent: Counter[UUID] = Counter()
@@ -272,6 +291,7 @@ RULES: tuple[Rule, ...] = (
     casts_expire_after_their_deadline,
     casts_cost_what_they_used,
     requests_are_done_once,
+    who_is_told_to_wait_is_told_how_long,
     holds_are_those_of_open_casts,
     the_ledger_moved_what_casts_cost,
     the_database_agrees,

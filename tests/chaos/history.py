@@ -56,6 +56,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag="call"):
     answered_at: float
     status: int | None
     error: str | None = None
+    retry_after: str | None = None
     idempotency_key: str | None = None
     wanted: tuple[Wanted, ...] = ()
     seen: tuple[Seen, ...] = ()

@@ -8,6 +8,8 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+import psycopg
+
 from operate.processes import API, LEDGER, SCHEDULER, WORKER, WORKER_LARGE
 from tests.chaos.arena import Arena, children_of, chosen_pause
 from tests.chaos.callers import Callers
@@ -19,6 +21,10 @@ REDIS_FREEZE_SECONDS = (0.5, 6.0)
 POSTGRES_FREEZE_SECONDS = (0.5, 7.0)
 POSTGRES_DOWN_SECONDS = 60.0
 BEFORE_BORDER_SECONDS = 4.0
+
+END_SESSIONS = b"""
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND random() < %(share)s"""
 
 Fault = Callable[[Arena, Callers, Random], None]
 
@@ -81,6 +87,17 @@ def postgres_down(arena: Arena, _callers: Callers, _rng: Random) -> None:
         arena.postgres.kill()
         time.sleep(POSTGRES_DOWN_SECONDS)
         arena.start_postgres()
+
+
+def end_sessions(arena: Arena, _callers: Callers, rng: Random) -> None:
+    """A network that breaks connections to Postgres, in the middle of whatever they do."""
+    times = rng.randint(5, 15)
+    with arena.fault("end sessions", f"{times} times"), psycopg.connect(arena.stack.database_url) as connection:
+        connection.autocommit = True
+        for _ in range(times):
+            connection.execute(END_SESSIONS, {"share": rng.random()})
+            time.sleep(rng.uniform(0.01, 0.2))
+    arena.stack.reconnect()
 
 
 def restart_redis(arena: Arena, _callers: Callers, rng: Random) -> None:
@@ -173,9 +190,10 @@ FAULTS: dict[str, tuple[int, Fault]] = {
     "kill several": (2, kill_all),
     "deploy": (1, deploy),
     "restart postgres": (3, restart_postgres),
+    "end sessions": (3, end_sessions),
     "restart redis": (3, restart_redis),
     "redis without its file": (1, empty_redis),
-    "flushall": (8, flush),
+    "flushall": (10, flush),
     "cut the append-only file": (3, cut_file),
     "freeze worker": (1, freeze(WORKER)),
     "freeze ledger": (1, freeze(LEDGER)),

@@ -22,6 +22,7 @@ from tests.chaos.violation import Violation
 PAUSE_SECONDS = (0.2, 2.5)
 # Longer than what the checker allows, so that it says how late a late run was.
 END_SECONDS_MAX = 90.0
+EVENT_CHARACTERS_SHOWN = 80
 
 
 def torment(
@@ -74,8 +75,9 @@ def _logged_errors(folder: Path) -> dict[str, int]:
     for log in folder.glob("*.log"):
         for line in log.read_text("utf-8", "replace").splitlines():
             if '"level":"error"' in line or '"level":"critical"' in line:
-                event = msgspec.json.decode(line, type=dict[str, Any]).get("event", line)
-                found[f"{log.stem}: {re.sub('[0-9a-f-]*[0-9][0-9a-f-]*', 'N', str(event))}"] += 1
+                said = msgspec.json.decode(line, type=dict[str, Any])
+                text = str(said.get("event") or said.get("message"))[:EVENT_CHARACTERS_SHOWN]
+                found[f"{log.stem}: {re.sub('[0-9a-f-]*[0-9][0-9a-f-]*', 'N', text)}"] += 1
             elif line.startswith("Traceback"):
                 found[f"{log.stem}: a traceback beside the log"] += 1
     return dict(found.most_common())

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 from random import Random
@@ -19,7 +20,10 @@ from tests.chaos.run import judge, torment
 MINUTES = float(os.environ.get("MINUTES", "10"))
 # A short run has no minute to spare for a Postgres that is away.
 MINUTES_OF_LONG_FAULTS = 5
+MINUTES_OF_ALL_FIGURES = 10
 SECONDS_A_MINUTE = 60
+# What a run of ten minutes does at least; on two cores it does more.
+FIGURES = {"casts": 10_000, "kill": 30, "restart postgres": 5, "restart redis": 5, "flushall": 20}
 # Twenty at each point in a run of ten minutes or more.
 CRASHES = max(2, min(20, int(2 * MINUTES)))
 
@@ -59,3 +63,14 @@ def test_nothing_is_lost_doubled_or_overspent(arena: Arena) -> None:
     violations, report = judge(arena, seed, healed_at)
     print(report)  # noqa: T201 so is the report
     assert not violations, f"{len(violations)} violations with seed {seed}; the report stands above"
+    if MINUTES >= MINUTES_OF_ALL_FIGURES:
+        assert short_of_figures(arena) == {}
+
+
+def short_of_figures(arena: Arena) -> dict[str, tuple[int, int]]:
+    """Return what a long run has done less of than it must, each with how often and how often at least."""
+    done = Counter(fault.name.split(" ")[0] for fault in arena.history.faults)
+    named = Counter(fault.name for fault in arena.history.faults)
+    done |= {name: named[name] for name in FIGURES if name in named}
+    done["casts"] = len({cast_id for call in arena.history.calls for cast_id in call.accepted_ids})
+    return {name: (done[name], least) for name, least in FIGURES.items() if done[name] < least}

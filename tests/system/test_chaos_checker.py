@@ -267,6 +267,14 @@ WRONG_HISTORIES = {
         replaced(2, seen=(Seen(status=402, refusal="insufficient_credits"),)),
         "a 402 is justified when it is said",
     ),
+    "an error of ours": (
+        [*right_history(), call(9, 2.0, 2.1, status=500, error="internal_error")],
+        "the platform answers, or says 503",
+    ),
+    "a 503 without a time": (
+        [*right_history(), call(9, 2.0, 2.1, status=503, error="overloaded")],
+        "503 and 429 say when to come again",
+    ),
     "a storm on the wire": (
         [*right_history(), WireSample(began_at=NOON + 0.5, ended_at=NOON + 0.51, entries=50)],
         "the wire carries no more than is open",
@@ -288,7 +296,10 @@ def test_a_late_end_is_noticed(ended_at: float | None) -> None:
 
 def test_a_lost_answer_proves_nothing() -> None:
     """A cast whose caller heard nothing, or that its outcome is unknown, may exist."""
-    for fields in ({"status": None, "error": "ReadError"}, {"status": 503, "error": "outcome_unknown"}):
+    for fields in (
+        {"status": None, "error": "ReadError"},
+        {"status": 503, "error": "outcome_unknown", "retry_after": "5"},
+    ):
         assert rules(replaced(0, seen=(), **fields), right_state()) == set()
 
 

@@ -16,6 +16,7 @@ from tests.chaos.crashes import crash_each
 from tests.chaos.run import judge, torment
 
 PRESSURE_SECONDS = 12.0
+CALLERS = 10
 PAUSE_SECONDS = (0.1, 0.9)
 # One of each kind that takes a moment; the seed brings them into an order.
 FAULTS = (
@@ -28,6 +29,7 @@ FAULTS = (
     nemesis.cut_file,
     nemesis.restart_redis,
     nemesis.restart_postgres,
+    nemesis.end_sessions,
     nemesis.move_clock,
 )
 # A window of each process between two side effects; the others are for the long run.
@@ -48,7 +50,7 @@ def test_nothing_is_lost_doubled_or_overspent(arena: Arena) -> None:
     seed = secrets.token_hex(4)
     rng = Random(seed)
     print(f"seed {seed}")  # noqa: T201 shown when the test fails
-    with Callers(arena.stack.urls, arena.accounts, arena.history, seed, callers=4) as callers:
+    with Callers(arena.stack.urls, arena.accounts, arena.history, seed, callers=CALLERS) as callers:
         faults = rng.sample(FAULTS, k=len(FAULTS))
         torment(arena, callers, rng, seconds=0, first=faults, pause_seconds=PAUSE_SECONDS)
         hits = crash_each(arena, seed, CRASHES, times=2)
