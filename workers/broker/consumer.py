@@ -28,7 +28,7 @@ BLOCK_MS_MAX: Final = 100
 DUE_EVERY_S: Final = 0.02
 DUE_COUNT_MAX: Final = 256
 # With entries still running, waiting this long for more room makes the next read a batch.
-GATHER_S: Final = 0.002
+GATHER_S: Final = 0.006
 # A second between looks for abandoned entries, give or take half, so that workers do not look in step.
 CLAIM_EVERY_S: Final = 1.0
 PENDING_COUNT_MAX: Final = 256
@@ -131,12 +131,14 @@ class StreamsConsumer(dramatiq.Consumer):
         bound = queue.prefetch(self._prefetch, self._broker.prefetch_max)
         room = bound - len(queue.held)
         if room * 2 < bound:
+            # A short prefetch is drained within a flusher's window: then the flusher must not wait for the end of it.
+            if bound <= self._prefetch:
+                self._broker.flusher.hurry()
             self._wait_for_room(GATHER_S if room else self._timeout_s)
             room = bound - len(queue.held)
         return max(room, 0)
 
     def _wait_for_room(self, timeout_s: float) -> None:
-        self._broker.flusher.hurry()
         with self._queue.room:
             self._queue.room.wait(timeout_s)
 
