@@ -8,10 +8,10 @@ SEED ?= random
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench chaos spells lock
+.PHONY: help setup demo run test check bench chaos faults broker-conformance spells lock
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-25s %s\n", $$1, $$2 }'
 
 setup: ## install everything into .venv; instant when nothing changed
 	@.ci/setup
@@ -37,7 +37,13 @@ bench: setup ## measure against the peers and write bench/results
 	$(PYTHON) -m bench
 
 chaos: setup ## kill and restart parts under load: make chaos SEED=7 MINUTES=30
-	SEED=$(SEED) MINUTES=$(MINUTES) $(PYTHON) -m pytest -s tests/chaos $(ARGS)
+	SEED=$(SEED) MINUTES=$(MINUTES) OPENAPI_EXAMPLES=100 $(PYTHON) -m pytest -s tests/chaos tests/api/test_openapi_fuzz.py $(ARGS)
+
+faults: setup ## make each planted mistake in a copy and expect the tests to notice: make faults ARGS="NAME ..."
+	$(PYTHON) -m tests.planted_faults.run $(ARGS)
+
+broker-conformance: setup ## run Dramatiq's own tests on our broker
+	$(PYTHON) -m tests.conformance.run $(ARGS)
 
 spells: setup ## build the example spells from their sources
 	$(PYTHON) -m spells.build

@@ -3,10 +3,12 @@
 from itertools import chain
 from typing import Final
 
-from tests.planted_faults import ground, holding, settling, wire
+from tests.planted_faults import ground, holding, settling, statements, wire
 from tests.planted_faults.fault import REPOSITORY, Fault
 
-FAULTS: Final[tuple[Fault, ...]] = tuple(chain(holding.FAULTS, settling.FAULTS, wire.FAULTS, ground.FAULTS))
+FAULTS: Final[tuple[Fault, ...]] = tuple(
+    chain(holding.FAULTS, settling.FAULTS, statements.FAULTS, wire.FAULTS, ground.FAULTS)
+)
 PAGE: Final = REPOSITORY / "tests" / "planted_faults.md"
 
 _HEAD = """# Planted faults
