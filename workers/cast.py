@@ -30,7 +30,7 @@ from gateways.metrics import serve as serve_metrics
 from workers.artifacts import ArtifactCache, ArtifactUnavailableError
 from workers.broker import MsgpackEncoder, StreamsBroker
 from workers.broker.entries import AnyMessage, StreamMessage
-from workers.executor.parent import Executor, ExecutorConfig, ExecutorFacts
+from workers.executor.parent import Executor, ExecutorConfig, ExecutorFacts, ExecutorStartError
 from workers.executor.protocol import ExecuteRequest, ExecuteResult, JailMode
 
 log: Final = logging.getLogger("spell.worker")
@@ -333,7 +333,11 @@ def main() -> int:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, on_signal)
-    serve(settings, stop)
+    try:
+        serve(settings, stop)
+    except ExecutorStartError as error:
+        sys.stderr.write(f"no sandbox comes up on this machine: {error}; `spell doctor` says what it lacks\n")
+        return 1
     return 0
 
 
