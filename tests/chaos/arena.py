@@ -65,6 +65,14 @@ class Arena:
         if not self.stack.children[name].running:
             self.stack.children[name].start()
 
+    def supervise(self) -> None:
+        """Start again what ended though nobody ended it, as a supervisor would, and write it down."""
+        for name in EVERYBODY:
+            child = self.stack.children[name]
+            if not child.running:
+                with self.fault(f"{name} ended", f"with exit code {child.exit_code}"):
+                    child.start()
+
     def sandboxes(self) -> list[int]:
         """Return the process ids of the executors of the default pool."""
         return [child for process_id in self.process_ids(WORKER) for child in children_of(process_id)]

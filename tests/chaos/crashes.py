@@ -1,5 +1,6 @@
 """Kills processes at named points, again and again, while callers go on."""
 
+import signal
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ REACHED_SECONDS_MAX = 60.0
 # How long casts are made that nobody runs, and by how much they are then overdue: deadline and grace are 17 minutes.
 UNRUN_SECONDS = 0.7
 OVERDUE_SECONDS = 1_100.0
+EXIT_CODE_OF_SIGKILL = 128 + signal.SIGKILL
 FLUSH_EVERY_SECONDS = 2.5
 EXPIRED = "scheduler, expired and not removed"
 # What the scheduler finds missing is missing once in a run, and few callers cancel: no waiting for a sixth time.
@@ -94,6 +96,10 @@ def _await_death(arena: Arena, process: str, name: str) -> None:
             with arena.stack.redis() as redis:
                 redis.flushall()
         time.sleep(0.02)
+    child = arena.stack.children[process]
+    if child.exit_code != EXIT_CODE_OF_SIGKILL:
+        message = f"{name}: {process} ended with exit code {child.exit_code}: {child.last_words()}"
+        raise PointNotReachedError(message)
 
 
 def _crash_while_expiring(arena: Arena, callers: Callers) -> None:

@@ -38,11 +38,13 @@ def torment(
     until = time.monotonic() + seconds
     for fault in first:
         fault(arena, callers, rng)
+        arena.supervise()
         time.sleep(rng.uniform(*pause_seconds))
     faults: list[Fault] = []
     while time.monotonic() < until:
         faults = faults or one_round(rng)
         faults.pop(0)(arena, callers, rng)
+        arena.supervise()
         time.sleep(min(rng.uniform(*pause_seconds), max(0.0, until - time.monotonic())))
 
 
