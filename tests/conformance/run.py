@@ -90,7 +90,7 @@ def prepare(version: str, hashes: Sequence[str]) -> Path:
     (root / "pytest.ini").write_text(_INI, encoding="utf-8")
     (tests / "__init__.py").touch()
     shutil.copy(HERE / "dramatiq_conftest.py", tests / "conftest.py")
-    shutil.copy(HERE / "dramatiq_common.py", tests / "common.py")
+    shutil.copy(HERE / "dramatiq_imports.py", tests / "common.py")
     return tests
 
 
