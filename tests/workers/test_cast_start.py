@@ -16,7 +16,7 @@ def test_a_worker_without_a_sandbox_says_so_in_one_line(tmp_path: Path) -> None:
         "PATH": os.environ["PATH"],
         "REDIS_URL": "redis://127.0.0.1:1/0",
         "ARTIFACT_URL": "http://127.0.0.1:1",
-        "ARTIFACT_VERIFY_KEY": base64.b64encode(bytes(32)).decode(),
+        "ARTIFACT_VERIFY_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
         "ARTIFACT_CACHE_DIR": str(tmp_path),
         "WORKER_TOKEN": secrets.token_hex(32),
     }
