@@ -81,6 +81,14 @@ class TryAgainError(Exception):
     """The cast was not run to an end, and the machine may be to blame: Dramatiq brings it again a little later."""
 
 
+class ExpectedTroubleFilter(logging.Filter):
+    """Drops Dramatiq's report of an exception that means "bring it again": the worker said so itself, in one line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is worth a line."""
+        return not (record.exc_info and isinstance(record.exc_info[1], TryAgainError))
+
+
 class ExecutorPerThread(dramatiq.Middleware):
     """Brings the child of each worker thread up before its first cast, so that no caller waits for that."""
 
@@ -324,6 +332,8 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     configure(settings.log_level)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(ExpectedTroubleFilter())
     if settings.metrics_port is not None:
         serve_metrics(settings.metrics_port)
     stop = threading.Event()
