@@ -14,29 +14,34 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 from redis.asyncio import Redis
 
-from api import admin, budgets, cast_list, casts, dead_letters, docs, health, internal, keys, spells
+from api import docs, internal, keys
 from api.access_log import Log
-from api.admission import Batcher
+from api.admission.batcher import Batcher
+from api.admission.rate import RateLimiter
+from api.admission.waiting import ASK_EVERY_S, Waiting
+from api.admission.wire import Wire
 from api.auth import REFRESH_EVERY_S, Authenticator
 from api.background import Loop, running
-from api.budget_board import BudgetBoard
-from api.cast_reader import CastReader
-from api.catalog import Catalog
+from api.budgets import routes as budgets
+from api.budgets.board import BudgetBoard
+from api.casts import reading as cast_reading
+from api.casts import routes as casts
+from api.casts.reader import CastReader
 from api.connections import LOOK_EVERY_S, ConnectionCheck
 from api.docs import openapi_config
 from api.edge import App, Edge
 from api.guard import provide_principal, provide_visitor
-from api.metrics import Metrics
-from api.probes import Probes
+from api.operator import admin, dead_letters, health
+from api.operator.metrics import Metrics
+from api.operator.probes import Probes
+from api.operator.sampler import NOTE_EVERY_S, Sampler
 from api.proxies import Proxies
-from api.publishing import Publisher, signer_of
-from api.rate import RateLimiter
-from api.sampler import NOTE_EVERY_S, Sampler
 from api.services import Services
 from api.shutdown import Shutdown
+from api.spells import routes as spells
+from api.spells.catalog import Catalog
+from api.spells.publishing import Publisher, signer_of
 from api.trouble import exception_handlers
-from api.waiting import ASK_EVERY_S, Waiting
-from api.wire import Wire
 from domain.model.admission_state import Terms
 from domain.model.limits import MIB
 from domain.settings import ApiSettings
@@ -64,7 +69,7 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
     """Return every route of the api."""
     return [
         *casts.routes(services),
-        *cast_list.ROUTES,
+        *cast_reading.ROUTES,
         *spells.ROUTES,
         *keys.ROUTES,
         *budgets.ROUTES,

@@ -16,7 +16,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
-from api.cast_openapi import CAST_COMPONENTS, CAST_PATHS
+from api.casts.openapi import CAST_COMPONENTS, CAST_PATHS
 from api.errors import KINDS
 from domain.model.errors import Code
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from api.access_log import Log, RequestLine
 from api.call import Call
 from api.errors import Headers
-from api.metrics import Metrics
+from api.operator.metrics import Metrics
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

@@ -8,9 +8,9 @@ from typing import Any
 
 from litestar import Request
 
+from api.admission.rate import Allowance, Caller
 from api.auth import Principal
 from api.call import Call, call_of
-from api.rate import Allowance, Caller
 from api.services import Services
 from domain.model.errors import Code, Refusal, RefusedError
 

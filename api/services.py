@@ -7,20 +7,20 @@ import msgspec
 from redis.asyncio import Redis
 
 from api.access_log import Log
-from api.admission import Batcher
+from api.admission.batcher import Batcher
+from api.admission.rate import RateLimiter
+from api.admission.waiting import Waiting
+from api.admission.wire import Wire
 from api.auth import Authenticator
-from api.budget_board import BudgetBoard
-from api.cast_reader import CastReader
-from api.catalog import Catalog
-from api.metrics import Metrics
-from api.probes import Probes
+from api.budgets.board import BudgetBoard
+from api.casts.reader import CastReader
+from api.operator.metrics import Metrics
+from api.operator.probes import Probes
+from api.operator.sampler import Sampler
 from api.proxies import Proxies
-from api.publishing import Publisher
-from api.rate import RateLimiter
-from api.sampler import Sampler
 from api.shutdown import Shutdown
-from api.waiting import Waiting
-from api.wire import Wire
+from api.spells.catalog import Catalog
+from api.spells.publishing import Publisher
 from domain.settings import ApiSettings
 from domain.store.connection import Pool
 

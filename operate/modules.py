@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import msgspec
 
-from api.publishing import Publisher, Upload
+from api.spells.publishing import Publisher, Upload
 from domain.flow.create_user import PLATFORM_HANDLE, ensure_platform_account
 from domain.model.errors import RefusedError
 from domain.model.limits import MODULE_BYTES_MAX, RUNTIME_MODULE_BYTES_MAX

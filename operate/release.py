@@ -13,7 +13,7 @@ from typing import Final
 import click
 from rich_click import RichCommand
 
-from api.publishing import Publisher, signer_of
+from api.spells.publishing import Publisher, signer_of
 from domain.flow.price_book import set_prices
 from domain.model.errors import RefusedError
 from domain.model.periods import month_of

@@ -21,7 +21,7 @@ import click
 import msgspec
 from rich_click import RichCommand, RichGroup
 
-from api.publishing import Publisher, Upload, signer_of
+from api.spells.publishing import Publisher, Upload, signer_of
 from domain.flow.create_user import RUNTIME_HANDLE, ensure_platform_account
 from domain.flow.publish import Publication
 from domain.model.errors import RefusedError

@@ -17,7 +17,7 @@ SCHEMA_DEPTH_MAX: Final = 16
 # The work for one value of the input at worst, with every reference written out: one for each subschema and each value
 # of an enum, PATTERN_WORK for each pattern. The largest schema of the examples has 20.
 WORK_MAX: Final = 10_000
-# A pattern may cost 1.7 us for a character where a subschema costs 4 ns (measured, at the size `api.schemas` allows).
+# A pattern may cost 1.7 us for a character where a subschema costs 4 ns (measured at the size that is allowed).
 PATTERN_WORK: Final = 400
 # Work times bytes of input. 2,000 subschemas over 500,000 numbers, two bytes each, took 7.3 s (measured), so this much
 # holds up the api's loop for 0.4 s at worst. Who has a detailed schema takes shorter inputs.

@@ -11,12 +11,12 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from api.admission import WAIT_S_MAX, Admitted, Batcher
+from api.admission.batcher import WAIT_S_MAX, Admitted, Batcher
+from api.admission.rate import Caller, RateLimiter
+from api.admission.waiting import Waiting
+from api.admission.wire import Wire
 from api.background import Loop, running
-from api.metrics import Metrics
-from api.rate import Caller, RateLimiter
-from api.waiting import Waiting
-from api.wire import Wire
+from api.operator.metrics import Metrics
 from domain.model.admission import Accepted, AdmissionRequest, CastSpec, Judged
 from domain.model.admission_state import Terms
 from domain.model.errors import Code, Refusal, RefusedError
@@ -195,7 +195,7 @@ async def test_a_commit_in_doubt_is_looked_up(rows: Rows, account: Account, cut:
 async def test_an_outcome_nobody_can_tell_is_503_with_the_ids(
     rows: Rows, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.admission.IN_DOUBT_S", 0.3)
+    monkeypatch.setattr("api.admission.batcher.IN_DOUBT_S", 0.3)
     caller, request = Caller(account.key_id.hex, 1_000_000), request_of(rows, account)
     async with Cutter(rows.url).serving() as cutter, batcher_on(cutter.url) as batcher:
         accepted(await batcher.submit(request, caller, waits=False))
@@ -235,7 +235,7 @@ async def test_who_waited_too_long_is_dropped_before_a_transaction(rows: Rows, a
 async def test_while_redis_is_silent_only_so_many_casts_are_accepted_on_trust(
     rows: Rows, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.wire.UNSENT_MAX", 2)
+    monkeypatch.setattr("api.admission.wire.UNSENT_MAX", 2)
     caller, request = Caller(account.key_id.hex, 1_000_000), request_of(rows, account)
     async with batcher_on(rows.url) as batcher:
         for _ in range(2):

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from api.auth import Principal
-from api.catalog import FRESH_S, RENEW_S, Catalog, ResolvedSpell
+from api.spells.catalog import FRESH_S, RENEW_S, Catalog, ResolvedSpell
 from domain.flow.create_user import create_user
 from domain.flow.edit_spell import edit_spell
 from domain.flow.publish import NewVersion, publish

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from api.__main__ import GRACEFUL_SHUTDOWN_S
-from api.cast_request import CastBody
+from api.casts.request import CastBody
 from domain.model.cast_view import CastView, CostView, UrlsView, UsageView
 from domain.model.limits import CastLimits
 from domain.model.messages import CastJob

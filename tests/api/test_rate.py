@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator
 import pytest
 from redis.asyncio import Redis
 
-from api.metrics import Metrics
+from api.admission.rate import Allowance, Caller, RateLimiter
+from api.operator.metrics import Metrics
 from api.proxies import Proxies
-from api.rate import Allowance, Caller, RateLimiter
 from tests.api.platform import DEAD_REDIS_URL
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from api.publishing import UPLOADS_PER_ACCOUNT_MAX
+from api.spells.publishing import UPLOADS_PER_ACCOUNT_MAX
 from domain.model.artifacts import artifact_statement
 from domain.model.limits import MODULE_BYTES_MAX
 from domain.model.manifest import MANIFEST_BYTES_MAX

@@ -52,11 +52,11 @@ def _has_jobs(arguments: Sequence[Any]) -> object:
 
 
 POINTS = {
-    "api, held and not committed": Point("api-2", "api.admission:reserve", after=True),
-    "api, committed and not answered": Point("api-2", "api.admission:Batcher._answer"),
-    "api, answered and not on the wire": Point("api-2", "api.wire:put", counts=_has_jobs),
-    "api, on the wire and not forgotten": Point("api-2", "api.wire:put", after=True, counts=_has_jobs),
-    "api, canceled and nobody told": Point("api-2", "api.cast_list:request_cancel"),
+    "api, held and not committed": Point("api-2", "api.admission.batcher:reserve", after=True),
+    "api, committed and not answered": Point("api-2", "api.admission.batcher:Batcher._answer"),
+    "api, answered and not on the wire": Point("api-2", "api.admission.wire:put", counts=_has_jobs),
+    "api, on the wire and not forgotten": Point("api-2", "api.admission.wire:put", after=True, counts=_has_jobs),
+    "api, canceled and nobody told": Point("api-2", "api.casts.reading:request_cancel"),
     "worker, taken and not run": Point("worker", "workers.cast:CastWorker._execute"),
     "worker, run and not reported": Point("worker", "workers.cast:CastWorker._report"),
     "worker, reported and not sent": Point("worker", "workers.broker.flusher:Flusher._flush", counts=_has_reports),

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from api.publishing import Publisher
+from api.spells.publishing import Publisher
 from domain.store.connection import Pool, Role, open_pool
 from gateways.compiler import Compiler
 from gateways.signing import Signer, generate_key_pair

@@ -140,7 +140,7 @@ FAULTS = (
         "over-rate-let-through-at-the-edge",
         "The rate limit limits nothing.",
         (
-            "api/admission.py",
+            "api/admission/batcher.py",
             "            if allowance.retry_after_s is not None:\n",
             "            if allowance.limit < 0:\n",
         ),
@@ -150,7 +150,7 @@ FAULTS = (
         "acknowledged-before-commit",
         "A caller holds a 202 for a cast that the broken connection rolled back.",
         (
-            "api/admission.py",
+            "api/admission/batcher.py",
             "                    waiters = self._register(batch, verdicts)\n",
             (
                 "                    waiters = self._register(batch, verdicts)\n"

@@ -143,7 +143,7 @@ FAULTS = (
         "lost-hint-is-lost",
         "A caller whose wake-up was lost with Redis waits to the end of its patience.",
         (
-            "api/waiting.py",
+            "api/admission/waiting.py",
             "                    self._due[cast_id] = None\n                    news += 1\n",
             "                    news += 1\n",
         ),
@@ -194,13 +194,13 @@ FAULTS = (
     fault(
         "rate-script-counts-nothing",
         "The rate limit limits nothing while Redis lives.",
-        ("api/rate.lua", "  back = back + passed * interval\n", ""),
+        ("api/admission/rate.lua", "  back = back + passed * interval\n", ""),
         tests=("tests/api/test_rate.py::test_a_minutes_requests_pass_at_once_and_no_more",),
     ),
     fault(
         "own-limiter-counts-nothing",
         "The rate limit limits nothing while Redis is away.",
-        ("api/rate.py", "            back_us += passed * interval_us\n", ""),
+        ("api/admission/rate.py", "            back_us += passed * interval_us\n", ""),
         tests=("tests/api/test_rate.py::test_a_minutes_requests_pass_at_once_and_no_more",),
     ),
 )

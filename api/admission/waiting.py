@@ -13,7 +13,7 @@ from uuid import UUID
 
 from redis.asyncio import Redis
 
-from api.metrics import Metrics
+from api.operator.metrics import Metrics
 from domain.model.cast_view import FINAL_STATUSES, CastRow
 from domain.store.casts import casts_by_id, casts_status
 from domain.store.connection import Pool, transaction

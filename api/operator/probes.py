@@ -9,8 +9,8 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from api.admission.wire import Wire
 from api.coalesce import Coalesced
-from api.wire import Wire
 from domain.model.messages import Pool as WorkerPool
 from domain.store.connection import Pool, StoreError, transaction
 from domain.store.ops import partition_ready

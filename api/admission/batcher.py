@@ -14,12 +14,12 @@ from uuid import UUID
 
 import msgspec
 
+from api.admission.over_rate import OverRate
+from api.admission.rate import Allowance, Caller, RateLimiter
+from api.admission.waiting import Waiter, Waiting
+from api.admission.wire import Wire
 from api.errors import overloaded
-from api.metrics import Metrics
-from api.over_rate import OverRate
-from api.rate import Allowance, Caller, RateLimiter
-from api.waiting import Waiter, Waiting
-from api.wire import Wire
+from api.operator.metrics import Metrics
 from domain.flow.reserve import NotLocked, reserve
 from domain.model.admission import Accepted, AdmissionRequest, Judged, Verdict
 from domain.model.admission_state import Terms

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 
 import msgspec
 
-from api.catalog import ResolvedSpell
 from api.errors import invalid
+from api.spells.catalog import ResolvedSpell
 from domain.model.admission import CastSpec
 from domain.model.errors import Code, Fault, Refusal, RefusedError, refuse
 from domain.model.limits import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, KIB, MIB
@@ -33,7 +33,7 @@ _MISSING_FIELD: Final = re.compile(r"Object missing required field `(?P<field>.*
 
 
 class CastBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The JSON of `POST /v1/cast` and `/v1/casts`. `api.cast_openapi` declares the same by hand."""
+    """The JSON of `POST /v1/cast` and `/v1/casts`. `api.casts.openapi` declares the same by hand."""
 
     spell: Annotated[str, msgspec.Meta(max_length=REFERENCE_CHARACTERS_MAX)]
     input: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET

@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from litestar import Response, get
 
-from api.metrics import CONTENT_TYPE
-from api.probes import Check
+from api.operator.metrics import CONTENT_TYPE
+from api.operator.probes import Check
 from api.services import Services
 
 

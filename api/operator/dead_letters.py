@@ -14,8 +14,8 @@ from litestar import delete, get, post
 from litestar.params import Parameter
 from redis.asyncio import Redis
 
-from api.admin import require_admin
-from api.rate import Caller
+from api.admission.rate import Caller
+from api.operator.admin import require_admin
 from api.services import Services
 from domain.model.admission import AdmissionRequest, CastSpec, Judged
 from domain.model.errors import Code, Refusal, RefusedError, refuse

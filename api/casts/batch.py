@@ -4,7 +4,7 @@ import msgspec
 
 from api.auth import Principal
 from api.call import Call
-from api.cast_request import parse_batch, parse_cast, spec_of
+from api.casts.request import parse_batch, parse_cast, spec_of
 from api.errors import KINDS, Answer, problem
 from api.guard import admit_request, caller_of
 from api.services import Services

@@ -9,14 +9,15 @@ from litestar.params import Parameter
 from litestar.response import Stream
 
 from api.auth import Principal
-from api.catalog import find_version
 from api.creation import REPLAYED, idempotent_call
 from api.errors import invalid
 from api.internal import pieces
 from api.listing import LIMIT_DEFAULT, LIMIT_MAX, link_headers, page_of, parse_cursor
-from api.publishing import Upload
 from api.services import Services
-from api.spell_views import (
+from api.spells.catalog import find_version
+from api.spells.publishing import Upload
+from api.spells.upload import BODY_BYTES_MAX, WASM, PublishOperation, read_package
+from api.spells.views import (
     SpellBody,
     SpellChange,
     SpellDetail,
@@ -28,7 +29,6 @@ from api.spell_views import (
     spell_view,
     version_view,
 )
-from api.upload import BODY_BYTES_MAX, WASM, PublishOperation, read_package
 from domain.flow.create_spell import NewSpell, create_spell
 from domain.flow.edit_spell import edit_spell
 from domain.flow.retire_spell import retire_spell

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from api.errors import overloaded
-from api.schemas import compile_schema
+from api.spells.schemas import compile_schema
 from domain.flow.publish import NewVersion, Publication, publish, published
 from domain.flow.store_module import CompiledModule as StoredModule
 from domain.flow.store_module import store_module

@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from api.access_log import Log
-from api.metrics import Metrics
-from api.wire import queue_states
+from api.admission.wire import queue_states
+from api.operator.metrics import Metrics
 from domain.store.connection import Pool, StoreError, transaction
 from domain.store.ops import holds_total
 

@@ -15,9 +15,9 @@ from redis.exceptions import RedisError
 
 from api.auth import Principal
 from api.call import call_of
+from api.casts.prefer import wish_of
 from api.errors import Answer, invalid, overloaded
 from api.listing import LIMIT_DEFAULT, LIMIT_MAX, cursor_of, link_headers, parse_cursor
-from api.prefer import wish_of
 from api.services import Services
 from domain.flow.cancel import cancel
 from domain.model.cast_view import CastRow, CastView

@@ -13,19 +13,19 @@ import msgspec
 from litestar.handlers import ASGIRouteHandler
 from litestar.handlers import asgi as raw_handler
 
-from api.admission import Admitted
+from api.admission.batcher import Admitted
+from api.admission.waiting import Waiter
 from api.auth import Principal
 from api.call import Call, call_of
-from api.cast_batch import cast_many
-from api.cast_list import list_casts
-from api.cast_request import BODY_BYTES_MAX, parse_cast, spec_of
+from api.casts.batch import cast_many
+from api.casts.prefer import Wish, wish_of
+from api.casts.reading import list_casts
+from api.casts.request import BODY_BYTES_MAX, parse_cast, spec_of
 from api.edge import Message, Receive, Scope, Send
 from api.errors import KINDS, Answer, Headers, invalid, problem
 from api.guard import admit_request, authenticate, caller_of
-from api.prefer import Wish, wish_of
 from api.services import Services
 from api.trouble import refusal_of
-from api.waiting import Waiter
 from domain.model.admission import Accepted, AdmissionRequest, Judged, Replayed
 from domain.model.cast_view import CastView, VersionName, view_of_accepted
 from domain.model.errors import Code, Fault, Refusal, RefusedError, refuse
@@ -293,7 +293,7 @@ def traceparent_of(raw: bytes | None) -> str | None:
 
 
 def routes(services: Services) -> list[ASGIRouteHandler]:
-    """Return the raw routes; `api.cast_openapi` describes them."""
+    """Return the raw routes; `api.casts.openapi` describes them."""
     endpoints = CastEndpoints(services)
     return [
         raw_handler("/v1/cast", copy_scope=False)(endpoints.cast),

@@ -11,9 +11,9 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import Parameter
 
+from api.admission.wire import QueueState, queue_states
 from api.call import call_of
 from api.services import Services
-from api.wire import QueueState, queue_states
 from domain.model.errors import Code, refuse
 from domain.store.casts import FIRST_ID
 from domain.store.connection import transaction

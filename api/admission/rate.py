@@ -19,7 +19,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from api.coalesce import Coalesced
 from api.errors import Headers
-from api.metrics import Metrics
+from api.operator.metrics import Metrics
 from workers import keys
 from workers.broker import replies
 from workers.broker.async_link import AsyncLink

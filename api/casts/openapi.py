@@ -5,10 +5,10 @@ A test compares the request schemas with the structs that decode the bodies.
 
 from typing import Any, Final
 
-from api.cast_request import BATCH_CASTS_MAX, METADATA_BYTES_MAX
+from api.casts.prefer import WAIT_S_MAX
+from api.casts.request import BATCH_CASTS_MAX, METADATA_BYTES_MAX
 from api.errors import KINDS
 from api.listing import LIMIT_DEFAULT, LIMIT_MAX
-from api.prefer import WAIT_S_MAX
 from domain.model.errors import Code
 from domain.model.limits import DEADLINE_MS_MAX, LIMITS_MAX
 from domain.model.manifest import MEMORY_BYTES_MIN

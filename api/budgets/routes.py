@@ -8,7 +8,7 @@ from litestar import Request, Response, delete, get, post, put
 from litestar.params import Parameter
 
 from api.auth import Principal
-from api.budget_views import (
+from api.budgets.views import (
     BudgetBody,
     BudgetList,
     BudgetUsage,

@@ -10,7 +10,7 @@ import jsonschema_rs
 import msgspec
 
 from api.auth import Principal
-from api.schemas import compile_schema
+from api.spells.schemas import compile_schema
 from domain.model import versions
 from domain.model.errors import Code, Refusal, RefusedError
 from domain.model.limits import CastLimits

@@ -14,7 +14,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from api.metrics import Metrics
+from api.operator.metrics import Metrics
 from domain.model.admission import Accepted
 from domain.model.jobs import job_of
 from domain.model.limits import MIB
