@@ -208,7 +208,7 @@ def test_the_demo_shows_everything_and_ends_without_a_terminal(folder: Path, tim
     for expected in (
         "329 words",
         "a picture of 256 x 192",
-        "1,000 casts run, settled and billed",
+        "1,000 casts held for, run, settled and billed",
         "402 Payment Required",
         '"error": "budget_exceeded"',
         "cast 9 times; the next cast is refused",
