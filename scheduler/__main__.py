@@ -2,17 +2,12 @@
 
 import asyncio
 import logging
-import os
-import signal
 import sys
 from typing import Final
 
-import uvloop
-
-from domain.settings import SchedulerSettings, SettingsError, load
+from domain.settings import SchedulerSettings
 from domain.store.connection import Role, open_pool
-from gateways.logs import configure
-from gateways.metrics import serve as serve_metrics
+from gateways import process
 from scheduler.jobs import Clockwork
 from scheduler.loop import Scheduler
 from workers.broker.async_link import open_redis
@@ -25,12 +20,8 @@ SLOW_CONNECTIONS_MAX: Final = 2
 SLOW_STATEMENT_TIMEOUT_MS: Final = 60_000
 
 
-async def serve(settings: SchedulerSettings) -> None:
-    """Run until SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
+async def serve(settings: SchedulerSettings, stop: asyncio.Event) -> None:
+    """Run until `stop` is set."""
     url = settings.engine_database_url.reveal()
     async with (
         open_redis(settings.redis_url.reveal()) as redis,
@@ -49,17 +40,8 @@ async def serve(settings: SchedulerSettings) -> None:
 
 
 def main() -> int:
-    """Run the scheduler process."""
-    try:
-        settings = load(SchedulerSettings, os.environ)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    configure(settings.log_level)
-    if settings.metrics_port is not None:
-        serve_metrics(settings.metrics_port)
-    uvloop.run(serve(settings))
-    return 0
+    """Run the scheduler process until SIGTERM or SIGINT; return its exit code."""
+    return process.run(SchedulerSettings, serve)
 
 
 if __name__ == "__main__":

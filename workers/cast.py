@@ -22,11 +22,10 @@ from dramatiq.middleware import CurrentMessage, Retries
 
 from domain.model.limits import INLINE_BYTES_MAX
 from domain.model.messages import MESSAGE_VERSION, CastJob, Outcome, UsageEvent
-from domain.settings import SettingsError, WorkerSettings, load
+from domain.settings import WorkerSettings
+from gateways import process
 from gateways.collector import collect_rarely
-from gateways.logs import configure
 from gateways.metrics import Counter, Histogram
-from gateways.metrics import serve as serve_metrics
 from workers.artifacts import ArtifactCache, ArtifactUnavailableError
 from workers.broker import MsgpackEncoder, StreamsBroker
 from workers.broker.entries import AnyMessage, StreamMessage
@@ -326,16 +325,9 @@ def serve(settings: WorkerSettings, stop: threading.Event) -> None:
 
 def main() -> int:
     """Run the worker process until SIGTERM or SIGINT."""
-    try:
-        settings = load(WorkerSettings, os.environ)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    configure(settings.log_level)
+    settings = process.begin(WorkerSettings)
     for handler in logging.getLogger().handlers:
         handler.addFilter(ExpectedTroubleFilter())
-    if settings.metrics_port is not None:
-        serve_metrics(settings.metrics_port)
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -6,7 +6,6 @@ An event is acknowledged only after the COMMIT that settled it; what is read and
 import asyncio
 import logging
 import os
-import signal
 import sys
 from collections import Counter as Tally
 from collections.abc import Sequence
@@ -15,7 +14,6 @@ from typing import Final
 from uuid import uuid4
 
 import msgspec
-import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -23,7 +21,7 @@ from domain.flow.close import end_without_run
 from domain.flow.settle import Settled, settle
 from domain.model.messages import CastJob, Outcome, UsageEvent
 from domain.model.messages import Pool as WorkerPool
-from domain.settings import LedgerSettings, SettingsError, load
+from domain.settings import LedgerSettings
 from domain.store.connection import (
     BadRowError,
     CommitInDoubtError,
@@ -35,10 +33,9 @@ from domain.store.connection import (
     open_pool,
     transaction,
 )
+from gateways import process
 from gateways.collector import collect_rarely
-from gateways.logs import configure
 from gateways.metrics import Counter, Gauge, Histogram
-from gateways.metrics import serve as serve_metrics
 from workers.broker import wire
 from workers.broker.async_link import open_redis
 from workers.broker.usage import UsageEntry, UsageReader
@@ -209,12 +206,8 @@ def _event(entry: UsageEntry) -> UsageEvent:
     return msgspec.structs.replace(entry.event, output=entry.output)
 
 
-async def serve(settings: LedgerSettings) -> None:
-    """Run a ledger for every pool until SIGTERM or SIGINT; a batch that has begun is finished."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stop.set)
+async def serve(settings: LedgerSettings, stop: asyncio.Event) -> None:
+    """Run a ledger for every pool until `stop` is set; a batch that has begun is finished."""
     redis = open_redis(settings.redis_url.reveal())
     database_url = settings.engine_database_url.reveal()
     consumer = f"{os.uname().nodename}:{os.getpid()}:{uuid4().hex[:8]}"
@@ -229,17 +222,8 @@ async def serve(settings: LedgerSettings) -> None:
 
 
 def main() -> int:
-    """Run the ledger process."""
-    try:
-        settings = load(LedgerSettings, os.environ)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    configure(settings.log_level)
-    if settings.metrics_port is not None:
-        serve_metrics(settings.metrics_port)
-    uvloop.run(serve(settings))
-    return 0
+    """Run the ledger process until SIGTERM or SIGINT; return its exit code."""
+    return process.run(LedgerSettings, serve)
 
 
 if __name__ == "__main__":
