@@ -8,7 +8,6 @@ import pytest
 from domain.flow.create_budget import NewBudget
 from domain.flow.create_key import CreatedKey, NewKey, create_key
 from domain.flow.creation import IdempotentCall
-from domain.flow.reserve import reserve
 from domain.flow.revoke_key import revoke_key
 from domain.model.admission import Accepted, Judged
 from domain.model.api_key import ENTROPY_BYTES, mint, prefix_of
@@ -17,7 +16,7 @@ from domain.model.key_rules import KEYS_PER_ACCOUNT_MAX, KeyScope, KeyTerms
 from domain.model.periods import Period
 from domain.store import admission, identity
 from domain.store.connection import Pool, Role, account_transaction, open_pool, transaction
-from tests.domain.world import TERMS, World, admit, make_world
+from tests.domain.world import World, admit, make_world
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PLAIN = KeyTerms(scopes=frozenset(), rate_limit_rpm=None, open_casts_max=None, expires_at=None)
@@ -93,22 +92,6 @@ async def test_a_revoked_key_casts_nothing_from_the_commit_on(world: World, pool
     await asyncio.gather(cast_until_refused(), cast_until_refused(), revoke_it())
     assert late
     assert all(isinstance(verdict, Refusal) and verdict.code is Code.UNAUTHORIZED for verdict in late)
-
-
-async def test_revoking_answers_after_every_batch_that_saw_the_key_alive(world: World, pool: Pool) -> None:
-    ((prefix,),) = await world.rows("SELECT prefix FROM api_keys WHERE id = %s", world.key_id)
-    async with transaction(pool) as batch:
-        (verdict,) = await reserve(batch, [world.request()], TERMS, entropy=os.urandom(8))
-        assert isinstance(verdict, Judged)
-        revoking = asyncio.create_task(revoke(pool, world, prefix))
-        waiting = (
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        async with asyncio.timeout(5):
-            while await world.rows(waiting) == [(0,)]:
-                assert not revoking.done()
-    await revoking
-    assert await world.rows("SELECT count(*) FROM casts") == [(1,)]
 
 
 async def test_revoking_waits_for_a_batch_that_has_read_and_not_yet_written(world: World, pool: Pool) -> None:
