@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench import accepts, end_to_end
+from bench import accepts, broker, end_to_end
 from bench.cores import TooFewCoresError, two_cores
 from bench.generator import LoadError
 from bench.machine import machine, program
@@ -15,7 +15,11 @@ from bench.report import Run, read_runs, replace_between, summary, table, write_
 from bench.rows import Row, measure
 from spell.cli import CommandError
 
-ROWS: Final[tuple[Row, ...]] = (accepts.ROW, end_to_end.ROW)
+ROWS: Final[tuple[Row, ...]] = (
+    accepts.ROW,
+    end_to_end.ROW,
+    broker.ROW,
+)
 # One disturbed round must not be the median.
 ROUNDS: Final = 3
 RESULTS: Final = ROOT / "bench" / "results"
