@@ -249,7 +249,7 @@ class Fuzz:
         rate = self.modules / max(self.seconds, 0.001)
         lost = f"compiling {dict(self._compiler.deaths)}, casting {self._caster.executor.child_deaths}"
         lines = [
-            f"{self.modules:,} damaged modules of seed {self._seed}, {rate:.0f}/s, slowest {self.slowest_seconds:.2f} s",
+            f"{self.modules:,} modules of seed {self._seed}, {rate:.0f} a second, slowest {self.slowest_seconds:.2f} s",
             f"  refused {self.refused.total():,}: {dict(self.refused.most_common())}",
             f"  cast {self.cast.total():,}: {dict(self.cast.most_common())}",
             f"  {self.compared:,} by the true program; children lost {lost}",
