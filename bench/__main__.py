@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench import accepts, broker, end_to_end
+from bench import accepts, broker, cold_load, end_to_end, executor, in_process
 from bench.cores import TooFewCoresError, two_cores
 from bench.generator import LoadError
 from bench.machine import machine, program
@@ -19,6 +19,9 @@ ROWS: Final[tuple[Row, ...]] = (
     accepts.ROW,
     end_to_end.ROW,
     broker.ROW,
+    executor.ROW,
+    in_process.ROW,
+    cold_load.ROW,
 )
 # One disturbed round must not be the median.
 ROUNDS: Final = 3

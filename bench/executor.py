@@ -1,0 +1,102 @@
+"""Casts a second through one jailed child with a fresh store each, against extism's Python SDK with fresh plugins.
+
+Ours runs the spell `hello`: it reads its input over WASI, parses it, and answers. Extism's modules speak an interface
+of its own, so its headline figure is for the least module there can be, one that answers nothing, without WASI; it is
+compiled once, which its SDK can do and its documentation's examples do not. Beside it, in the details, stand the two
+other ways: `hello` itself under extism's WASI (which gives it no input and drops its output), and a plugin made from
+the module's bytes as the examples do.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+from uuid import uuid4
+
+import wasmtime
+from extism.extism import CompiledPlugin, Plugin
+
+from bench.cores import starting_on
+from bench.ours import SPELL, BenchError
+from bench.published import built, open_library
+from bench.rows import Cores, Row, Sample
+from domain.model.limits import CastLimits
+from domain.model.messages import Outcome
+from workers.executor.parent import Executor, ExecutorConfig
+from workers.executor.protocol import ExecuteRequest, JailMode
+
+CASTS: Final = 5_000
+WARM_CASTS: Final = 200
+# The ways of extism that are only details.
+CALLS_BESIDE: Final = 300
+INPUT: Final = b'"Ada"'
+OUTPUT: Final = b'"Hello, Ada!"'
+LEAST_MODULE: Final = '(module (memory (export "memory") 1) (func (export "run") (result i32) (i32.const 0)))'
+
+
+def ours(cores: Cores) -> Sample:
+    with open_library() as library, starting_on(cores):
+        digest = library.publish(built(SPELL))
+        config = ExecutorConfig(artifact_folder=library.folder, verify_key=library.verify_key, jail=JailMode.REQUIRED)
+        executor = Executor(config)
+
+        def cast() -> None:
+            request = ExecuteRequest(cast_id=uuid4(), digest=digest, limits=CastLimits(), input=INPUT)
+            result = executor.run(request)
+            if (result.outcome, result.output) != (Outcome.SUCCEEDED, OUTPUT):
+                message = f"the executor answered {result}"
+                raise BenchError(message)
+
+        try:
+            executor.start()
+            seconds_for(cast, WARM_CASTS)
+            seconds = seconds_for(cast, CASTS)
+        finally:
+            executor.close()
+    return Sample(per_second=CASTS / seconds, details={"cast_us": seconds / CASTS * 1e6})
+
+
+def extism(cores: Cores) -> Sample:
+    least = bytes(wasmtime.wat2wasm(LEAST_MODULE))
+    compiled = CompiledPlugin(least)
+    compiled_hello = CompiledPlugin(built(SPELL), wasi=True)
+
+    def fresh() -> None:
+        with Plugin(compiled) as plugin:
+            plugin.call("run", INPUT)
+
+    def fresh_hello() -> None:
+        with Plugin(compiled_hello, wasi=True) as plugin:
+            plugin.call("_start", INPUT)
+
+    def from_bytes() -> None:
+        with Plugin(least) as plugin:
+            plugin.call("run", INPUT)
+
+    with starting_on(cores):
+        seconds_for(fresh, WARM_CASTS)
+        seconds = seconds_for(fresh, CASTS)
+        details = {
+            "call_us": seconds / CASTS * 1e6,
+            "hello_under_wasi_us": seconds_for(fresh_hello, CALLS_BESIDE) / CALLS_BESIDE * 1e6,
+            "plugin_from_bytes_us": seconds_for(from_bytes, CALLS_BESIDE) / CALLS_BESIDE * 1e6,
+        }
+    return Sample(per_second=CASTS / seconds, details=details)
+
+
+def seconds_for(action: Callable[[], None], count: int) -> float:
+    """Return how long `count` actions take, one after the other."""
+    started_at = time.perf_counter()
+    for _ in range(count):
+        action()
+    return time.perf_counter() - started_at
+
+
+ROW: Final = Row(
+    name="executor",
+    what="casts/s of `hello`, one jailed child, a fresh store each",
+    against="extism's Python SDK, an empty module compiled once, a fresh plugin per call",
+    target=4.0,
+    settings={"casts": CASTS, "jail": "required", "calls_beside": CALLS_BESIDE},
+    ours=ours,
+    peer=extism,
+)
