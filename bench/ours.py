@@ -52,6 +52,14 @@ class BenchError(Exception):
     """What was measured is not what should have been: the figures of this run mean nothing."""
 
 
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """An account and its key."""
+
+    account_id: UUID
+    key_id: UUID
+    key: str
+
+
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """What Postgres says about the casts of a round."""
 
@@ -148,8 +156,13 @@ class Ours:
 
 
 @contextmanager
-def running_platform(cores: Sequence[int], *, accounts: int) -> Generator[Ours]:
-    """Run the platform on `cores` for as long as the context is open; nothing of it is left afterwards."""
+def running_platform(
+    cores: Sequence[int], *, accounts: int, path: str = "/v1/casts", headers: Sequence[tuple[str, str]] = ()
+) -> Generator[Ours]:
+    """Run the platform on `cores` for as long as the context is open; nothing of it is left afterwards.
+
+    Its customers' requests go to `path` with these headers beside their key.
+    """
     WORK_FOLDER.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=WORK_FOLDER) as folder, starting_on(cores):
         data_folder = Path(folder) / "data"
@@ -157,8 +170,9 @@ def running_platform(cores: Sequence[int], *, accounts: int) -> Generator[Ours]:
         environ = {**os.environ, "SPELL_JAIL": "required", "LOG_LEVEL": "info"}
         with run_platform(data_folder, port=port, environ=environ, report=_silent) as (platform, supervisor):
             _publish(platform)
-            texts = asyncio.run(_make_customers(platform.database_url, accounts))
-            ours = Ours(platform, supervisor, [_request(text) for text in texts], port)
+            customers = asyncio.run(make_customers(platform.database_url, accounts))
+            requests = [_request(path, customer.key, headers) for customer in customers]
+            ours = Ours(platform, supervisor, requests, port)
             try:
                 yield ours
                 if (ended := supervisor.ended()) is not None and ended.exit_code:
@@ -179,18 +193,18 @@ def _publish(platform: Platform) -> None:
     httpx.put(url, content=module, headers=headers, timeout=60, trust_env=False).raise_for_status()
 
 
-def _request(key: str) -> bytes:
+def _request(path: str, key: str, headers: Sequence[tuple[str, str]]) -> bytes:
     body = b'{"spell":"dev/%s","input":"Ada"}' % SPELL.encode()
-    return http_request("POST", "/v1/casts", body, [("authorization", f"Bearer {key}")])
+    return http_request("POST", path, body, [("authorization", f"Bearer {key}"), *headers])
 
 
-async def _make_customers(database_url: str, accounts: int) -> list[str]:
-    """Make accounts, each with a key and a hard monthly budget, and return the keys."""
+async def make_customers(database_url: str, accounts: int) -> list[Customer]:
+    """Make accounts, each with a key and a hard monthly budget."""
     async with open_pool(database_url, role=Role.ENGINE, size_max=1) as pool, transaction(pool) as connection:
         return [await _make_customer(connection, number) for number in range(accounts)]
 
 
-async def _make_customer(connection: Connection, number: int) -> str:
+async def _make_customer(connection: Connection, number: int) -> Customer:
     now = datetime.now(UTC)
     handle = f"customer-{number}"
     user = await create_user(
@@ -205,7 +219,8 @@ async def _make_customer(connection: Connection, number: int) -> str:
     )
     account_id = user.account.id
     minted = mint(os.urandom(ENTROPY_BYTES))
-    await create_key(connection, _new_key(account_id, minted.prefix, minted.text), now=now)
+    new_key = _new_key(account_id, minted.prefix, minted.text)
+    await create_key(connection, new_key, now=now)
     budget = NewBudget(
         id=uuid4(),
         account_id=account_id,
@@ -216,7 +231,7 @@ async def _make_customer(connection: Connection, number: int) -> str:
         hard_limit_micros=HARD_LIMIT_MICROS,
     )
     await create_budget(connection, budget)
-    return minted.text
+    return Customer(account_id=account_id, key_id=new_key.id, key=minted.text)
 
 
 def _new_key(account_id: UUID, prefix: str, text: str) -> NewKey:

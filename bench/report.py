@@ -17,6 +17,7 @@ from bench.rows import RowResult, Sample
 BEGIN: Final = "<!-- measured: written by `make bench`, do not edit -->"
 END: Final = "<!-- end of measured -->"
 _REVISION_CHARACTERS: Final = 10
+_SMALL_RATIO: Final = 0.1
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,16 +77,16 @@ def summary(row: RowResult) -> str:
     """Return one line for the terminal."""
     return (
         f"{row.name}: ours {_rate(row.ours)}, peer {_rate(row.peer)}, "
-        f"ratio {row.ratio:.2f} ({_spread(row.ratios)}), to reach {row.target:.2f}"
+        f"ratio {_figure(row.ratio)} ({_spread(row.ratios)}), to reach {_figure(row.target)}"
     )
 
 
 def _line(run: Run, row: RowResult) -> str:
-    reach = f"{row.target:.2f} {'✓' if row.ratio >= row.target else '✗'}"
+    reach = f"{_figure(row.target)} {'✓' if row.ratio >= row.target else '✗'}"
     revision = run.program.revision[:_REVISION_CHARACTERS] + ("+" if run.program.changed_since else "")
     cells = (
         *(row.what, _rate(row.ours), row.against, _rate(row.peer)),
-        f"**{row.ratio:.2f}** ({_spread(row.ratios)})",
+        f"**{_figure(row.ratio)}** ({_spread(row.ratios)})",
         *(reach, f"{run.started_at:%Y-%m-%d} at `{revision}`"),
     )
     return f"| {' | '.join(cells)} |"
@@ -97,7 +98,12 @@ def _rate(samples: Sequence[Sample]) -> str:
 
 
 def _spread(ratios: Sequence[float]) -> str:
-    return ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    return ", ".join(_figure(ratio) for ratio in ratios)
+
+
+def _figure(ratio: float) -> str:
+    # Two digits after the point would hide whether a ratio near a twelfth was reached.
+    return f"{ratio:.2f}" if ratio >= _SMALL_RATIO else f"{ratio:.4f}"
 
 
 def _machine(run: Run) -> str:
