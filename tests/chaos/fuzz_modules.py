@@ -184,6 +184,8 @@ class Fuzz:
         self.compared = 0
         self.refused: Counter[str] = Counter()
         self.cast: Counter[str] = Counter()
+        self.killers: list[int] = []
+        """Numbers of the modules that the jailed process did not survive: contained, but worth a look."""
         self.violations: list[str] = []
         self.seconds = 0.0
         self.slowest_seconds = 0.0
@@ -209,6 +211,8 @@ class Fuzz:
         module = damaged(self._seeds, self._seed, number)
         self.modules += 1
         verdict = self._compiler.compile(module)
+        if verdict is None:
+            self.killers.append(number)
         if verdict is None or number % COMPARE_EVERY == 0:
             verdict = self._by_true_program(number, module, verdict)
         if isinstance(verdict, CompileError):
@@ -252,7 +256,7 @@ class Fuzz:
             f"{self.modules:,} modules of seed {self._seed}, {rate:.0f} a second, slowest {self.slowest_seconds:.2f} s",
             f"  refused {self.refused.total():,}: {dict(self.refused.most_common())}",
             f"  cast {self.cast.total():,}: {dict(self.cast.most_common())}",
-            f"  {self.compared:,} by the true program; children lost {lost}",
+            f"  {self.compared:,} by the true program; children lost {lost}, by modules {self.killers}",
         ]
         return "\n".join([*lines, *self.violations])
 
