@@ -6,7 +6,7 @@ import sys
 from typing import Final
 
 from domain.settings import SchedulerSettings
-from domain.store.connection import Role, open_pool
+from domain.store.connection import ANY_PLANS, Role, open_pool
 from gateways import process
 from scheduler.jobs import Clockwork
 from scheduler.loop import Scheduler
@@ -31,6 +31,7 @@ async def serve(settings: SchedulerSettings, stop: asyncio.Event) -> None:
             role=Role.ENGINE,
             size_max=SLOW_CONNECTIONS_MAX,
             statement_timeout_ms=SLOW_STATEMENT_TIMEOUT_MS,
+            plans=ANY_PLANS,
         ) as slow_pool,
     ):
         clockwork = Clockwork(pool=pool, slow_pool=slow_pool, redis=redis, token_key=settings.cast_token_key.reveal())
