@@ -51,12 +51,16 @@ class AsyncLink:
     async def scripts(self, script: Script, runs: Sequence[Command]) -> list[Reply]:
         """Run a script once for each of `runs` (key count, keys, arguments) in one round trip, loading it if needed.
 
-        The script must be harmless to repeat: where the server does not know it, all runs are sent again.
+        Where the server did not know it, only the runs that were refused are sent again: another connection may load
+        the script while ours are under way, and then the later of them have run.
         """
         commands: list[Command] = [("EVALSHA", script.sha, *run) for run in runs]
         answers = await self.run(commands)
-        if any(isinstance(answer, NoScriptError) for answer in answers):
-            answers = (await self.run([("SCRIPT", "LOAD", script.text), *commands]))[1:]
+        refused = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if refused:
+            again = await self.run([("SCRIPT", "LOAD", script.text), *(commands[at] for at in refused)])
+            for at, answer in zip(refused, again[1:], strict=True):
+                answers[at] = answer
         return [checked(answer) for answer in answers]
 
 

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from uuid import UUID
 
 import msgspec
@@ -11,7 +11,9 @@ from domain.model.limits import INLINE_BYTES_MAX, MIB
 from domain.model.messages import CastJob, Outcome, UsageEvent
 from tests.workers.broker.pools import consume, take, usage_events
 from workers import keys
-from workers.broker import StreamsBroker, wire
+from workers.broker import StreamsBroker, scripts, wire
+from workers.broker.async_link import AsyncLink
+from workers.broker.link import Command, Reply
 
 Jobs = Callable[..., CastJob]
 Events = Callable[..., UsageEvent]
@@ -42,6 +44,22 @@ async def test_racing_puts_add_once(redis: AsyncRedis, client: Redis, make_job: 
     jobs = [make_job(number) for number in range(200)]
     added = await asyncio.gather(*(wire.put(redis, "default", jobs) for _ in range(8)))
     assert sum(added) == 200
+    assert client.xlen(keys.jobs("default")) == 200
+
+
+async def test_a_script_loaded_between_two_runs_leaves_the_count_whole(
+    redis: AsyncRedis, client: Redis, make_job: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = AsyncLink.run
+
+    async def another_loads_it_after_the_first(link: AsyncLink, commands: Sequence[Command]) -> list[Reply]:
+        first, loaded, *later = await run(link, [commands[0], ("SCRIPT", "LOAD", scripts.PUT.text), *commands[1:]])
+        assert loaded == scripts.PUT.sha.encode()
+        return [first, *later]
+
+    client.script_flush()
+    monkeypatch.setattr(AsyncLink, "run", another_loads_it_after_the_first)
+    assert await wire.put(redis, "default", [make_job(number) for number in range(200)]) == 200
     assert client.xlen(keys.jobs("default")) == 200
 
 
