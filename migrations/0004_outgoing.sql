@@ -23,8 +23,11 @@ CREATE TABLE webhook_endpoints (
   CHECK ((disabled_at IS NULL) = (disabled_reason IS NULL))
 );
 CREATE INDEX webhook_endpoints_of_account ON webhook_endpoints (account_id, created_at) WHERE deleted_at IS NULL;
--- Settlement looks for endpoints only where there are any.
-ALTER TABLE accounts ADD COLUMN has_webhooks boolean NOT NULL DEFAULT false;
+-- Settlement looks for receivers only where there are any. `listening_until`: somebody follows the account's events
+-- (`spell webhooks listen`), so until then they are written for them as well; has_webhooks is true while it is set.
+ALTER TABLE accounts
+  ADD COLUMN has_webhooks boolean NOT NULL DEFAULT false,
+  ADD COLUMN listening_until timestamptz;
 ALTER TABLE casts ADD COLUMN webhook_url text;
 -- The highest of 50, 80 and 100 percent of the soft limit that this window has told of.
 ALTER TABLE budget_windows ADD COLUMN notified_percent smallint NOT NULL DEFAULT 0;
@@ -32,7 +35,8 @@ ALTER TABLE budget_windows ADD COLUMN notified_percent smallint NOT NULL DEFAULT
 CREATE TABLE outgoing (
   id uuid PRIMARY KEY,
   account_id uuid NOT NULL REFERENCES accounts,
-  kind text NOT NULL CHECK (kind IN ('webhook', 'mail')),
+  -- 'listen': to be read by who follows the account's events; never sent, so it is 'delivered' from the start.
+  kind text NOT NULL CHECK (kind IN ('webhook', 'mail', 'listen')),
   -- The same for every receiver of an event and for every attempt: what a receiver drops repeats by.
   event_id uuid NOT NULL,
   event_type text NOT NULL,
@@ -49,12 +53,16 @@ CREATE TABLE outgoing (
   -- Delivered, given up or canceled: never sent again, unless somebody asks for a redelivery.
   status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'delivered', 'failed', 'canceled')),
   finished_at timestamptz,
-  CHECK ((endpoint_id IS NULL) <> (target IS NULL)),
+  CHECK (num_nonnulls(endpoint_id, target) = CASE kind WHEN 'listen' THEN 0 ELSE 1 END),
   CHECK ((status = 'pending') = (finished_at IS NULL))
 );
 CREATE INDEX outgoing_due ON outgoing (next_attempt_at) WHERE status = 'pending';
-CREATE INDEX outgoing_of_endpoint ON outgoing (endpoint_id, created_at);
-CREATE INDEX outgoing_of_account ON outgoing (account_id, created_at);
+CREATE INDEX outgoing_of_endpoint ON outgoing (endpoint_id, created_at, id);
+CREATE INDEX outgoing_pending_of_endpoint ON outgoing (endpoint_id) WHERE status = 'pending';
+-- Rows of an account are written under its lock, so their times rise in the order of commits: who reads on from the
+-- last one it saw misses none.
+CREATE INDEX outgoing_of_account ON outgoing (account_id, kind, created_at, id);
+CREATE INDEX outgoing_of_cast ON outgoing (cast_id) WHERE endpoint_id IS NULL AND kind = 'webhook';
 
 CREATE TABLE outgoing_attempts (
   outgoing_id uuid NOT NULL REFERENCES outgoing ON DELETE CASCADE,
@@ -92,5 +100,5 @@ SET LOCAL ROLE spell_owner;
 DROP TABLE outgoing_attempts, outgoing, webhook_endpoints;
 ALTER TABLE budget_windows DROP COLUMN notified_percent;
 ALTER TABLE casts DROP COLUMN webhook_url;
-ALTER TABLE accounts DROP COLUMN has_webhooks;
+ALTER TABLE accounts DROP COLUMN has_webhooks, DROP COLUMN listening_until;
 RESET ROLE;
