@@ -27,6 +27,16 @@ KEYED_PLANS: Final = " -c enable_seqscan=off -c enable_hashjoin=off -c enable_me
 ANY_PLANS: Final = ""
 # Longer than any pause of a healthy server, shorter than a caller's patience.
 POOL_TIMEOUT_S: Final = 2.0
+# A network that drops packets says nothing: left to the kernel, a query whose server has gone silent ends after a
+# quarter of an hour, and with it the one batch loop of an api. Longer than any statement of the cast path may take, so
+# that a slow server is told from a silent one; sent data unacknowledged, or keep-alives unanswered, for this long.
+SILENCE_MS: Final = 5_000
+# Applied to an idle connection, and to one that waits for an answer to what was acknowledged.
+_KEEP_ALIVE: Final = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 1, "keepalives_count": 5}
+CONNECT_TIMEOUT_S: Final = 5
+# The pool doubles its pause between attempts: with its own five minutes, a server that was away for two would be found
+# again after four. Giving up this early leaves the next attempt to the next caller who asks.
+RECONNECT_S: Final = 2.0
 
 
 class Role(enum.StrEnum):
@@ -72,14 +82,22 @@ def open_pool(
     options = (
         f"-c role={role.value} -c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={statement_timeout_ms}"
         f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_TIMEOUT_MS} -c timezone=UTC{plans}"
+        # A session that sends to a silent client holds its locks meanwhile, and no other timeout ends a send.
+        f" -c tcp_user_timeout={SILENCE_MS}"
     )
     pool = AsyncConnectionPool(
         database_url,
         min_size=1,
         max_size=size_max,
         timeout=POOL_TIMEOUT_S,
+        reconnect_timeout=RECONNECT_S,
         open=False,
-        kwargs={"options": options},
+        kwargs={
+            "options": options,
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "tcp_user_timeout": SILENCE_MS,
+            **_KEEP_ALIVE,
+        },
         name=role.value,
     )
     return cast("Pool", pool)
