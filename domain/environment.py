@@ -8,12 +8,14 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
+from email.utils import parseaddr
 from typing import Final, Generic, NoReturn, TypeVar
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 Value = TypeVar("Value")
 
 _DIGITS: Final = re.compile(r"[0-9]{1,15}")
+_MAIL_ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+")
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 KEY_BYTES: Final = 32
 # 128 bits cannot be guessed by anybody; a hex digit carries 4 of them, a character of base64 6.
@@ -154,6 +156,14 @@ def smtp_url(text: str) -> Secret[str]:
     """Accept where mail is handed in."""
     _split(text, ("smtp", "smtps"), "smtps://user:password@host:465")
     return Secret(text)
+
+
+def mail_address(text: str) -> str:
+    """Accept the sender of mail: an address, alone or behind a name as in `Spells <mail@host>`."""
+    address = parseaddr(text)[1]
+    if not text.isprintable() or not text.isascii() or _MAIL_ADDRESS.fullmatch(address) is None:
+        _refuse("is not an address; write it like `Spells <mail@host>`")
+    return text
 
 
 def web_url(text: str) -> str:

@@ -14,6 +14,7 @@ from domain.environment import (
     SettingsError,
     key,
     long_key,
+    mail_address,
     networks,
     origins,
     postgres_url,
@@ -28,6 +29,7 @@ from domain.vendor_settings import GithubSettings, OidcSettings, StripeSettings
 
 __all__ = [
     "ApiSettings",
+    "CourierSettings",
     "GithubSettings",
     "LedgerSettings",
     "MigrationSettings",
@@ -50,6 +52,7 @@ WORKER_THREADS_MAX: Final = 64
 COUNT_MAX: Final = 10**9
 # $20: what a metered account without a budget of its own can owe before anybody has looked.
 METERED_LIMIT_MICROS_DEFAULT: Final = 20_000_000
+MAIL_FROM_DEFAULT: Final = "Spell Platform <no-reply@localhost>"
 
 _WORKER_MUST_NOT_SEE: Final = frozenset(
     {
@@ -63,6 +66,7 @@ _WORKER_MUST_NOT_SEE: Final = frozenset(
         "GITHUB_CLIENT_SECRET",
         "OIDC_CLIENT_SECRET",
         "SMTP_URL",
+        "WEBHOOK_SIGNING_KEY",
     }
 )
 
@@ -260,6 +264,36 @@ class LedgerSettings(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class CourierSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`courier`: sends webhooks and mail."""
+
+    engine_database_url: Secret[str]
+    webhook_signing_key: Secret[bytes]
+    webhook_allow_private: tuple[str, ...]
+    """Networks that webhooks may reach although they are not public."""
+    smtp_url: Secret[str] | None
+    """None: mail is not sent, and its rows say so."""
+    mail_from: str
+    public_url: str
+    metrics_port: int | None
+    log_level: str
+
+    @classmethod
+    def read(cls, reader: Reader) -> Self:
+        """Read from `reader`."""
+        port = reader.whole("PORT", PORT_DEFAULT, least=1, most=PORT_MAX)
+        return cls(
+            engine_database_url=_engine_database_url(reader),
+            webhook_signing_key=_webhook_signing_key(reader),
+            webhook_allow_private=_webhook_allow_private(reader),
+            smtp_url=reader.optional("SMTP_URL", smtp_url, None),
+            mail_from=reader.optional("MAIL_FROM", mail_address, MAIL_FROM_DEFAULT),
+            public_url=reader.optional("PUBLIC_URL", web_url, f"http://127.0.0.1:{port}"),
+            metrics_port=_metrics_port(reader),
+            log_level=_log_level(reader),
+        )
+
+
 class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`scheduler`: the clock: resend, expire, billing, reconcile, retention."""
 
@@ -304,6 +338,15 @@ def _redis_url(reader: Reader) -> Secret[str]:
 
 def _cast_token_key(reader: Reader) -> Secret[bytes]:
     return reader.required("CAST_TOKEN_KEY", long_key, _NO_KEY, _KEY_FIX)
+
+
+def _webhook_signing_key(reader: Reader) -> Secret[bytes]:
+    return reader.required("WEBHOOK_SIGNING_KEY", long_key, _NO_KEY, _KEY_FIX)
+
+
+def _webhook_allow_private(reader: Reader) -> tuple[str, ...]:
+    """Read which networks webhooks may reach although they are not public; `spell dev` allows this machine."""
+    return reader.optional("WEBHOOK_ALLOW_PRIVATE", networks, ())
 
 
 def _worker_token(reader: Reader) -> Secret[str]:

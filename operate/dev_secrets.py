@@ -20,6 +20,7 @@ _MADE_BY: Final = {
     "CAST_TOKEN_KEY": lambda: secrets.token_hex(KEY_BYTES),
     "ARTIFACT_SIGNING_KEY": lambda: generate_key_pair().signing_key,
     "RECEIPT_SIGNING_KEY": lambda: generate_key_pair().signing_key,
+    "WEBHOOK_SIGNING_KEY": lambda: secrets.token_hex(KEY_BYTES),
     "WORKER_TOKEN": lambda: secrets.token_urlsafe(KEY_BYTES),
     "ADMIN_SECRET": lambda: secrets.token_urlsafe(KEY_BYTES),
     DEV_KEY: lambda: mint(secrets.token_bytes(ENTROPY_BYTES)).text,

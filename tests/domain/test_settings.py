@@ -7,6 +7,7 @@ from domain.model.messages import Pool
 from domain.price_settings import PriceSettings
 from domain.settings import (
     ApiSettings,
+    CourierSettings,
     LedgerSettings,
     ReleaseSettings,
     SchedulerSettings,
@@ -64,6 +65,7 @@ def test_an_api_needs_five_settings_and_has_a_reason_for_every_default() -> None
         (ApiSettings, set(API)),
         (WorkerSettings, set(WORKER)),
         (LedgerSettings, {"DATABASE_URL", "REDIS_URL", "CAST_TOKEN_KEY"}),
+        (CourierSettings, {"DATABASE_URL", "WEBHOOK_SIGNING_KEY"}),
         (SchedulerSettings, {"DATABASE_URL", "REDIS_URL", "CAST_TOKEN_KEY"}),
     ],
 )
@@ -113,6 +115,7 @@ def test_a_secret_is_not_in_the_repr_of_settings() -> None:
         "GITHUB_CLIENT_SECRET",
         "OIDC_CLIENT_SECRET",
         "SMTP_URL",
+        "WEBHOOK_SIGNING_KEY",
     ],
 )
 def test_a_worker_refuses_to_start_beside_a_credential_that_is_not_its_own(name: str) -> None:
