@@ -6,10 +6,12 @@ from uuid import UUID
 import msgspec
 
 from domain.model.booking import book
+from domain.model.events import cast_events, threshold_event
 from domain.model.messages import CastJob, Outcome, Pool, cast_token
 from domain.model.settlement import OPEN, Ending, ending_without_run
 from domain.store import settlement as store
 from domain.store.connection import Connection
+from domain.store.events import events_insert
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +34,9 @@ async def close(connection: Connection, endings: Sequence[Ending], *, batch_id: 
     passed = tuple(ending for ending in endings if ending.cast.id in final)
     if not passed:
         return Closed()
-    waiting = await store.write(connection, book(passed, batch_id=batch_id))
+    waiting, reached = await store.write(connection, book(passed, batch_id=batch_id), cast_events(passed))
+    if reached:
+        await events_insert(connection, [threshold_event(window) for window in reached])
     freed = await store.name_next(connection, waiting) if waiting else []
     return Closed(endings=passed, freed=tuple((cast.pool, job_of_row(cast, token_key)) for cast in freed))
 

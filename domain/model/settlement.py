@@ -73,6 +73,9 @@ class HeldCast(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     window_ids: tuple[UUID, ...]
     grant_ids: tuple[UUID, ...]
     grant_micros: tuple[int, ...]
+    webhook_url: str | None = None
+    has_webhooks: bool = False
+    """Its account may have somebody to tell of casts."""
 
     @property
     def limits(self) -> CastLimits:

@@ -10,10 +10,12 @@ from psycopg import AsyncCursor
 
 from domain.model.admission import ON_WIRE_PER_ACCOUNT_MAX
 from domain.model.booking import Bookings
+from domain.model.events import Event, ReachedWindow
 from domain.model.limits import CastLimits
 from domain.model.messages import Pool
 from domain.model.pricing import Price
 from domain.model.settlement import Ending, HeldCast
+from domain.store import events as event_store
 from domain.store.connection import Connection, type_row
 from domain.store.queries import load
 
@@ -121,9 +123,13 @@ async def record_strays(connection: Connection, rows: Sequence[StrayRow]) -> Non
     await connection.execute(_QUERIES["strays_insert"], {"rows": _json(rows)})
 
 
-async def write(connection: Connection, bookings: Bookings) -> list[UUID]:
-    """Write everything `bookings` holds; return the accounts that still have casts waiting for the wire.
+async def write(
+    connection: Connection, bookings: Bookings, events: Sequence[Event]
+) -> tuple[list[UUID], list[ReachedWindow]]:
+    """Write everything `bookings` holds, and a row for each who is to be told of `events`.
 
+    Returns the accounts that still have casts waiting for the wire, and the windows whose spending passed a share of
+    the soft limit that was not told yet; it counts as told now.
     Asserts that every window, month and grant was there: a hold names only rows that exist.
     """
     async with connection.pipeline():
@@ -135,10 +141,13 @@ async def write(connection: Connection, bookings: Bookings) -> list[UUID]:
         await _write(connection, "counters_raise", bookings.counters)
         await _write(connection, "usage_insert", bookings.usage)
         await _write(connection, "transfers_insert", bookings.transfers)
+        if events:
+            await event_store.events_insert(connection, events)
     for cursor, rows in ((windows, bookings.windows), (months, bookings.months), (grants, bookings.grants)):
         assert cursor is None or cursor.rowcount == len(rows), "a hold named a row that is not there"
     assert accounts is not None, "an ending has an account"
-    return [account_id for account_id, waiting in await accounts.fetchall() if waiting]
+    waiting = [account_id for account_id, more in await accounts.fetchall() if more]
+    return waiting, [] if windows is None else _reached(await windows.fetchall())
 
 
 async def name_next(connection: Connection, account_ids: Sequence[UUID]) -> list[WireCast]:
@@ -224,6 +233,12 @@ def _end_row(ending: Ending) -> EndRow:
         started_ms=ending.started_ms,
         finished_ms=ending.finished_ms,
     )
+
+
+def _reached(rows: Sequence[tuple[Any, ...]]) -> list[ReachedWindow]:
+    """Return the windows among the settled ones that passed a share; the columns after the first are the fields."""
+    found = (ReachedWindow(**dict(zip(ReachedWindow.__struct_fields__, row[1:], strict=True))) for row in rows)
+    return [window for row, window in zip(rows, found, strict=True) if row[0] < window.percent]
 
 
 def _wire_cast(row: tuple[Any, ...]) -> WireCast:

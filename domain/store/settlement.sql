@@ -21,8 +21,9 @@ SELECT coalesce(json_agg(json_build_object(
   'fuel_limit', c.fuel_limit, 'wall_ms_limit', c.wall_ms_limit, 'memory_bytes_limit', c.memory_bytes_limit,
   'output_bytes_limit', c.output_bytes_limit, 'log_bytes_limit', c.log_bytes_limit,
   'price_version', c.price_version, 'creator_price_micros', c.creator_price_micros, 'held_micros', c.held_micros,
-  'funding', c.funding, 'window_ids', c.window_ids, 'grant_ids', c.grant_ids, 'grant_micros', c.grant_micros)), '[]')::text
-FROM casts c JOIN spell_versions v ON v.id = c.version_id
+  'funding', c.funding, 'window_ids', c.window_ids, 'grant_ids', c.grant_ids, 'grant_micros', c.grant_micros,
+  'webhook_url', c.webhook_url, 'has_webhooks', a.has_webhooks)), '[]')::text
+FROM casts c JOIN spell_versions v ON v.id = c.version_id JOIN accounts a ON a.id = c.account_id
 WHERE c.id = ANY(%(cast_ids)b::uuid[])
 
 -- name: prices_read
@@ -93,10 +94,22 @@ FROM json_to_recordset(%(rows)s::json)
   AS r(cast_id uuid, account_id uuid, outcome text, fuel bigint, cpu_us bigint, wall_us bigint, worker text)
 
 -- name: windows_settle
--- Give back what was held and count what was spent, in exactly the windows the hold names.
-UPDATE budget_windows w SET held_micros = w.held_micros - r.held, spent_micros = w.spent_micros + r.spent
+-- Give back what was held and count what was spent, in exactly the windows the hold names. A window remembers the
+-- highest share of the soft limit it has told of, so each is told once: `was` is the row as the account's lock keeps it.
+UPDATE budget_windows w SET held_micros = w.held_micros - r.held, spent_micros = w.spent_micros + r.spent,
+  notified_percent = greatest(was.notified_percent, CASE
+    WHEN NOT b.notify OR b.deleted_at IS NOT NULL OR b.soft_limit_micros IS NULL OR was.spent_micros + r.spent = 0 THEN 0
+    WHEN (was.spent_micros + r.spent) * 100 >= b.soft_limit_micros * 100 THEN 100
+    WHEN (was.spent_micros + r.spent) * 100 >= b.soft_limit_micros * 80 THEN 80
+    WHEN (was.spent_micros + r.spent) * 100 >= b.soft_limit_micros * 50 THEN 50
+    ELSE 0 END)
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, held bigint, spent bigint)
+JOIN budget_windows was ON was.id = r.id
+JOIN budgets b ON b.id = was.budget_id
 WHERE w.id = r.id
+RETURNING was.notified_percent AS percent_before, w.id AS window_id, w.account_id, w.budget_id, b.scope, b.scope_id,
+  b.period, w.starts_on, w.notified_percent AS percent, b.soft_limit_micros, w.hard_limit_micros, w.spent_micros,
+  w.held_micros
 
 -- name: months_settle
 -- The same for the account's month and its free allowance.

@@ -21,7 +21,7 @@ FAULTS = (
     fault(
         "window-forgets-what-was-spent",
         "A budget is full again after each settlement.",
-        (GATE, ", spent_micros = w.spent_micros + r.spent\n", "\n"),
+        (GATE, " spent_micros = w.spent_micros + r.spent,\n", "\n"),
         tests=(ENDS_ONCE,),
     ),
     fault(

@@ -1,0 +1,31 @@
+"""What happened, written down for each who is told of it, and read again to be told."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from psycopg.rows import class_row
+
+from domain.model.events import EVENT_DATA_BYTES_MAX, CastEventRow, Event
+from domain.store.connection import Connection
+from domain.store.queries import load
+
+_QUERIES: Final = load(__file__)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+async def events_insert(connection: Connection, events: Sequence[Event]) -> int:
+    """Write a row of `outgoing` for each receiver of each event; return how many. Needs the locks of the accounts.
+
+    Inside a pipeline it takes no round trip of its own, and the number is not known yet.
+    """
+    rows = _encode(events).decode()
+    return (await connection.execute(_QUERIES["events_insert"], {"rows": rows})).rowcount
+
+
+async def casts_read(connection: Connection, *, ids: Sequence[UUID]) -> dict[UUID, CastEventRow]:
+    """Return those of these casts that exist, of any account, without data that no webhook carries."""
+    async with connection.cursor(row_factory=class_row(CastEventRow), binary=True) as cursor:
+        await cursor.execute(_QUERIES["casts_read"], {"ids": list(ids), "bytes_max": EVENT_DATA_BYTES_MAX})
+        return {row.id: row for row in await cursor.fetchall()}
