@@ -1,0 +1,88 @@
+"""What the synchronous client can do: its parts and their methods. `spell.operations` says what each does."""
+
+from spell.blocking import Events, Resource, iterator, method
+from spell.models.casts import Cast
+from spell.operations import batches, budgets, casts, keys, spells, usage, webhooks
+
+
+class Casts(Resource):
+    """Make casts, wait for them, follow them, read them."""
+
+    cast = method(casts.cast)
+    cast_async = method(casts.cast_async)
+    batch = method(batches.batch)
+    wait = method(casts.wait)
+    get = method(casts.get)
+    list = iterator(casts.list_casts)
+    cancel = method(casts.cancel)
+    log = method(casts.log)
+
+    def events(self, cast: Cast | str) -> Events:
+        """Follow a cast: yield it at each status it reaches, until the final one, over lost connections too."""
+        return self.client.follow(cast)
+
+
+class Spells(Resource):
+    """Find spells, publish them, change them."""
+
+    list = iterator(spells.list_spells)
+    get = method(spells.get)
+    versions = method(spells.versions)
+    version = method(spells.version)
+    create = method(spells.create)
+    publish = method(spells.publish)
+    module = method(spells.module)
+    edit = method(spells.edit)
+    yank = method(spells.yank)
+    retire = method(spells.retire)
+
+
+class Keys(Resource):
+    """Make, change and revoke API keys."""
+
+    create = method(keys.create)
+    list = iterator(keys.list_keys)
+    update = method(keys.update)
+    rotate = method(keys.rotate)
+    revoke = method(keys.revoke)
+
+
+class Budgets(Resource):
+    """Set limits, and see how they stand."""
+
+    create = method(budgets.create)
+    list = method(budgets.list_budgets)
+    get = method(budgets.get)
+    update = method(budgets.update)
+    set_own = method(budgets.set_own)
+    delete = method(budgets.delete)
+    usage = method(budgets.usage)
+
+
+class Holds(Resource):
+    """See what open casts hold."""
+
+    list = iterator(budgets.list_holds)
+    summary = method(budgets.holds_summary)
+
+
+class UsageReports(Resource):
+    """See what was used."""
+
+    now = method(usage.now)
+    trends = method(usage.trends)
+    breakdown = method(usage.breakdown)
+    export = method(usage.export)
+
+
+class Webhooks(Resource):
+    """Say where events go, and see what became of each."""
+
+    create = method(webhooks.create)
+    list = iterator(webhooks.list_webhooks)
+    get = method(webhooks.get)
+    update = method(webhooks.update)
+    delete = method(webhooks.delete)
+    deliveries = iterator(webhooks.deliveries)
+    redeliver = method(webhooks.redeliver)
+    rotate_secret = method(webhooks.rotate_secret)
