@@ -138,6 +138,10 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     artifact_signing_key: Secret[bytes]
     """32 bytes, Ed25519 private seed."""
     receipt_signing_key: Secret[bytes] | None
+    webhook_signing_key: Secret[bytes]
+    """The secrets of webhooks are derived from it; the courier has the same."""
+    webhook_allow_private: tuple[str, ...]
+    """Networks that webhooks may reach although they are not public."""
     worker_token: Secret[str]
     admin_secret: Secret[str] | None
     """None: the admin routes are closed."""
@@ -174,6 +178,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
         keys = {
             "ARTIFACT_SIGNING_KEY": reader.required("ARTIFACT_SIGNING_KEY", key, _NO_KEY, _KEY_FIX),
             "CAST_TOKEN_KEY": _cast_token_key(reader),
+            "WEBHOOK_SIGNING_KEY": _webhook_signing_key(reader),
         }
         receipt_signing_key = reader.optional("RECEIPT_SIGNING_KEY", key, None)
         _refuse_equal_keys(reader, {**keys, "RECEIPT_SIGNING_KEY": receipt_signing_key})
@@ -186,6 +191,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
             cast_token_key=keys["CAST_TOKEN_KEY"],
             artifact_signing_key=keys["ARTIFACT_SIGNING_KEY"],
             receipt_signing_key=receipt_signing_key,
+            webhook_signing_key=keys["WEBHOOK_SIGNING_KEY"],
+            webhook_allow_private=_webhook_allow_private(reader),
             worker_token=_worker_token(reader),
             admin_secret=reader.optional("ADMIN_SECRET", strong_secret, None),
             trusted_proxies=reader.optional("TRUSTED_PROXIES", networks, ()),

@@ -6,6 +6,7 @@ to the caller, who hears of a mistake at once.
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import urlsplit
@@ -103,3 +104,9 @@ def _hidden(address: IPv6Address) -> IPv4Address | None:
     if address.teredo is not None:
         return address.teredo[1]
     return None
+
+
+@lru_cache(maxsize=8)
+def parse_networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
+    """Return the networks a setting names; it was checked when it was read. Remembered: there is one such setting."""
+    return tuple(ip_network(text) for text in texts)

@@ -134,6 +134,7 @@ def api_environment(database_url: str, redis_url: str, port: int, **settings: st
         "PORT": str(port),
         "ARTIFACT_SIGNING_KEY": secrets.token_hex(32),
         "CAST_TOKEN_KEY": secrets.token_hex(32),
+        "WEBHOOK_SIGNING_KEY": secrets.token_hex(32),
         "WORKER_TOKEN": secrets.token_hex(32),
         "ADMIN_SECRET": ADMIN_SECRET,
         "RATE_LIMIT_ANON_RPM": "100000",

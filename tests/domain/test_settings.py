@@ -20,12 +20,14 @@ from domain.settings import (
 ARTIFACT_KEY = bytes(range(32))
 TOKEN_KEY = bytes(range(32, 64))
 RECEIPT_KEY = bytes(range(64, 96))
+WEBHOOK_KEY = bytes(range(96, 128))
 TOKEN = "0123456789abcdef0123456789abcdef"
 
 API = {
     "DATABASE_URL": "postgresql://app:hunter2@localhost/spell",
     "REDIS_URL": "redis://localhost:6379",
     "CAST_TOKEN_KEY": TOKEN_KEY.hex(),
+    "WEBHOOK_SIGNING_KEY": WEBHOOK_KEY.hex(),
     "ARTIFACT_SIGNING_KEY": ARTIFACT_KEY.hex(),
     "WORKER_TOKEN": TOKEN,
 }
@@ -87,7 +89,7 @@ def test_all_problems_come_at_once_and_none_shows_a_secret() -> None:
         "LOG_LEVEL": "loud",
     }
     problems = problems_of(ApiSettings, wrong)
-    assert sorted(names_of(problems)) == sorted(set(wrong) - {"ARTIFACT_SIGNING_KEY", "WORKER_TOKEN"})
+    assert sorted(names_of(problems)) == sorted(set(wrong) - {"ARTIFACT_SIGNING_KEY", "WORKER_TOKEN", "WEBHOOK_SIGNING_KEY"})
     assert "hunter2" not in "\n".join(problems)
 
 
