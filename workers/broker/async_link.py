@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoScriptError, ResponseError
 
-from workers.broker.link import Command, Reply, checked
+from workers.broker.link import Command, Reply, checked, tcp_options
 from workers.broker.scripts import Script
 
 # Blocking reads end after a second; a server silent for ten is gone.
@@ -18,7 +18,7 @@ CONNECT_TIMEOUT_S: Final = 2
 def open_redis(url: str) -> Redis:
     """Return a client whose replies are raw bytes; close it with `async with`."""
     return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  redis-py leaves options untyped
-        url, socket_timeout=SOCKET_TIMEOUT_S, socket_connect_timeout=CONNECT_TIMEOUT_S, socket_keepalive=True
+        url, socket_timeout=SOCKET_TIMEOUT_S, socket_connect_timeout=CONNECT_TIMEOUT_S, **tcp_options(url)
     )
 
 

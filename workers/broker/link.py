@@ -4,8 +4,9 @@ redis-py's own pipeline costs 15 microseconds a command and hides where a retry 
 behind the caller's back: a broken connection surfaces, and who calls decides what may run twice.
 """
 
-from collections.abc import Sequence
-from typing import Final, Protocol, TypeAlias, cast
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import redis
 from redis.exceptions import NoScriptError, ResponseError
@@ -20,6 +21,13 @@ Reply: TypeAlias = "bytes | str | int | float | bool | ResponseError | list[Repl
 SOCKET_TIMEOUT_S: Final = 5
 CONNECT_TIMEOUT_S: Final = 2
 
+# After this the kernel gives up on what was sent and not acknowledged. Closing a socket does not take it back: without
+# a limit a command that we counted as lost a minute ago is still delivered when the network is back.
+UNACKNOWLEDGED_MS: Final = 2_000
+_KEEP_ALIVE_IDLE_S: Final = 30
+_KEEP_ALIVE_INTERVAL_S: Final = 5
+_KEEP_ALIVE_PROBES: Final = 3
+
 LINK_ERRORS: Final = (redis.ConnectionError, redis.TimeoutError)
 
 
@@ -30,9 +38,22 @@ def connection_pool(url: str) -> redis.ConnectionPool:
         protocol=2,
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
-        socket_keepalive=True,
         driver_info=None,
+        **tcp_options(url),
     )
+
+
+def tcp_options(url: str) -> Mapping[str, Any]:
+    """Return redis-py's options for a TCP connection that ends when the network goes silent; a unix socket has none."""
+    if url.startswith("unix:"):
+        return {}
+    options = {
+        socket.TCP_KEEPIDLE: _KEEP_ALIVE_IDLE_S,
+        socket.TCP_KEEPINTVL: _KEEP_ALIVE_INTERVAL_S,
+        socket.TCP_KEEPCNT: _KEEP_ALIVE_PROBES,
+        socket.TCP_USER_TIMEOUT: UNACKNOWLEDGED_MS,
+    }
+    return {"socket_keepalive": True, "socket_keepalive_options": options}
 
 
 class _Connection(Protocol):
