@@ -48,6 +48,7 @@ from domain.settings import ApiSettings
 from domain.store.connection import Role, open_pool, transaction
 from domain.store.prices import price_latest
 from gateways.compiler import Compiler
+from workers.broker.link import tcp_options
 
 # A batch, its second lane, reads and lookups at the same time; more connections only queue inside Postgres.
 POOL_SIZE_MAX: Final = 10
@@ -150,7 +151,7 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
 def _redis(url: str) -> Redis:
     from_url: Callable[..., Redis] = Redis.from_url  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # redis-py leaves options untyped
     return from_url(
-        url, protocol=2, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S, socket_keepalive=True
+        url, protocol=2, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S, **tcp_options(url)
     )
 
 
