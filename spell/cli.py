@@ -1,39 +1,54 @@
 """The program `spell`. The user's commands are here; the operator's join it when the server part is installed.
 
-Exit codes: 0 done, 1 it failed, 2 wrong usage or settings, 3 the answer to a question was no (`migrate --check`).
+Exit codes, for scripts:
+0 done · 1 it failed (the platform's trouble, the network, a conflict) · 2 wrong usage, settings or input ·
+3 the answer to a question was no (`migrate --check`, an example of `test` that gives something else) ·
+4 money: a budget, credits or a price stands against it (402) · 5 busy or over the rate, after retries (429, 503) ·
+6 not authorised (401, 403) · 7 not found · 8 the cast itself failed, expired or was canceled ·
+130 interrupted (SIGINT).
 """
 
-import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points, version
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import click
-from rich_click import RichGroup
+from rich_click import RichCommandPanel, RichGroup
 
-EXIT_DONE: Final = 0
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_NO: Final = 3
-# What a shell reports for a program that SIGINT ended.
-EXIT_INTERRUPTED: Final = 130
+from spell.commands.build import build
+from spell.commands.completion import completion
+from spell.commands.init import init
+from spell.commands.platform import command_error
+from spell.errors import SpellError
+from spell.exits import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO, EXIT_USAGE, CommandError
+from spell.screen import silence_stdout
 
+__all__ = ["EXIT_DONE", "EXIT_FAILED", "EXIT_INTERRUPTED", "EXIT_NO", "EXIT_USAGE", "CommandError"]
+
+# Two lines of a narrow terminal.
+SHORT_HELP_CHARACTERS_MAX: Final = 120
 PLUGIN_GROUP: Final = "spell.commands"
-
-
-class CommandError(Exception):
-    """A command failed for a reason the caller can act on: one line for each, which ends with the next step."""
-
-    def __init__(self, message: str, *, exit_code: int = EXIT_FAILED) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+# What brings the commands of each plugin, by the name of its entry point.
+_MISSING: Final = {
+    "operate": (
+        "The operator's commands (dev, demo, migrate, ...) are absent, because {} is not installed; "
+        "add them with: pip install 'spell-platform[server,local]'"
+    ),
+    "run": "The command test is absent, because {} is not installed; add it with: pip install 'spell-platform[run]'",
+}
 
 
 class SpellGroup(RichGroup):
     """The commands, and why some of them may be absent."""
 
     absent_because: str | None = None
+
+    def add_command(self, cmd: click.Command, *names: Any, **options: Any) -> None:  # passed on as they came
+        """Add a command, of which lists show the first sentence alone."""
+        if cmd.short_help is None:
+            cmd.short_help = cmd.get_short_help_str(limit=SHORT_HELP_CHARACTERS_MAX)
+        super().add_command(cmd, *names, **options)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -54,42 +69,63 @@ def spell() -> None:
     """Publish WASM programs, cast them, and see what they cost."""
 
 
+COMMANDS: Final[tuple[click.Command, ...]] = (init, build, completion)
+for command in COMMANDS:
+    spell.add_command(command)
+
+# How `spell --help` shows them; a command of a plugin that is not installed is left out.
+PANELS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Write a spell": ("init", "build", "test", "publish"),
+    "Cast": ("store", "info", "cast", "casts", "cancel"),
+    "Account": ("login", "logout", "whoami", "keys", "budgets", "usage", "webhooks"),
+    "Operate a platform": ("demo", "dev", "doctor", "migrate", "release", "runtimes", "users", "dead-letters"),
+    "This program": ("completion",),
+}
+for panel, names in PANELS.items():
+    spell.add_panel(RichCommandPanel(panel, commands=list(names)))
+
+
 def load_plugins(group: SpellGroup, plugins: Iterable[EntryPoint]) -> None:
     """Let each of `plugins` add its commands to `group`.
 
     A plugin that cannot be imported because a distribution is missing leaves a hint; any other error is a defect and
     is raised.
     """
+    hints: list[str] = []
     for plugin in plugins:
         try:
             register = cast("Callable[[click.Group], None]", plugin.load())
         except ModuleNotFoundError as error:
-            group.absent_because = (
-                f"The operator's commands (dev, demo, migrate, ...) are absent, because {error.name} is not installed; "
-                "add them with: pip install 'spell-platform[server,local]'"
-            )
-            group.epilog = group.absent_because
+            hints.append(_MISSING.get(plugin.name, _MISSING["operate"]).format(error.name))
         else:
             register(group)
+    if hints:
+        group.absent_because = group.epilog = " ".join(hints)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code. What went wrong is on standard error, a line for each thing."""
     try:
         code: object = spell.main(list(arguments), prog_name="spell", standalone_mode=False)
+        # What is still in the buffer meets a closed pipe here, not while Python ends.
+        sys.stdout.flush()
     except CommandError as error:
         for line in str(error).splitlines():
             click.echo(f"error: {line}", err=True)
         return error.exit_code
+    except SpellError as error:
+        failure = command_error(error)
+        click.echo(f"error: {failure}", err=True)
+        return failure.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; without a place to write, Python would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has seen enough: no word about it, as with any filter.
+        silence_stdout()
         return EXIT_FAILED
     return code if isinstance(code, int) else EXIT_DONE
 

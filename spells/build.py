@@ -6,63 +6,42 @@ With `--check` nothing under `built/` changes: the fresh digests are compared wi
 
 import argparse
 import hashlib
-import importlib.util
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from spells.module import with_manifest
+from spell.building.module import with_manifest
+from spell.building.toolchains import (
+    C_FLAGS,
+    GO_ARGUMENTS,
+    GO_ENVIRONMENT,
+    RUST_CODEGEN,
+    BuildError,
+    execute,
+    has_package,
+    package_folder,
+    rust_compilers,
+)
 
 SPELLS: Final = Path(__file__).resolve().parent
 BUILT: Final = SPELLS / "built"
 SUMS: Final = BUILT / "SHA256SUMS"
 CACHE: Final = SPELLS.parent / ".build"
 
-# A build takes seconds, the first one of Go's library half a minute; more means that something hangs.
-COMPILE_SECONDS_MAX: Final = 300
-
-# What every engine since 2022 has and the platform's engine allows. Pinned here, because the compiler's own idea of
-# a generic CPU grows with its version.
-ZIG_CPU: Final = "mvp+bulk_memory+mutable_globals+nontrapping_fptoint+sign_ext"
-ZIG_FLAGS: Final = (
-    "-target",
-    "wasm32-wasi",
-    f"-mcpu={ZIG_CPU}",
-    "-std=gnu11",
-    "-Oz",
-    "-flto",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-    "-fno-sanitize=undefined",
-    "-s",
-    # 128 KiB hold the deepest recursion here (nested Markdown, bounded by a constant) several times over.
-    "-Wl,-z,stack-size=131072",
-)
-
+# Warnings are errors here, for these sources are meant to be copied.
+ZIG_FLAGS: Final = (*C_FLAGS, "-Werror")
 
 # Rust comes from the distribution (Debian 12), for no Python package carries it. Another version gives other bytes.
 RUST_VERSION: Final = "1.63.0"
 RUST_TARGET: Final = "wasm32-wasi"
-RUST_FLAGS: Final = (
-    *("--edition", "2021", "--target", RUST_TARGET),
-    *("-C", "opt-level=z", "-C", "lto=fat", "-C", "panic=abort", "-C", "codegen-units=1", "-C", "strip=symbols"),
-    *("-C", "link-arg=-zstack-size=131072", "-D", "warnings"),
-)
+RUST_FLAGS: Final = ("--edition", "2021", "--target", RUST_TARGET, *RUST_CODEGEN, "-D", "warnings")
 RUST_FIX: Final = "apt-get install rustc libstd-rust-dev-wasm32 lld (Debian 12)"
-
-
-class BuildError(Exception):
-    """A spell could not be built; the message says which, and what to do."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,54 +55,15 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """C files, or one of Rust; Go finds its own."""
 
 
-def package_folder(package: str) -> Path:
-    """Return the folder of an installed package. Raises BuildError when it is not there."""
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
-        message = f"the package `{package}` is not installed; install this project with its extra `toolchain`"
-        raise BuildError(message)
-    return Path(found.origin).parent
-
-
 def has_toolchain(package: str) -> bool:
     """Say whether a compiler package (`ziglang` or `go`) is installed."""
-    return importlib.util.find_spec(package) is not None
+    return has_package(package)
 
 
-@cache
 def rust_compiler() -> Path | None:
-    """Return a `rustc` of RUST_VERSION that has the target's library, or None; the distribution's comes first."""
-    for found in ("/usr/bin/rustc", shutil.which("rustc")):
-        if found is None or not Path(found).is_file():
-            continue
-        version, library = (
-            _said(found, *question)
-            for question in (["--version"], ["--print", "target-libdir", "--target", RUST_TARGET])
-        )
-        if version.split()[:2] == ["rustc", RUST_VERSION] and Path(library).is_dir():
-            return Path(found)
-    return None
-
-
-def _said(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_SECONDS_MAX, check=False)  # noqa: S603
-    return done.stdout.strip()
-
-
-def execute(recipe: Recipe, command: Sequence[str | Path], *, folder: Path, environment: dict[str, str]) -> None:
-    """Run a compiler with nothing in its environment but what is given. Raises BuildError with what it printed."""
-    done = subprocess.run(  # noqa: S603 - the commands are the constants of this file
-        command,
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=COMPILE_SECONDS_MAX,
-        check=False,
-    )
-    if done.returncode != 0:
-        message = f"{recipe.name} does not compile:\n{done.stdout}{done.stderr}"
-        raise BuildError(message)
+    """Return a `rustc` of RUST_VERSION that has the target's library, or None."""
+    wanted = (RUST_VERSION, RUST_TARGET)
+    return next((found.path for found in rust_compilers() if (found.version, found.target) == wanted), None)
 
 
 def compile_c(recipe: Recipe, target: Path) -> None:
@@ -133,17 +73,15 @@ def compile_c(recipe: Recipe, target: Path) -> None:
     zig = package_folder("ziglang") / "zig"
     # Sources are named relative to the folder they are compiled in, so no path of this machine can reach the module.
     command = [zig, "cc", *ZIG_FLAGS, "-Iabi", *recipe.sources, "-o", target]
-    execute(recipe, command, folder=SPELLS, environment=environment)
+    execute(command, what=recipe.name, folder=SPELLS, environment=environment)
 
 
 def compile_go(recipe: Recipe, target: Path) -> None:
     """Compile Go from its standard library alone."""
     environment = {
-        "CGO_ENABLED": "0",
-        "GOARCH": "wasm",
+        **GO_ENVIRONMENT,
         "GOCACHE": str(CACHE / "go" / "cache"),
         "GOENV": "off",
-        "GOOS": "wasip1",
         "GOPATH": str(CACHE / "go" / "path"),
         "GOPROXY": "off",
         "GOTELEMETRY": "off",
@@ -152,8 +90,8 @@ def compile_go(recipe: Recipe, target: Path) -> None:
         "HOME": str(CACHE / "go"),
     }
     go = package_folder("go") / "bin" / "go"
-    command = [go, "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", target, "."]
-    execute(recipe, command, folder=SPELLS / recipe.folder, environment=environment)
+    command = [go, *GO_ARGUMENTS, "-o", target, "."]
+    execute(command, what=recipe.name, folder=SPELLS / recipe.folder, environment=environment)
 
 
 def compile_rust(recipe: Recipe, target: Path) -> None:
@@ -164,7 +102,7 @@ def compile_rust(recipe: Recipe, target: Path) -> None:
         raise BuildError(message)
     environment = {"PATH": os.defpath, "HOME": str(CACHE)}
     command = [rustc, *RUST_FLAGS, *recipe.sources, "-o", target]
-    execute(recipe, command, folder=SPELLS, environment=environment)
+    execute(command, what=recipe.name, folder=SPELLS, environment=environment)
 
 
 def c_recipe(name: str, *sources: str, folder: str | None = None) -> Recipe:

@@ -6,7 +6,7 @@ from typing import Any
 
 import wasmtime
 
-from spells.module import with_manifest
+from spell.building.module import with_manifest
 
 WORKER_TOKEN = "f0e1d2c3b4a5968778695a4b3c2d1e0f"
 SIGNING_KEY = bytes(range(32))

@@ -12,7 +12,7 @@ import pytest
 
 from operate import runtimes
 from operate.commands import register
-from operate.runtimes import RUNTIMES, Runtime
+from operate.runtime_modules import RUNTIMES, Runtime
 from spell.cli import EXIT_DONE, EXIT_FAILED, EXIT_USAGE, run, spell
 from tests.api.platform import REPOSITORY
 

@@ -14,6 +14,7 @@ from domain.model.limits import (
     MODULE_BYTES_MAX,
     OUTPUT_BYTES_MAX,
 )
+from spell.building.module import MAGIC, NotAModuleError, leb128, manifest_of, read_leb128, with_manifest
 from spells.build import (
     BUILT,
     RECIPES,
@@ -28,7 +29,6 @@ from spells.build import (
     read_sums,
     rust_compiler,
 )
-from spells.module import MAGIC, NotAModuleError, leb128, manifest_of, read_leb128, with_manifest
 
 from .conftest import Cast, limits, module
 
