@@ -17,6 +17,7 @@ API: Final = "api"
 WORKER: Final = "worker"
 WORKER_LARGE: Final = "worker-large"
 LEDGER: Final = "ledger"
+COURIER: Final = "courier"
 SCHEDULER: Final = "scheduler"
 
 # A worker runs other people's code: it gets what is named here and nothing else of our environment.
@@ -27,7 +28,7 @@ _WORKER_NAMES: Final = frozenset(
         *("WORKER_THREADS", "SPELL_JAIL", "LOG_LEVEL", "PORT"),
     }
 )
-# One number for five processes would be one port for five listeners.
+# One number for six processes would be one port for six listeners.
 _NOT_SHARED: Final = frozenset({"METRICS_PORT"})
 _OTHER_DATABASES: Final = ("ENGINE_DATABASE_URL", "MIGRATIONS_DATABASE_URL")
 # Casts of this pool are rare and large; on one machine one at a time is what the memory allows.
@@ -81,12 +82,18 @@ def plans(environment: Mapping[str, str], redis_urls: Mapping[str, str] | None =
         ProcessPlan(name=WORKER, command=_module("workers.cast"), environment=worker, stops_at=1),
         ProcessPlan(name=WORKER_LARGE, command=_module("workers.cast"), environment=large, stops_at=1),
         ProcessPlan(name=LEDGER, command=_module("workers.ledger"), environment=others, stops_at=2),
+        # Last: what the ledger writes while it finishes still leaves.
+        ProcessPlan(name=COURIER, command=_module("workers.courier"), environment=others, stops_at=3),
     ]
-    return [_with_redis(plan, redis_urls[plan.name]) for plan in planned] if redis_urls else planned
+    return [_with_redis(plan, redis_urls) for plan in planned] if redis_urls else planned
 
 
-def _with_redis(plan: ProcessPlan, redis_url: str) -> ProcessPlan:
-    return msgspec.structs.replace(plan, environment={**plan.environment, "REDIS_URL": redis_url})
+def _with_redis(plan: ProcessPlan, redis_urls: Mapping[str, str]) -> ProcessPlan:
+    """Give a process its own URL; one that has none, as the courier, knows of no Redis."""
+    environment = {name: value for name, value in plan.environment.items() if name != "REDIS_URL"}
+    if plan.name in redis_urls:
+        environment["REDIS_URL"] = redis_urls[plan.name]
+    return msgspec.structs.replace(plan, environment=environment)
 
 
 def _module(name: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from domain.flow.render_event import Told, render_events
-from domain.model.delivery import FAILING_MAX, Answer, Delivery, Endpoint, Kind, Status, Verdict
+from domain.model.delivery import FAILING_MAX, Answer, Delivery, Endpoint, Kind, Status, Verdict, judge
 from domain.model.events import disabled_event
 from domain.store import outgoing as store
 from domain.store.connection import Connection
@@ -27,9 +27,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a delivery."""
 
     delivery: Delivery
-    verdict: Verdict
     answer: Answer | None
-    """None: nothing was sent, so nothing is logged."""
+    """None: it is not to be sent any more."""
+    jitter_permille: int
+    """As `judge` takes it."""
     started_at: datetime
     duration_ms: int
     request_headers: str
@@ -37,10 +38,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
-    """Endpoints to give up, each in one of the two."""
+    """What became of the rows."""
 
+    results: Sequence[tuple[Kind, Status]]
     gone: Sequence[UUID]
+    """Endpoints to give up, because they say that nobody is there any more."""
     failing: Sequence[UUID]
+    """Endpoints to give up, because nothing has arrived there for too long."""
 
 
 async def take(
@@ -97,13 +101,32 @@ def _endpoint(row: OutgoingRow) -> Endpoint | None:
 
 
 async def record(connection: Connection, outcomes: Sequence[Outcome], *, now: datetime) -> Recorded:
-    """Write down what came of deliveries, in any order and as often as it takes; return what is to be given up."""
+    """Write down what came of deliveries, as often as it takes; pauses before a retry count from `now`."""
     ordered = sorted(outcomes, key=lambda outcome: outcome.delivery.id)
+    verdicts = [_verdict(outcome, now) for outcome in ordered]
     attempts = [_attempt(outcome, outcome.answer) for outcome in ordered if outcome.answer is not None]
     if attempts:
         await store.log_attempts(connection, attempts)
-    await store.finish(connection, [_finish(outcome) for outcome in ordered], now=now)
-    return await _judge_endpoints(connection, ordered, now=now)
+    finished = [
+        Finish(
+            id=outcome.delivery.id,
+            lease_until=outcome.delivery.lease_until,
+            status=verdict.status,
+            next_attempt_at=verdict.next_attempt_at,
+        )
+        for outcome, verdict in zip(ordered, verdicts, strict=True)
+    ]
+    await store.finish(connection, finished, now=now)
+    gone, failing = await _judge_endpoints(connection, ordered, verdicts, now=now)
+    results = [(one.delivery.kind, verdict.status) for one, verdict in zip(ordered, verdicts, strict=True)]
+    return Recorded(results=results, gone=gone, failing=failing)
+
+
+def _verdict(outcome: Outcome, now: datetime) -> Verdict:
+    if outcome.answer is None:
+        return Verdict(status=Status.CANCELED)
+    tries, jitter_permille = outcome.delivery.tries, outcome.jitter_permille
+    return judge(outcome.answer, tries=tries, now=now, jitter_permille=jitter_permille)
 
 
 def _attempt(outcome: Outcome, answer: Answer) -> AttemptRow:
@@ -120,30 +143,24 @@ def _attempt(outcome: Outcome, answer: Answer) -> AttemptRow:
     )
 
 
-def _finish(outcome: Outcome) -> Finish:
-    return Finish(
-        id=outcome.delivery.id,
-        lease_until=outcome.delivery.lease_until,
-        status=outcome.verdict.status,
-        next_attempt_at=outcome.verdict.next_attempt_at,
-    )
-
-
-async def _judge_endpoints(connection: Connection, outcomes: Sequence[Outcome], *, now: datetime) -> Recorded:
+async def _judge_endpoints(
+    connection: Connection, outcomes: Sequence[Outcome], verdicts: Sequence[Verdict], *, now: datetime
+) -> tuple[list[UUID], list[UUID]]:
+    """Note how endpoints do; return those that are gone, and those that have failed for too long."""
     reached: set[UUID] = set()
     failed: set[UUID] = set()
     gone: set[UUID] = set()
-    for outcome in outcomes:
+    for outcome, verdict in zip(outcomes, verdicts, strict=True):
         endpoint = outcome.delivery.endpoint
         if endpoint is None or outcome.answer is None:
             continue
-        (reached if outcome.verdict.status is Status.DELIVERED else failed).add(endpoint.id)
-        if outcome.verdict.endpoint_gone:
+        (reached if verdict.status is Status.DELIVERED else failed).add(endpoint.id)
+        if verdict.endpoint_gone:
             gone.add(endpoint.id)
     failed -= reached
     await store.endpoints_answered(connection, reached=sorted(reached), failed=sorted(failed), now=now)
     failing = await store.hopeless(connection, sorted(failed - gone), since=now - FAILING_MAX) if failed - gone else []
-    return Recorded(gone=sorted(gone), failing=failing)
+    return sorted(gone), failing
 
 
 async def give_up(connection: Connection, endpoint_ids: Sequence[UUID], *, reason: str, now: datetime) -> int:

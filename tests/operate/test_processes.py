@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from domain.settings import ApiSettings, LedgerSettings, SchedulerSettings, SettingsError, WorkerSettings, load
+from domain.settings import (
+    ApiSettings,
+    CourierSettings,
+    LedgerSettings,
+    SchedulerSettings,
+    SettingsError,
+    WorkerSettings,
+    load,
+)
 from operate.dev_secrets import DevSecrets
 from operate.processes import full_environment, plans
 
@@ -14,6 +22,7 @@ KINDS = {
     "worker": WorkerSettings,
     "worker-large": WorkerSettings,
     "ledger": LedgerSettings,
+    "courier": CourierSettings,
     "scheduler": SchedulerSettings,
 }
 OURS = "postgresql://u:p@127.0.0.1:5432/ours"
@@ -67,7 +76,7 @@ def test_a_url_of_another_database_is_not_mixed_up_with_ours(tmp_path: Path) -> 
     assert given["ENGINE_DATABASE_URL"] == THEIRS
 
 
-def test_one_metrics_port_is_not_given_to_five_processes(tmp_path: Path) -> None:
+def test_one_metrics_port_is_not_given_to_six_processes(tmp_path: Path) -> None:
     assert "METRICS_PORT" not in environment_of(tmp_path, METRICS_PORT="9000")
 
 
