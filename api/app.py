@@ -8,18 +8,18 @@ from importlib.metadata import version
 from typing import Any, Final, cast
 
 from litestar import Litestar
-from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 from redis.asyncio import Redis
 
-from api import docs, internal, keys
+from api import docs, internal
 from api.access_log import Log
 from api.admission.batcher import Batcher
 from api.admission.rate import RateLimiter
 from api.admission.waiting import ASK_EVERY_S, Waiting
 from api.admission.wire import Wire
+from api.auth import NOTE_EVERY_S as KEY_USES_EVERY_S
 from api.auth import REFRESH_EVERY_S, Authenticator
 from api.background import Loop, running
 from api.budgets import routes as budgets
@@ -28,9 +28,11 @@ from api.casts import reading as cast_reading
 from api.casts import routes as casts
 from api.casts.reader import CastReader
 from api.connections import LOOK_EVERY_S, ConnectionCheck
+from api.cors import Cors, KeyOrigins
 from api.docs import openapi_config
 from api.edge import App, Edge
 from api.guard import provide_principal, provide_visitor
+from api.keys import routes as keys
 from api.operator import admin, dead_letters, health
 from api.operator.metrics import Metrics
 from api.operator.probes import Probes
@@ -42,6 +44,8 @@ from api.spells import routes as spells
 from api.spells.catalog import Catalog
 from api.spells.publishing import Publisher, signer_of
 from api.trouble import exception_handlers
+from api.webhooks import deliveries, following
+from api.webhooks import endpoints as webhooks
 from domain.model.admission_state import Terms
 from domain.model.limits import MIB
 from domain.settings import ApiSettings
@@ -58,12 +62,6 @@ REDIS_TIMEOUT_S: Final = 2.0
 BODY_BYTES_MAX: Final = 8 * MIB
 TERMS_EVERY_S: Final = 1.0
 PROCESS_NAME_BYTES: Final = 5
-# A page of a permitted origin may read every header the contract names.
-_EXPOSED: Final = (
-    *("location", "link", "retry-after", "x-request-id", "preference-applied", "idempotent-replayed"),
-    *("ratelimit", "ratelimit-policy", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
-    *("budget-limit", "budget-spent", "budget-held", "budget-reset", "open-casts", "open-casts-limit"),
-)
 
 
 def routes(services: Services) -> list[ControllerRouterHandler]:
@@ -74,6 +72,9 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *spells.ROUTES,
         *keys.ROUTES,
         *budgets.ROUTES,
+        *webhooks.ROUTES,
+        *deliveries.ROUTES,
+        *following.ROUTES,
         *internal.ROUTES,
         *health.ROUTES,
         *admin.ROUTES,
@@ -97,14 +98,19 @@ def create_app(
         },
         exception_handlers=exception_handlers(settings.public_url),
         openapi_config=openapi_config(version("spell-platform")),
-        cors_config=_cors(settings),
         request_max_body_size=BODY_BYTES_MAX,
         state=State({"services": services}),
         logging_config=None,
     )
-    # Middleware, outermost first: the edge, then Litestar's CORS where origins are set. That is all of it.
+    # Middleware, outermost first: the edge, then CORS. That is all of it.
+    cors = Cors(
+        cast("App", app),
+        origins=settings.cors_origins,
+        key_origins=KeyOrigins(services.engine_pool, clock=clock),
+        public_url=settings.public_url,
+    )
     process = os.urandom(PROCESS_NAME_BYTES).hex()
-    return Edge(cast("App", app), log=log, metrics=services.metrics, clock=clock, process=process), services
+    return Edge(cors, log=log, metrics=services.metrics, clock=clock, process=process), services
 
 
 def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], now: Callable[[], datetime]) -> Services:
@@ -155,17 +161,6 @@ def _redis(url: str) -> Redis:
     )
 
 
-def _cors(settings: ApiSettings) -> CORSConfig | None:
-    if not settings.cors_origins:
-        return None
-    return CORSConfig(
-        allow_origins=list(settings.cors_origins),
-        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["authorization", "content-type", "idempotency-key", "prefer", "x-request-id"],
-        expose_headers=list(_EXPOSED),
-    )
-
-
 def _background(services: Services) -> list[Loop]:
     """Return everything that runs beside the requests."""
     check = ConnectionCheck((services.app_pool, services.engine_pool))
@@ -177,6 +172,7 @@ def _background(services: Services) -> list[Loop]:
         Loop(name="wake", every_s=0, work=services.waiting.listen),
         Loop(name="results", every_s=ASK_EVERY_S, work=services.waiting.ask),
         Loop(name="keys", every_s=REFRESH_EVERY_S, work=services.authenticator.refresh),
+        Loop(name="key uses", every_s=KEY_USES_EVERY_S, work=lambda: services.authenticator.note_uses(services.now())),
         Loop(name="connections", every_s=LOOK_EVERY_S, work=check.run_once),
         Loop(name="terms", every_s=TERMS_EVERY_S, work=lambda: read_terms(services)),
     ]

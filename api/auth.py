@@ -5,6 +5,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -15,7 +16,9 @@ from api.coalesce import Coalesced
 from api.errors import overloaded
 from domain.model.api_key import prefix_of
 from domain.model.errors import Code, Refusal, RefusedError, refuse
+from domain.model.key_rules import ACCOUNT_SCOPES
 from domain.store.connection import Pool, transaction
+from domain.store.identity import keys_use
 from domain.store.principals import KeyOwner, principals_by_prefix
 
 # A read may trust what was looked up this long ago; casts ask again under the account's lock.
@@ -32,6 +35,9 @@ WRONG_KEY_S: Final = 1.0
 VERIFY_THREADS: Final = 2
 VERIFY_WAITING_MAX: Final = 128
 PREFIXES_PER_LOOKUP_MAX: Final = 1_000
+# When a key was last used is written once in this time; a key used for the first time shows it within NOTE_EVERY_S.
+USE_WRITTEN_EVERY_S: Final = 60.0
+NOTE_EVERY_S: Final = 5.0
 
 # Argon2id exists to make guessable secrets expensive to guess. The secret of a key is 190 random bits: nobody guesses
 # it at any speed, so the parameters are small on purpose, about a millisecond, and an api process that starts under
@@ -52,16 +58,39 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     scopes: frozenset[str]
     rate_limit_rpm: int
     handle: str
+    key_prefix: str | None = None
+    """Of the very secret that was sent; None for a session."""
+    allowed_origins: frozenset[str] = frozenset()
+    """Of the web pages that may use the key; empty: all."""
+    superseded: bool = False
+    """The secret was rotated away and is in its grace."""
+
+    def may(self, scope: str) -> bool:
+        """Tell whether this is a key with `scope`, or a session and `scope` concerns its own account alone."""
+        return scope in self.scopes or (self.key_id is None and scope in ACCOUNT_SCOPES)
 
     def require(self, scope: str) -> None:
-        """Raise RefusedError (403) unless this is a session or a key with `scope`."""
-        if self.key_id is not None and scope not in self.scopes:
+        """Raise RefusedError (403) unless this caller `may`."""
+        if not self.may(scope):
             raise refuse(Code.FORBIDDEN, f"This key lacks the scope '{scope}'. Use a key that has it, or a session.")
+
+    def require_current(self) -> None:
+        """Raise RefusedError (403) for a secret in its grace: what it made would outlive it."""
+        if self.superseded:
+            raise refuse(Code.FORBIDDEN, "This secret was rotated and is in its grace. Use the new one.")
 
 
 def hash_key(text: str) -> str:
     """Return what is stored of a new key: Argon2id over its whole text."""
     return _HASHER.hash(text)
+
+
+def key_matches(secret_hash: str, text: str) -> bool:
+    """Tell whether `text` is the key this is stored of. Argon2 gives up Python's lock while it works."""
+    try:
+        return _HASHER.verify(secret_hash, text)
+    except (argon2.exceptions.VerifyMismatchError, argon2.exceptions.InvalidHashError):
+        return False
 
 
 class _Known:
@@ -86,6 +115,8 @@ class Authenticator:
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._wrong: OrderedDict[bytes, float] = OrderedDict()
         self._verifying: dict[bytes, asyncio.Task[_Known]] = {}
+        self._used_at: dict[UUID, float] = {}  # not written yet
+        self._written_at: dict[UUID, float] = {}
         self._threads = ThreadPoolExecutor(VERIFY_THREADS, thread_name_prefix="argon2")
         self._owners: Coalesced[str, KeyOwner] = Coalesced(self._look_up, keys_max=PREFIXES_PER_LOOKUP_MAX)
 
@@ -113,8 +144,27 @@ class Authenticator:
         owners = await self._look_up([known.owner.prefix for _, known in used])
         for digest, known in used:
             known.used = False
+            self._used_at[known.owner.key_id] = asked_at
             self._renew(digest, known, owners.get(known.owner.prefix), asked_at)
         return len(used)
+
+    async def note_uses(self, now: datetime) -> int:
+        """Write when keys were last used, in one statement, each at most once a minute; return how many were due."""
+        clock = self._clock()
+        self._written_at = {key: at for key, at in self._written_at.items() if clock - at < USE_WRITTEN_EVERY_S}
+        due = {key: at for key, at in self._used_at.items() if key not in self._written_at}
+        if not due:
+            return 0
+        used = {key: now - timedelta(seconds=clock - at) for key, at in due.items()}
+        async with transaction(self._pool) as connection:
+            written = await keys_use(connection, used=used)
+        for key in written:
+            self._written_at[key] = clock
+        for key, at in due.items():
+            # What another process wrote within the minute, or a batch of casts held, is due again the next time.
+            if self._used_at[key] == at and key in written:
+                del self._used_at[key]
+        return len(due)
 
     def close(self) -> None:
         """Stop the verifying threads."""
@@ -167,7 +217,7 @@ class Authenticator:
         asked_at = self._clock()
         owner = await self._owners.get(prefix)
         right = owner is not None and await asyncio.get_running_loop().run_in_executor(
-            self._threads, _matches, owner.secret_hash, text
+            self._threads, key_matches, owner.secret_hash, text
         )
         if owner is None or not right:
             _remember(self._wrong, digest, self._clock() + WRONG_KEY_S, WRONG_KEYS_MAX)
@@ -185,6 +235,9 @@ class Authenticator:
             scopes=owner.scopes,
             rate_limit_rpm=self._rpm_default if owner.rate_limit_rpm is None else owner.rate_limit_rpm,
             handle=owner.handle,
+            key_prefix=owner.prefix,
+            allowed_origins=owner.allowed_origins,
+            superseded=owner.superseded,
         )
 
 
@@ -203,14 +256,6 @@ def _why_not(owner: KeyOwner | None) -> Refusal:
 def _token(authorization: bytes) -> str:
     text = authorization.decode("latin-1")
     return text[len(_BEARER) :].strip() if text[: len(_BEARER)].lower() == _BEARER else ""
-
-
-def _matches(secret_hash: str, text: str) -> bool:
-    """Compare in a thread: argon2 gives up Python's lock while it works."""
-    try:
-        return _HASHER.verify(secret_hash, text)
-    except (argon2.exceptions.VerifyMismatchError, argon2.exceptions.InvalidHashError):
-        return False
 
 
 def _remember(memory: OrderedDict[bytes, _Value], digest: bytes, value: _Value, count_max: int) -> None:

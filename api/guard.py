@@ -1,24 +1,33 @@
 """What stands before a handler: who is calling, and whether the rate allows it. Litestar injects the answers.
 
-A handler that asks for `principal: Principal` is closed to others; one that asks for `visitor: Principal | None` is
-open to all, at the lower rate of its address. Raw handlers call the same functions.
+A handler that asks for `principal: Principal` is closed to others, and says in its decorator what a key needs
+(`access=needs(KeyScope.CASTS_READ)`, see `api.access`); one that asks for `visitor: Principal | None` is open to all,
+at the lower rate of its address. Raw handlers call the same functions.
 """
 
 from typing import Any
 
 from litestar import Request
 
+from api.access import Access
 from api.admission.rate import Allowance, Caller
 from api.auth import Principal
 from api.call import Call, call_of
 from api.services import Services
-from domain.model.errors import Code, Refusal, RefusedError
+from domain.model.errors import Code, Refusal, RefusedError, refuse
 
 
 async def authenticate(services: Services, call: Call) -> Principal:
-    """Return who calls, and note it for the log. Raises RefusedError (401, 403, 503)."""
+    """Return who calls, and note it for the log. Raises RefusedError (401, 403, 503).
+
+    A browser says which page asks: a key that names the pages it is for is refused to all others.
+    """
     principal = await services.authenticator.identify(call.headers.get(b"authorization", b""))
     call.principal = principal
+    if principal.allowed_origins:
+        origin = call.headers.get(b"origin")
+        if origin is not None and origin.decode("latin-1") not in principal.allowed_origins:
+            raise refuse(Code.FORBIDDEN, "This key is not for pages of this origin. Add it to its allowed_origins.")
     return principal
 
 
@@ -48,11 +57,11 @@ def refuse_over_rate(allowance: Allowance) -> None:
 
 
 async def provide_principal(request: Request[Any, Any, Any], services: Services) -> Principal:
-    """Return the authenticated caller of a closed route."""
-    call = call_of(request.scope)
-    principal = await authenticate(services, call)
-    await admit_request(services, call, caller_of(principal))
-    services.budget_board.show(call, principal)
+    """Return the authenticated caller of a closed route, who has what the route needs."""
+    access = request.route_handler.opt.get("access")
+    assert isinstance(access, Access), f"say access=needs(...) or ANY_KEY in the decorator of {request.url.path}"
+    principal = await _admitted(request, services)
+    access.check(principal)
     return principal
 
 
@@ -60,7 +69,15 @@ async def provide_visitor(request: Request[Any, Any, Any], services: Services) -
     """Return the caller of an open route, or None when no credentials were sent."""
     call = call_of(request.scope)
     if b"authorization" in call.headers:
-        return await provide_principal(request, services)
+        return await _admitted(request, services)
     address = services.proxies.client_address(request.scope["client"], call.headers)
     await admit_request(services, call, Caller(f"ip:{address}", services.settings.rate_limit_anon_rpm))
     return None
+
+
+async def _admitted(request: Request[Any, Any, Any], services: Services) -> Principal:
+    call = call_of(request.scope)
+    principal = await authenticate(services, call)
+    await admit_request(services, call, caller_of(principal))
+    services.budget_board.show(call, principal)
+    return principal

@@ -23,7 +23,7 @@ from domain.flow.create_budget import NewBudget, create_budget
 from domain.flow.create_key import NewKey, create_key
 from domain.flow.create_user import create_user
 from domain.model.api_key import ENTROPY_BYTES, mint
-from domain.model.key_rules import RATE_LIMIT_RPM_MAX, KeyTerms
+from domain.model.key_rules import RATE_LIMIT_RPM_MAX, SCOPES_DEFAULT, KeyTerms
 from domain.model.messages import Pool
 from domain.model.periods import Period
 from domain.store.connection import Connection, Role, open_pool, transaction
@@ -235,7 +235,7 @@ async def _make_customer(connection: Connection, number: int) -> Customer:
 
 
 def _new_key(account_id: UUID, prefix: str, text: str) -> NewKey:
-    terms = KeyTerms(scopes=frozenset(), rate_limit_rpm=RATE_LIMIT_RPM_MAX, open_casts_max=None, expires_at=None)
+    terms = KeyTerms(scopes=SCOPES_DEFAULT, rate_limit_rpm=RATE_LIMIT_RPM_MAX, open_casts_max=None, expires_at=None)
     return NewKey(
         id=uuid4(),
         account_id=account_id,

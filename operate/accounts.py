@@ -10,7 +10,7 @@ from api.auth import hash_key
 from domain.flow.create_key import NewKey, create_key
 from domain.flow.create_user import Billing, create_user
 from domain.model.api_key import prefix_of
-from domain.model.key_rules import KeyScope, KeyTerms
+from domain.model.key_rules import ACCOUNT_SCOPES, KeyTerms
 from domain.store.connection import Pool, Role, open_pool, transaction
 from domain.store.identity import key_by_prefix
 from operate.dev_secrets import DEV_KEY, FREE_KEY, DevSecrets
@@ -76,7 +76,7 @@ async def _ensure(pool: Pool, account: LocalAccount, secrets: DevSecrets, now: d
             secret_hash=hash_key(text),
             name="made by spell dev",
             terms=KeyTerms(
-                scopes=frozenset(KeyScope), rate_limit_rpm=account.rate_limit_rpm, open_casts_max=None, expires_at=None
+                scopes=ACCOUNT_SCOPES, rate_limit_rpm=account.rate_limit_rpm, open_casts_max=None, expires_at=None
             ),
         )
         await create_key(connection, new, now=now)

@@ -16,7 +16,7 @@ from domain.flow.create_key import NewKey, create_key
 from domain.flow.revoke_key import revoke_key
 from domain.model.api_key import ENTROPY_BYTES, mint
 from domain.model.errors import Code, RefusedError, refuse
-from domain.model.key_rules import KEYS_PER_ACCOUNT_MAX, KeyScope, KeyTerms
+from domain.model.key_rules import ACCOUNT_SCOPES, KEYS_PER_ACCOUNT_MAX, KeyScope, KeyTerms
 from domain.store import identity
 from domain.store.connection import Connection, Role, StoreError, open_pool, transaction
 from operate.users import database_url
@@ -34,14 +34,18 @@ def keys() -> None:
 @click.option("--handle", required=True, help="Whose key it is.")
 @click.option("--name", default="made by the operator", show_default=True, help="What it is for.")
 @click.option(
-    "--scope", "scopes", multiple=True, type=click.Choice([str(scope) for scope in KeyScope]), help="Default: all."
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice([str(scope) for scope in KeyScope]),
+    help="Default: all but `service` and `admin`.",
 )
 @click.option("--rate-limit-rpm", type=click.IntRange(min=1), help="Requests a minute. Default: the platform's.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def create(*, handle: str, name: str, scopes: tuple[str, ...], rate_limit_rpm: int | None, as_json: bool) -> None:
     """Make a key and print it. It is shown this once."""
     terms = KeyTerms(
-        scopes=frozenset(scopes or KeyScope), rate_limit_rpm=rate_limit_rpm, open_casts_max=None, expires_at=None
+        scopes=frozenset(scopes) or ACCOUNT_SCOPES, rate_limit_rpm=rate_limit_rpm, open_casts_max=None, expires_at=None
     )
     minted = mint(os.urandom(ENTROPY_BYTES))
 
@@ -54,6 +58,7 @@ def create(*, handle: str, name: str, scopes: tuple[str, ...], rate_limit_rpm: i
             secret_hash=hash_key(minted.text),
             name=name,
             terms=terms,
+            powers=frozenset(KeyScope),
         )
         return (await create_key(connection, new, now=datetime.now(UTC))).key
 

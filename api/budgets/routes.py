@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from litestar import Request, Response, delete, get, post, put
 from litestar.params import Parameter
 
+from api.access import ANY_KEY, needs
 from api.auth import Principal
 from api.budgets.views import (
     BudgetBody,
@@ -43,7 +44,7 @@ from domain.store.connection import account_transaction, transaction
 _Limit = Annotated[int, Parameter(ge=1, le=LIMIT_MAX)]
 
 
-@post("/v1/budgets", status_code=201)
+@post("/v1/budgets", status_code=201, access=ANY_KEY)
 async def make_budget(
     request: Request[Any, Any, Any], services: Services, principal: Principal, data: BudgetBody
 ) -> Response[BudgetView]:
@@ -57,7 +58,7 @@ async def make_budget(
     return Response(view, headers={**headers, **REPLAYED} if created.replayed else headers)
 
 
-@get("/v1/budgets")
+@get("/v1/budgets", access=ANY_KEY)
 async def list_budgets(services: Services, principal: Principal) -> BudgetList:
     """List every budget of the account with what is spent and held."""
     now = services.now()
@@ -75,7 +76,7 @@ async def list_budgets(services: Services, principal: Principal) -> BudgetList:
     )
 
 
-@get("/v1/budgets/usage")
+@get("/v1/budgets/usage", access=ANY_KEY)
 async def show_usage(services: Services, principal: Principal) -> BudgetUsage:
     """Show what the account used of this month and how each budget stands."""
     now = services.now()
@@ -95,7 +96,7 @@ async def show_usage(services: Services, principal: Principal) -> BudgetUsage:
     )
 
 
-@get("/v1/budgets/{budget_id:uuid}")
+@get("/v1/budgets/{budget_id:uuid}", access=ANY_KEY)
 async def show_budget(services: Services, principal: Principal, budget_id: UUID) -> BudgetView:
     """Show one budget."""
     now = services.now()
@@ -105,7 +106,7 @@ async def show_budget(services: Services, principal: Principal, budget_id: UUID)
     return budget_view(found, now)
 
 
-@put("/v1/budgets/{budget_id:uuid}")
+@put("/v1/budgets/{budget_id:uuid}", access=ANY_KEY)
 async def change_budget(services: Services, principal: Principal, budget_id: UUID, data: LimitsBody) -> BudgetView:
     """Replace the limits of a budget. Any key may lower them; raising needs a session or `budgets:write`."""
     found = await _find(services, principal, budget_id)
@@ -113,7 +114,7 @@ async def change_budget(services: Services, principal: Principal, budget_id: UUI
     return await _change(services, principal, found, data)
 
 
-@put("/v1/budgets")
+@put("/v1/budgets", access=ANY_KEY)
 async def set_own_budget(services: Services, principal: Principal, data: LimitsBody) -> Response[BudgetView]:
     """Replace the limits of the account's own budget of the period, or make it when there is none."""
     period = data.period or Period.MONTHLY
@@ -126,13 +127,13 @@ async def set_own_budget(services: Services, principal: Principal, data: LimitsB
     return Response(budget_view(created.budget, services.now()), status_code=201)
 
 
-@delete("/v1/budgets/{budget_id:uuid}", status_code=204)
+@delete("/v1/budgets/{budget_id:uuid}", status_code=204, access=needs(KeyScope.BUDGETS_WRITE))
 async def end_budget(services: Services, principal: Principal, budget_id: UUID) -> None:
     """Delete a budget. Needs a session, or `budgets:write` on a key that the budget does not bind."""
     await _delete(services, principal, await _find(services, principal, budget_id))
 
 
-@delete("/v1/budgets", status_code=204)
+@delete("/v1/budgets", status_code=204, access=needs(KeyScope.BUDGETS_WRITE))
 async def end_own_budget(services: Services, principal: Principal, period: Period = Period.MONTHLY) -> None:
     """Delete the account's own budget of the period."""
     own = _own(await _all(services, principal, services.now()), period)
@@ -141,7 +142,7 @@ async def end_own_budget(services: Services, principal: Principal, period: Perio
     await _delete(services, principal, own)
 
 
-@get("/v1/holds")
+@get("/v1/holds", access=needs(KeyScope.CASTS_READ))
 async def list_holds(
     request: Request[Any, Any, Any],
     services: Services,
@@ -215,10 +216,8 @@ def may_raise(principal: Principal, budget: Budget) -> bool:
 
     The account's own budget and a spell's bind every key alike, so only a budget of the very key counts as binding it.
     """
-    if principal.key_id is None:
-        return True
     bound = budget.scope == "key" and budget.scope_id == principal.key_id
-    return KeyScope.BUDGETS_WRITE in principal.scopes and not bound
+    return principal.may(KeyScope.BUDGETS_WRITE) and not bound
 
 
 def _own(rows: list[Budget], period: Period) -> Budget | None:

@@ -11,6 +11,7 @@ from api.services import Services
 from domain.model.admission import Accepted, AdmissionRequest, CastSpec, Judged, Replayed, Verdict
 from domain.model.cast_view import CastView, VersionName, view_of_accepted
 from domain.model.errors import Code, Refusal, RefusedError
+from domain.model.webhook_url import parse_networks
 
 
 class BatchResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -51,6 +52,7 @@ async def cast_many(
         request = AdmissionRequest(
             account_id=principal.account_id,
             key_id=principal.key_id,
+            key_prefix=principal.key_prefix,
             casts=tuple(one.spec for one in good),
             idempotency_key=idempotency_key,
             request_hash=request_hash,
@@ -77,7 +79,9 @@ async def _wanted(services: Services, principal: Principal, raw: bytes, tracepar
     try:
         body = parse_cast(raw)
         spell = await services.catalog.resolve(body.spell, principal)
-        spec = spec_of(body, spell, traceparent)
+        spec = spec_of(
+            body, spell, traceparent, private_allowed=parse_networks(services.settings.webhook_allow_private)
+        )
     except RefusedError as error:
         return error.refusal
     name = VersionName(

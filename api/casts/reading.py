@@ -13,6 +13,7 @@ from litestar import MediaType, Request, Response, get, post
 from litestar.response import Stream
 from redis.exceptions import RedisError
 
+from api.access import needs
 from api.auth import Principal
 from api.call import call_of
 from api.casts.prefer import wish_of
@@ -22,6 +23,7 @@ from api.services import Services
 from domain.flow.cancel import cancel
 from domain.model.cast_view import CastRow, CastView
 from domain.model.errors import Code, Fault, RefusedError, refuse
+from domain.model.key_rules import KeyScope
 from domain.model.messages import Pool
 from domain.store.casts import FIRST_ID, LAST_ID, casts_list
 from domain.store.connection import account_transaction, transaction
@@ -132,7 +134,7 @@ def _first_id_of(instant: datetime) -> UUID:
     return UUID(int=millisecond << 80)
 
 
-@get("/v1/casts/{cast_id:uuid}", tags=["casts"])
+@get("/v1/casts/{cast_id:uuid}", tags=["casts"], access=needs(KeyScope.CASTS_READ))
 async def get_cast(
     request: Request[Any, Any, Any], services: Services, principal: Principal, cast_id: UUID
 ) -> Response[CastView]:
@@ -152,7 +154,7 @@ async def get_cast(
     return Response((await services.casts.views([row]))[0], headers=headers)
 
 
-@get("/v1/casts/{cast_id:uuid}/log", tags=["casts"], media_type=MediaType.TEXT)
+@get("/v1/casts/{cast_id:uuid}/log", tags=["casts"], media_type=MediaType.TEXT, access=needs(KeyScope.CASTS_READ))
 async def get_log(services: Services, principal: Principal, cast_id: UUID) -> Response[bytes]:
     """Return what the guest wrote on stderr, as the bytes it wrote."""
     row = await services.casts.row(cast_id, principal.account_id)
@@ -163,7 +165,7 @@ async def get_log(services: Services, principal: Principal, cast_id: UUID) -> Re
     return Response(row.log or b"", media_type=MediaType.TEXT, headers=headers)
 
 
-@post("/v1/casts/{cast_id:uuid}/cancel", tags=["casts"], status_code=200)
+@post("/v1/casts/{cast_id:uuid}/cancel", tags=["casts"], status_code=200, access=needs(KeyScope.CASTS_WRITE))
 async def cancel_cast(
     request: Request[Any, Any, Any], services: Services, principal: Principal, cast_id: UUID
 ) -> CastView:
@@ -185,7 +187,12 @@ async def cancel_cast(
     return (await services.casts.views([await services.casts.row(cast_id, principal.account_id)]))[0]
 
 
-@get("/v1/casts/{cast_id:uuid}/events", tags=["casts"], media_type="text/event-stream")
+@get(
+    "/v1/casts/{cast_id:uuid}/events",
+    tags=["casts"],
+    media_type="text/event-stream",
+    access=needs(KeyScope.CASTS_READ),
+)
 async def follow_cast(
     request: Request[Any, Any, Any], services: Services, principal: Principal, cast_id: UUID
 ) -> Stream:

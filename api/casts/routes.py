@@ -13,6 +13,7 @@ import msgspec
 from litestar.handlers import ASGIRouteHandler
 from litestar.handlers import asgi as raw_handler
 
+from api.access import Access, needs
 from api.admission.batcher import Admitted
 from api.admission.waiting import Waiter
 from api.auth import Principal
@@ -29,6 +30,8 @@ from api.trouble import refusal_of
 from domain.model.admission import Accepted, AdmissionRequest, Judged, Replayed
 from domain.model.cast_view import CastView, VersionName, view_of_accepted
 from domain.model.errors import Code, Fault, Refusal, RefusedError, refuse
+from domain.model.key_rules import KeyScope
+from domain.model.webhook_url import parse_networks
 
 # What POST /v1/cast waits for a result when the caller says nothing.
 WAIT_S_DEFAULT: Final = 10
@@ -38,7 +41,8 @@ _IDEMPOTENCY_KEY: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?"
 _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _encode: Final = msgspec.json.Encoder().encode
 
-Serve = Callable[[Call, Scope, Receive], Awaitable[Answer]]
+Serve = Callable[[Call, Principal, Scope, Receive], Awaitable[Answer]]
+Methods = dict[str, tuple[Access, Serve]]
 
 
 class CastEndpoints:
@@ -51,25 +55,29 @@ class CastEndpoints:
 
     async def cast(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve /v1/cast: wait for the result by default."""
-        await self._serve(scope, receive, send, {"POST": self._waited})
+        await self._serve(scope, receive, send, {"POST": (_WRITE, self._waited)})
 
     async def casts(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve /v1/casts: accept and answer at once, or list."""
-        await self._serve(scope, receive, send, {"POST": self._at_once, "GET": self._list})
+        methods: Methods = {"POST": (_WRITE, self._at_once), "GET": (_READ, self._list)}
+        await self._serve(scope, receive, send, methods)
 
     async def batch(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve /v1/casts/batch."""
-        await self._serve(scope, receive, send, {"POST": self._many})
+        await self._serve(scope, receive, send, {"POST": (_WRITE, self._many)})
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, methods: dict[str, Serve]) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, methods: Methods) -> None:
         call = call_of(scope)
         started = self._services.clock()
         try:
-            serve = methods.get(scope["method"])
-            if serve is None:
+            method = methods.get(scope["method"])
+            if method is None:
                 call.answer_headers.append((b"allow", ", ".join(methods).encode("ascii")))
                 _refuse_method(scope["method"], methods)
-            answer = await serve(call, scope, receive)
+            access, serve = method
+            principal = await authenticate(self._services, call)
+            access.check(principal)
+            answer = await serve(call, principal, scope, receive)
         except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a problem
             answer = await self._refused(call, scope, refusal_of(error))
         if scope["method"] == "POST":
@@ -77,14 +85,13 @@ class CastEndpoints:
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _waited(self, call: Call, scope: Scope, receive: Receive) -> Answer:
-        return await self._create(call, scope, receive, WAIT_S_DEFAULT)
+    async def _waited(self, call: Call, principal: Principal, scope: Scope, receive: Receive) -> Answer:
+        return await self._create(call, principal, scope, receive, WAIT_S_DEFAULT)
 
-    async def _at_once(self, call: Call, scope: Scope, receive: Receive) -> Answer:
-        return await self._create(call, scope, receive, 0)
+    async def _at_once(self, call: Call, principal: Principal, scope: Scope, receive: Receive) -> Answer:
+        return await self._create(call, principal, scope, receive, 0)
 
-    async def _many(self, call: Call, scope: Scope, receive: Receive) -> Answer:
-        principal = await authenticate(self._services, call)
+    async def _many(self, call: Call, principal: Principal, scope: Scope, receive: Receive) -> Answer:
         idempotency_key = idempotency_key_of(call.headers.get(b"idempotency-key"))
         body = await read_json(call.headers, receive)
         return await cast_many(
@@ -98,17 +105,17 @@ class CastEndpoints:
             path=scope["path"],
         )
 
-    async def _list(self, call: Call, scope: Scope, receive: Receive) -> Answer:
+    async def _list(self, call: Call, principal: Principal, scope: Scope, receive: Receive) -> Answer:
         del receive
-        principal = await authenticate(self._services, call)
         await admit_request(self._services, call, caller_of(principal))
         self._services.budget_board.show(call, principal)
         return await list_casts(self._services, principal, scope["path"], scope["query_string"])
 
-    async def _create(self, call: Call, scope: Scope, receive: Receive, wait_s_default: int) -> Answer:
+    async def _create(
+        self, call: Call, principal: Principal, scope: Scope, receive: Receive, wait_s_default: int
+    ) -> Answer:
         services = self._services
         headers = call.headers
-        principal = await authenticate(services, call)
         wish = wish_of(headers.get(b"prefer"), wait_s_default)
         idempotency_key = idempotency_key_of(headers.get(b"idempotency-key"))
         raw = await read_json(headers, receive)
@@ -117,7 +124,15 @@ class CastEndpoints:
         request = AdmissionRequest(
             account_id=principal.account_id,
             key_id=principal.key_id,
-            casts=(spec_of(body, spell, traceparent_of(headers.get(b"traceparent"))),),
+            key_prefix=principal.key_prefix,
+            casts=(
+                spec_of(
+                    body,
+                    spell,
+                    traceparent_of(headers.get(b"traceparent")),
+                    private_allowed=parse_networks(services.settings.webhook_allow_private),
+                ),
+            ),
             idempotency_key=idempotency_key,
             request_hash=b"" if idempotency_key is None else request_hash(scope, raw),
         )
@@ -217,6 +232,8 @@ class CastEndpoints:
 
 _SERVER_ERROR: Final = 500
 _PAYMENT_REQUIRED: Final = 402
+_WRITE: Final = needs(KeyScope.CASTS_WRITE)
+_READ: Final = needs(KeyScope.CASTS_READ)
 _NAMES_MAX: Final = 10_000
 
 
@@ -230,7 +247,7 @@ def _cast_answer(status: int, view: CastView) -> Answer:
     return Answer(status, headers, body)
 
 
-def _refuse_method(method: str, methods: dict[str, Serve]) -> NoReturn:
+def _refuse_method(method: str, methods: Methods) -> NoReturn:
     raise refuse(Code.METHOD_NOT_ALLOWED, f"{method} is not offered here. Use {' or '.join(methods)}.")
 
 

@@ -8,6 +8,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 from litestar.response import Stream
 
+from api.access import needs
 from api.auth import Principal
 from api.creation import REPLAYED, idempotent_call
 from api.errors import invalid
@@ -99,7 +100,7 @@ async def show_version(
         return version_view(owner, name, await _version(connection, spell, version))
 
 
-@get("/v1/spells/{owner:str}/{name:str}/versions/{version:str}/module")
+@get("/v1/spells/{owner:str}/{name:str}/versions/{version:str}/module", access=needs(KeyScope.SPELLS_WRITE))
 async def download_module(services: Services, principal: Principal, owner: str, name: str, version: str) -> Stream:
     """Download the module of one's own spell as it was published."""
     _check_owner(principal, owner)
@@ -113,12 +114,11 @@ async def download_module(services: Services, principal: Principal, owner: str, 
     )
 
 
-@post("/v1/spells", status_code=201)
+@post("/v1/spells", status_code=201, access=needs(KeyScope.SPELLS_WRITE))
 async def make_spell(
     request: Request[Any, Any, Any], services: Services, principal: Principal, data: SpellBody
 ) -> Response[SpellView]:
     """Make a spell under one's own handle; versions are published into it. Needs the scope `spells:write`."""
-    principal.require(KeyScope.SPELLS_WRITE)
     call = await idempotent_call(request)
     new = NewSpell(
         id=uuid4(),
@@ -135,7 +135,7 @@ async def make_spell(
     return Response(spell_view(created.spell), headers={**headers, **REPLAYED} if created.replayed else headers)
 
 
-@patch("/v1/spells/{owner:str}/{name:str}")
+@patch("/v1/spells/{owner:str}/{name:str}", access=needs(KeyScope.SPELLS_WRITE))
 async def change_spell(services: Services, principal: Principal, owner: str, name: str, data: SpellChange) -> SpellView:
     """Change the description of one's own spell, or who sees it."""
     _check_owner(principal, owner)
@@ -152,7 +152,7 @@ async def change_spell(services: Services, principal: Principal, owner: str, nam
     return spell_view(changed)
 
 
-@delete("/v1/spells/{owner:str}/{name:str}", status_code=204)
+@delete("/v1/spells/{owner:str}/{name:str}", status_code=204, access=needs(KeyScope.SPELLS_WRITE))
 async def end_spell(services: Services, principal: Principal, owner: str, name: str) -> None:
     """Retire one's own spell: lists and ranges lose it, exact versions and digests can still be cast."""
     _check_owner(principal, owner)
@@ -166,6 +166,7 @@ async def end_spell(services: Services, principal: Principal, owner: str, name: 
     status_code=201,
     request_max_body_size=BODY_BYTES_MAX,
     operation_class=PublishOperation,
+    access=needs(KeyScope.SPELLS_WRITE),
     responses={200: ResponseSpec(VersionView, description="The version was there, with the same module.")},
 )
 async def publish_version(
@@ -202,7 +203,11 @@ async def publish_version(
     return Response(view, status_code=201 if published.made else 200, headers=location)
 
 
-@post("/v1/spells/{owner:str}/{name:str}/versions/{version:str}/yank", status_code=200)
+@post(
+    "/v1/spells/{owner:str}/{name:str}/versions/{version:str}/yank",
+    status_code=200,
+    access=needs(KeyScope.SPELLS_WRITE),
+)
 async def take_back_version(
     services: Services, principal: Principal, owner: str, name: str, version: str
 ) -> VersionView:
@@ -222,7 +227,6 @@ async def take_back_version(
 
 
 def _check_owner(principal: Principal, owner: str) -> None:
-    principal.require(KeyScope.SPELLS_WRITE)
     if principal.handle != owner:
         raise refuse(Code.FORBIDDEN, f"You are '{principal.handle}'; only '{owner[:50]}' can do this with its spells.")
 

@@ -8,7 +8,14 @@ import msgspec
 from domain.flow.create_budget import NewBudget, add_budget
 from domain.flow.creation import IdempotentCall, lock_active_account, made_before, remember
 from domain.model.errors import Code, refuse
-from domain.model.key_rules import KEYS_PER_ACCOUNT_MAX, KeyTerms, check_terms, inherited
+from domain.model.key_rules import (
+    ACCOUNT_SCOPES,
+    KEYS_PER_ACCOUNT_MAX,
+    KeyTerms,
+    check_given,
+    check_terms,
+    inherited,
+)
 from domain.store import budgets, identity
 from domain.store.connection import Connection
 
@@ -25,6 +32,8 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
     terms: KeyTerms
     budget: NewBudget | None = None
     """A limit of the key's own, made with it; its `scope_id` is the key's id."""
+    powers: frozenset[str] = ACCOUNT_SCOPES
+    """The scopes that may be given, where no key asks; the operator gives all."""
 
 
 class CreatedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,21 +73,25 @@ async def _key_id_if_there(conn: Connection, new: NewKey) -> UUID | None:
 async def _terms(conn: Connection, new: NewKey, *, now: datetime) -> KeyTerms:
     check_terms(new.terms, now)
     if new.made_by is None:
+        check_given(new.terms.scopes, new.powers)
         return new.terms
-    maker = await identity.key_get(conn, account_id=new.account_id, key_id=new.made_by)
-    if maker is None or maker.revoked_at is not None:
-        raise refuse(Code.UNAUTHORIZED, "This API key is revoked. Make a new one with another key or a session.")
-    of_account = await budgets.budgets_list(conn, account_id=new.account_id, now=now)
-    return inherited(
-        new.terms,
-        KeyTerms(
-            scopes=frozenset(maker.scopes),
-            rate_limit_rpm=maker.rate_limit_rpm,
-            open_casts_max=maker.open_casts_max,
-            expires_at=maker.expires_at,
-        ),
-        maker_has_budget=any(budget.scope == "key" and budget.scope_id == maker.id for budget in of_account),
-    )
+    maker = await acting_key(conn, account_id=new.account_id, key_id=new.made_by, now=now)
+    has_budget = await has_own_budget(conn, account_id=new.account_id, key_id=maker.id, now=now)
+    return inherited(new.terms, maker.terms, maker_has_budget=has_budget)
+
+
+async def acting_key(conn: Connection, *, account_id: UUID, key_id: UUID, now: datetime) -> identity.ApiKey:
+    """Return the key that asks for a change of keys, as it is under the lock. RefusedError when it died meanwhile."""
+    key = await identity.key_get(conn, account_id=account_id, key_id=key_id)
+    if key is None or not key.is_alive(now):
+        raise refuse(Code.UNAUTHORIZED, "This API key is revoked or has expired. Use another key or a session.")
+    return key
+
+
+async def has_own_budget(conn: Connection, *, account_id: UUID, key_id: UUID, now: datetime) -> bool:
+    """Tell whether a limit binds this very key. Needs the account lock."""
+    of_account = await budgets.budgets_list(conn, account_id=account_id, now=now)
+    return any(budget.scope == "key" and budget.scope_id == key_id for budget in of_account)
 
 
 async def _read(conn: Connection, account_id: UUID, key_id: UUID) -> identity.ApiKey:
@@ -100,4 +113,5 @@ def _row(new: NewKey, terms: KeyTerms) -> identity.NewApiKey:
         rate_limit_rpm=terms.rate_limit_rpm,
         open_casts_max=terms.open_casts_max,
         expires_at=terms.expires_at,
+        allowed_origins=list(terms.allowed_origins),
     )

@@ -51,6 +51,8 @@ class CastSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     metadata: str = "{}"
     """A JSON object as text, checked at the edge."""
     traceparent: str | None = None
+    webhook_url: str | None = None
+    """Is told when the cast has ended; checked at the edge, and again by the courier."""
 
 
 class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -59,6 +61,8 @@ class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     account_id: UUID
     key_id: UUID | None
     casts: tuple[CastSpec, ...]
+    key_prefix: str | None = None
+    """Of the very secret it was made with, where the key may have two; one that was rotated away is refused."""
     idempotency_key: str | None = None
     request_hash: bytes = b""
     """SHA-256 of method, path and body, needed with an idempotency key."""
@@ -318,7 +322,7 @@ def creator_price_micros(request: AdmissionRequest, spec: CastSpec) -> int:
 
 
 def _refuse_identity(request: AdmissionRequest, account: AccountState | None, key: KeyState | None) -> Refusal | None:
-    if request.key_id is not None and (key is None or not key.alive):
+    if request.key_id is not None and (key is None or not key.opened_by(request.key_prefix)):
         return Refusal(code=Code.UNAUTHORIZED, detail="This API key is revoked or has expired. Make a new one.")
     if account is None or account.status != "active":
         return Refusal(code=Code.FORBIDDEN, detail="This account is suspended. Contact the operator.")

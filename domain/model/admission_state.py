@@ -35,6 +35,13 @@ class KeyState(msgspec.Struct, kw_only=True):
     alive: bool
     open_casts: int
     open_casts_max: int | None
+    prefix: str = ""
+    previous_prefix: str | None = None
+    """Of the secret before the last rotation, while that is good."""
+
+    def opened_by(self, prefix: str | None) -> bool:
+        """Tell whether the secret of this prefix may still be used; None where the caller knows of one secret only."""
+        return self.alive and (prefix is None or prefix in {self.prefix, self.previous_prefix})
 
 
 class WindowState(msgspec.Struct, kw_only=True):

@@ -18,6 +18,10 @@ _CHECKSUM_CHARACTERS: Final = 6  # 62^6 is just above 2^32
 _PREFIX_CHARACTERS: Final = len(_KIND) + _ID_CHARACTERS
 _PREFIX: Final = re.compile(rf"{_KIND}[0-9A-Za-z]{{{_ID_CHARACTERS}}}")
 _KEY_CHARACTERS: Final = _PREFIX_CHARACTERS + 1 + _SECRET_CHARACTERS + _CHECKSUM_CHARACTERS
+# Looked for at every place, because two may overlap where text was glued together.
+_CANDIDATE: Final = re.compile(
+    rf"(?=({_KIND}[0-9A-Za-z]{{{_ID_CHARACTERS}}}_[0-9A-Za-z]{{{_SECRET_CHARACTERS + _CHECKSUM_CHARACTERS}}}))"
+)
 # Reducing this many more bits than a part has modulo 62^n leaves a bias below 2^-64.
 _SPARE_BYTES: Final = 8
 _ID_ENTROPY_BYTES: Final = 6 + _SPARE_BYTES
@@ -53,6 +57,16 @@ def prefix_of(text: str) -> str | None:
     if not body.isascii() or _checksum(body) != checksum:
         return None
     return text[:_PREFIX_CHARACTERS]
+
+
+def find_keys(text: str) -> list[str]:
+    """Return every well-formed key that stands in `text`, whatever surrounds it, each once and in order.
+
+    Almost nothing else has the form and the checksum of a key (one in 2^32 of what has the form), so that a file of
+    any size, a log or a diff, leaves a handful to be verified.
+    """
+    found = (match[1] for match in _CANDIDATE.finditer(text))
+    return list(dict.fromkeys(key for key in found if prefix_of(key) is not None))
 
 
 def is_prefix(text: str) -> bool:

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import class_row, scalar_row
 
+from domain.model.key_rules import KeyTerms
 from domain.store.connection import Connection
 from domain.store.queries import load
 
@@ -42,9 +43,31 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     made_by_key: UUID | None
     rate_limit_rpm: int | None
     open_casts_max: int | None
+    allowed_origins: list[str]
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    last_used_at: datetime | None
+    """To the minute, and up to a few seconds late."""
+    rotated_at: datetime | None
+    previous_prefix: str | None
+    """Of the secret before the last rotation, good until `previous_until`."""
+    previous_until: datetime | None
+
+    @property
+    def terms(self) -> KeyTerms:
+        """What the key may do."""
+        return KeyTerms(
+            scopes=frozenset(self.scopes),
+            rate_limit_rpm=self.rate_limit_rpm,
+            open_casts_max=self.open_casts_max,
+            expires_at=self.expires_at,
+            allowed_origins=tuple(self.allowed_origins),
+        )
+
+    def is_alive(self, now: datetime) -> bool:
+        """Tell whether the key opens anything: neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
 
 class NewApiKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +83,19 @@ class NewApiKey(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_rpm: int | None
     open_casts_max: int | None
     expires_at: datetime | None
+    allowed_origins: list[str] = msgspec.field(default_factory=list)
+
+
+class SecretOwner(msgspec.Struct, frozen=True, kw_only=True):
+    """A key found by a prefix it has or had, with what is stored of that very secret."""
+
+    id: UUID
+    account_id: UUID
+    handle: str
+    prefix: str
+    name: str
+    secret_hash: str
+    revoked: bool
 
 
 class Creation(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +157,7 @@ async def key_get(conn: Connection, *, account_id: UUID, key_id: UUID) -> ApiKey
 
 
 async def key_by_prefix(conn: Connection, *, account_id: UUID, prefix: str) -> ApiKey | None:
-    """Return a key of the account by its public part, alive or not."""
+    """Return a key of the account by its public part, or the one before its last rotation; alive or not."""
     return await _one(conn, ApiKey, "key_by_prefix", {"account_id": account_id, "prefix": prefix})
 
 
@@ -145,6 +181,77 @@ async def key_revoke(conn: Connection, *, account_id: UUID, prefix: str, now: da
     """End a key; True when there is one, also when it had ended before."""
     cursor = await conn.execute(_QUERIES["key_revoke"], {"account_id": account_id, "prefix": prefix, "now": now})
     return cursor.rowcount == 1
+
+
+async def key_update(conn: Connection, *, account_id: UUID, key_id: UUID, name: str, terms: KeyTerms) -> bool:
+    """Set name and terms of a key; False when it is revoked."""
+    cursor = await conn.execute(
+        _QUERIES["key_update"],
+        {
+            "account_id": account_id,
+            "id": key_id,
+            "name": name,
+            "scopes": sorted(terms.scopes),
+            "rate_limit_rpm": terms.rate_limit_rpm,
+            "open_casts_max": terms.open_casts_max,
+            "expires_at": terms.expires_at,
+            "allowed_origins": list(terms.allowed_origins),
+        },
+    )
+    return cursor.rowcount == 1
+
+
+async def key_rotate(
+    conn: Connection,
+    *,
+    account_id: UUID,
+    key_id: UUID,
+    prefix: str,
+    secret_hash: str,
+    previous_until: datetime | None,
+    now: datetime,
+) -> bool:
+    """Give a key another secret, the one before good until `previous_until` (None: ends now); False when revoked."""
+    cursor = await conn.execute(
+        _QUERIES["key_rotate"],
+        {
+            "account_id": account_id,
+            "id": key_id,
+            "prefix": prefix,
+            "secret_hash": secret_hash,
+            "previous_until": previous_until,
+            "now": now,
+        },
+    )
+    return cursor.rowcount == 1
+
+
+async def keys_use(conn: Connection, *, used: dict[UUID, datetime]) -> set[UUID]:
+    """Note when keys were last used, and return those noted: not what was noted within a minute or is locked now."""
+    cursor = await conn.execute(_QUERIES["keys_use"], {"ids": list(used), "times": list(used.values())})
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def keys_by_prefix(conn: Connection, *, prefixes: list[str]) -> list[SecretOwner]:
+    """Return the keys of any account whose living secrets have these prefixes. Needs Role.ENGINE."""
+    async with conn.cursor(row_factory=class_row(SecretOwner)) as cursor:
+        await cursor.execute(_QUERIES["keys_by_prefix"], {"prefixes": prefixes})
+        return await cursor.fetchall()
+
+
+async def key_revoke_leaked(conn: Connection, *, key_id: UUID, secret_hash: str, now: datetime) -> bool:
+    """End the key that has this secret; False when it is revoked, or has other secrets by now."""
+    cursor = await conn.execute(_QUERIES["key_revoke_leaked"], {"id": key_id, "secret_hash": secret_hash, "now": now})
+    return cursor.rowcount == 1
+
+
+async def accounts_lock(conn: Connection, *, account_ids: list[UUID]) -> None:
+    """Lock several accounts until the transaction ends, as patiently as `account_lock`."""
+    await conn.execute(
+        _QUERIES["patience_set"],
+        {"lock_timeout_ms": PATIENT_LOCK_TIMEOUT_MS, "statement_timeout_ms": PATIENT_STATEMENT_TIMEOUT_MS},
+    )
+    await conn.execute(_QUERIES["accounts_lock"], {"account_ids": account_ids})
 
 
 async def creation_get(conn: Connection, *, account_id: UUID, key: str) -> Creation | None:

@@ -31,27 +31,28 @@ SELECT clock_timestamp()
 -- name: key_insert
 -- Make a key; its prefix or id taken is an error.
 INSERT INTO api_keys (
-  id, account_id, prefix, secret_hash, name, scopes, made_by_key, rate_limit_rpm, open_casts_max, created_at, expires_at)
+  id, account_id, prefix, secret_hash, name, scopes, made_by_key, rate_limit_rpm, open_casts_max, allowed_origins,
+  created_at, expires_at)
 VALUES (
   %(id)s, %(account_id)s, %(prefix)s, %(secret_hash)s, %(name)s, %(scopes)s, %(made_by_key)s, %(rate_limit_rpm)s,
-  %(open_casts_max)s, %(now)s, %(expires_at)s)
+  %(open_casts_max)s, %(allowed_origins)s, %(now)s, %(expires_at)s)
 
 -- name: key_get
 -- Read one key of an account by id.
-SELECT id, account_id, prefix, name, scopes, made_by_key, rate_limit_rpm, open_casts_max, created_at, expires_at,
-  revoked_at
+SELECT id, account_id, prefix, name, scopes, made_by_key, rate_limit_rpm, open_casts_max, allowed_origins, created_at,
+  expires_at, revoked_at, last_used_at, rotated_at, previous_prefix, previous_until
 FROM api_keys WHERE account_id = %(account_id)s AND id = %(id)s
 
 -- name: key_by_prefix
--- Read one key of an account by its public part.
-SELECT id, account_id, prefix, name, scopes, made_by_key, rate_limit_rpm, open_casts_max, created_at, expires_at,
-  revoked_at
-FROM api_keys WHERE account_id = %(account_id)s AND prefix = %(prefix)s
+-- Read one key of an account by its public part, or by the one it had before its last rotation.
+SELECT id, account_id, prefix, name, scopes, made_by_key, rate_limit_rpm, open_casts_max, allowed_origins, created_at,
+  expires_at, revoked_at, last_used_at, rotated_at, previous_prefix, previous_until
+FROM api_keys WHERE account_id = %(account_id)s AND (prefix = %(prefix)s OR previous_prefix = %(prefix)s)
 
 -- name: keys_list
 -- Page through the keys of an account that are not revoked, newest first.
-SELECT id, account_id, prefix, name, scopes, made_by_key, rate_limit_rpm, open_casts_max, created_at, expires_at,
-  revoked_at
+SELECT id, account_id, prefix, name, scopes, made_by_key, rate_limit_rpm, open_casts_max, allowed_origins, created_at,
+  expires_at, revoked_at, last_used_at, rotated_at, previous_prefix, previous_until
 FROM api_keys
 WHERE account_id = %(account_id)s AND revoked_at IS NULL
   AND (%(before_at)s::timestamptz IS NULL OR (created_at, id) < (%(before_at)s::timestamptz, %(before_id)s::uuid))
@@ -64,11 +65,56 @@ SELECT count(*) FROM api_keys
 WHERE account_id = %(account_id)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > %(now)s)
 
 -- name: key_revoke
--- End a key; ending it again changes nothing, not even the time.
+-- End a key with every secret it has; ending it again changes nothing, not even the time.
 UPDATE api_keys SET revoked_at = coalesce(revoked_at, %(now)s)
-WHERE account_id = %(account_id)s AND prefix = %(prefix)s
+WHERE account_id = %(account_id)s AND (prefix = %(prefix)s OR previous_prefix = %(prefix)s)
 RETURNING id
 
+-- name: key_update
+-- Set what may be changed of a key that is not revoked.
+UPDATE api_keys SET name = %(name)s, scopes = %(scopes)s, rate_limit_rpm = %(rate_limit_rpm)s,
+  open_casts_max = %(open_casts_max)s, expires_at = %(expires_at)s, allowed_origins = %(allowed_origins)s
+WHERE account_id = %(account_id)s AND id = %(id)s AND revoked_at IS NULL
+
+-- name: key_rotate
+-- Give a key another secret; the one it had stays good until `previous_until`, where that is given, and no older one.
+UPDATE api_keys SET prefix = %(prefix)s, secret_hash = %(secret_hash)s, rotated_at = %(now)s,
+  previous_prefix = CASE WHEN %(previous_until)s::timestamptz IS NOT NULL THEN prefix END,
+  previous_secret_hash = CASE WHEN %(previous_until)s::timestamptz IS NOT NULL THEN secret_hash END,
+  previous_until = %(previous_until)s::timestamptz
+WHERE account_id = %(account_id)s AND id = %(id)s AND revoked_at IS NULL
+
+-- name: keys_use
+-- Note when keys were last used, at most once a minute for each, however many processes see it. What somebody holds is
+-- left for the next time: this must neither wait for a batch of casts nor be waited for in a circle.
+WITH used AS (
+  SELECT id, used_at FROM unnest(%(ids)s::uuid[], %(times)s::timestamptz[]) AS u(id, used_at)
+), free AS (
+  SELECT k.id, used.used_at FROM api_keys k JOIN used ON used.id = k.id
+  WHERE k.last_used_at IS NULL OR k.last_used_at <= used.used_at - interval '1 minute'
+  FOR NO KEY UPDATE OF k SKIP LOCKED
+)
+UPDATE api_keys k SET last_used_at = free.used_at FROM free WHERE k.id = free.id
+RETURNING k.id
+
+-- name: keys_by_prefix
+-- Who each key belongs to and what is stored of its secret, now and before its last rotation while that is good.
+SELECT k.id, k.account_id, a.handle, k.prefix, k.name, k.secret_hash, k.revoked_at IS NOT NULL AS revoked
+FROM api_keys k JOIN accounts a ON a.id = k.account_id
+WHERE k.prefix = ANY(%(prefixes)s)
+UNION ALL
+SELECT k.id, k.account_id, a.handle, k.previous_prefix, k.name, k.previous_secret_hash, k.revoked_at IS NOT NULL
+FROM api_keys k JOIN accounts a ON a.id = k.account_id
+WHERE k.previous_prefix = ANY(%(prefixes)s) AND k.previous_until > clock_timestamp()
+
+-- name: key_revoke_leaked
+-- End a key whose secret is known to be out, unless that secret was rotated away in the meantime.
+UPDATE api_keys SET revoked_at = %(now)s
+WHERE id = %(id)s AND revoked_at IS NULL AND (secret_hash = %(secret_hash)s OR previous_secret_hash = %(secret_hash)s)
+
+-- name: accounts_lock
+-- Take the mutexes of several accounts, in the one order everybody uses.
+SELECT id FROM accounts WHERE id = ANY(%(account_ids)s) ORDER BY id FOR NO KEY UPDATE
 -- name: creation_get
 -- What a request under this idempotency key made before.
 SELECT request_hash, cast_ids FROM idempotency_keys WHERE account_id = %(account_id)s AND key = %(key)s

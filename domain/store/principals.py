@@ -26,6 +26,10 @@ class KeyOwner(msgspec.Struct, frozen=True, kw_only=True):
     """Neither revoked nor expired."""
     active: bool
     """The account is not suspended."""
+    allowed_origins: frozenset[str] = frozenset()
+    """Of the web pages that may use the key; empty: all."""
+    superseded: bool = False
+    """This is the secret before the last rotation, in its grace."""
 
 
 async def principals_by_prefix(connection: Connection, *, prefixes: list[str]) -> dict[str, KeyOwner]:
@@ -42,6 +46,14 @@ async def principals_by_prefix(connection: Connection, *, prefixes: list[str]) -
             handle=row[6],
             alive=row[7],
             active=row[8],
+            allowed_origins=frozenset(row[9]),
+            superseded=row[10],
         )
         for row in await cursor.fetchall()
     }
+
+
+async def origins_allowed(connection: Connection, *, origins: list[str]) -> set[str]:
+    """Return those of `origins` that some living key allows. The connection's role must see all accounts."""
+    cursor = await connection.execute(_QUERIES["origins_allowed"], {"origins": origins})
+    return {row[0] for row in await cursor.fetchall()}

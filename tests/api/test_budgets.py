@@ -15,7 +15,8 @@ def account(rows: Rows) -> Account:
 
 def grant(rows: Rows, account: Account, *scopes: str) -> None:
     rows.execute(
-        "UPDATE api_keys SET scopes = %(scopes)s WHERE id = %(id)s", {"scopes": list(scopes), "id": account.key_id}
+        "UPDATE api_keys SET scopes = scopes || %(scopes)s WHERE id = %(id)s",
+        {"scopes": list(scopes), "id": account.key_id},
     )
 
 

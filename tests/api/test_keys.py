@@ -11,7 +11,8 @@ from tests.api.platform import Account, Api, Rows
 
 def grant(rows: Rows, account: Account, *scopes: str) -> None:
     rows.execute(
-        "UPDATE api_keys SET scopes = %(scopes)s WHERE id = %(id)s", {"scopes": list(scopes), "id": account.key_id}
+        "UPDATE api_keys SET scopes = scopes || %(scopes)s WHERE id = %(id)s",
+        {"scopes": list(scopes), "id": account.key_id},
     )
 
 
@@ -106,7 +107,7 @@ def test_what_does_not_fit_is_named(api: Api, rows: Rows) -> None:
         ({"name": "x", "scopes": ["root"]}, "scopes"),
         ({"name": "x", "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
         ({"name": "x", "expires_at": "2030-01-01T00:00:00"}, "expires_at"),
-        ({"name": "x", "allowed_origins": ["https://a"]}, "allowed_origins"),
+        ({"name": "x", "allowed_origins": ["https://a/"]}, "allowed_origins"),
         ({"name": "x", "budget": {"hard_limit_cents": -1}}, "hard_limit_cents"),
     ):
         answer = make(api, account, body)
@@ -121,7 +122,11 @@ def test_what_does_not_fit_is_named(api: Api, rows: Rows) -> None:
 def test_a_key_comes_with_its_own_budget(api: Api, rows: Rows) -> None:
     account = rows.account()
     grant(rows, account, "keys:write", "budgets:write")
-    asked = {"name": "x", "budget": {"hard_limit_cents": 0, "period": "daily"}, "scopes": ["budgets:write"]}
+    asked = {
+        "name": "x",
+        "budget": {"hard_limit_cents": 0, "period": "daily"},
+        "scopes": ["casts:write", "budgets:write"],
+    }
     body = make(api, account, asked).json()
     reference = rows.spell(account, "noop")
     answer = api.http.post("/v1/casts", json={"spell": reference}, headers=bearer(body["key"]))

@@ -38,7 +38,9 @@ def api(
 @pytest.fixture
 def creator(rows: Rows) -> Account:
     made = rows.account()
-    rows.execute("UPDATE api_keys SET scopes = '{spells:write}' WHERE id = %(id)s", {"id": made.key_id})
+    rows.execute(
+        "UPDATE api_keys SET scopes = scopes || '{spells:write}'::text[] WHERE id = %(id)s", {"id": made.key_id}
+    )
     return made
 
 
@@ -239,7 +241,9 @@ def test_an_account_that_sends_slowly_leaves_places_for_others(api: Api, rows: R
                 assert one.recv(4096).startswith(b"HTTP/1.1 503 ")
             refused.update(ready)
         other = rows.account()
-        rows.execute("UPDATE api_keys SET scopes = '{spells:write}' WHERE id = %(id)s", {"id": other.key_id})
+        rows.execute(
+            "UPDATE api_keys SET scopes = scopes || '{spells:write}'::text[] WHERE id = %(id)s", {"id": other.key_id}
+        )
         assert publish(api, other, module(7)).status_code == 201
     for _ in range(100):
         answer = publish(api, creator, module(8))
@@ -264,9 +268,13 @@ def test_a_form_takes_its_two_parts_and_no_other(api: Api, creator: Account) -> 
 def test_only_the_owner_with_the_scope_publishes_and_names_are_checked(api: Api, rows: Rows, creator: Account) -> None:
     stranger = rows.account()
     assert publish(api, stranger, module()).json()["error"] == "forbidden"
-    rows.execute("UPDATE api_keys SET scopes = '{spells:write}' WHERE id = %(id)s", {"id": stranger.key_id})
+    rows.execute(
+        "UPDATE api_keys SET scopes = scopes || '{spells:write}'::text[] WHERE id = %(id)s", {"id": stranger.key_id}
+    )
     powerful = rows.key(stranger.id, stranger.handle)
-    rows.execute("UPDATE api_keys SET scopes = '{spells:write}' WHERE id = %(id)s", {"id": powerful.key_id})
+    rows.execute(
+        "UPDATE api_keys SET scopes = scopes || '{spells:write}'::text[] WHERE id = %(id)s", {"id": powerful.key_id}
+    )
     assert publish(api, powerful, module(), owner=creator.handle).status_code == 403
     assert publish(api, creator, module(), version="1.0").json()["errors"][0]["location"] == "version"
     assert publish(api, creator, module(), version="1.0.0+build").status_code == 422
@@ -355,7 +363,9 @@ def test_spells_are_made_changed_hidden_and_found(api: Api, rows: Rows, creator:
     assert api.http.post("/v1/casts", json={"spell": reference}, headers=stranger.headers).status_code == 404
     assert api.http.get(url, headers=creator.headers).status_code == 200
     assert change(visibility="secret").status_code == 422
-    rows.execute("UPDATE api_keys SET scopes = '{spells:write}' WHERE id = %(id)s", {"id": stranger.key_id})
+    rows.execute(
+        "UPDATE api_keys SET scopes = scopes || '{spells:write}'::text[] WHERE id = %(id)s", {"id": stranger.key_id}
+    )
     assert api.http.patch(url, json={}, headers=rows.key(stranger.id, stranger.handle).headers).status_code == 403
 
 

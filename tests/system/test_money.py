@@ -131,7 +131,9 @@ def _token(stack: Stack, cast_id: UUID) -> bytes:
 
 def test_no_cast_of_a_key_is_accepted_after_its_revocation_was_answered(stack: Stack, account: Account) -> None:
     doomed = stack.rows.key(account.id, account.handle)
-    stack.rows.execute("UPDATE api_keys SET scopes = '{keys:write}' WHERE id = %(id)s", {"id": account.key_id})
+    stack.rows.execute(
+        "UPDATE api_keys SET scopes = scopes || '{keys:write}'::text[] WHERE id = %(id)s", {"id": account.key_id}
+    )
     answers = asyncio.run(_revoke_under_fire(stack, account, doomed))
     assert answers["before"][202] > 0
     assert set(answers["after"]) == {401}
