@@ -13,6 +13,7 @@ from domain.model.errors import Code
 from domain.model.limits import DEADLINE_MS_MAX, LIMITS_MAX
 from domain.model.manifest import MEMORY_BYTES_MIN
 from domain.model.spell_ref import REFERENCE_CHARACTERS_MAX
+from domain.model.webhook_url import URL_CHARACTERS_MAX
 
 Json = dict[str, Any]  # a JSON object of the OpenAPI document
 
@@ -44,7 +45,14 @@ _CAST_REQUEST: Final[Json] = {
             **_optional("integer", minimum=0),
             "description": "409 price_changed when the cast could cost more.",
         },
-        "webhook_url": {**_optional("string"), "description": "Not available yet: 422 not_available."},
+        "webhook_url": {
+            "anyOf": [{"type": "string", "minLength": 1, "maxLength": URL_CHARACTERS_MAX}, {"type": "null"}],
+            "default": None,
+            "description": (
+                "An https URL that is told when the cast has ended, signed with the account's secret "
+                "(GET /v1/webhooks/secret)."
+            ),
+        },
         "metadata": {
             "type": "object",
             "default": {},

@@ -14,11 +14,13 @@ import msgspec
 from api.errors import invalid
 from api.spells.catalog import ResolvedSpell
 from domain.model.admission import CastSpec
-from domain.model.errors import Code, Fault, Refusal, RefusedError, refuse
+from domain.model.errors import Code, Fault, RefusedError, refuse
 from domain.model.limits import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, KIB, MIB
 from domain.model.manifest import LimitsAsked, choose_limits, pool_of
 from domain.model.messages import Pool
 from domain.model.spell_ref import REFERENCE_CHARACTERS_MAX
+from domain.model.webhook_rules import webhook_url_fault
+from domain.model.webhook_url import URL_CHARACTERS_MAX, Network
 
 BODY_BYTES_MAX: Final = 8 * MIB
 # Metadata is for the caller's own ids and labels; it is stored with every cast and never read by us.
@@ -45,7 +47,8 @@ class CastBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Milliseconds from acceptance; a cast that has not ended by then expires, free of charge."""
     pool: Literal["large"] | None = None
     max_price_micros: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    webhook_url: str | None = None
+    webhook_url: Annotated[str, msgspec.Meta(min_length=1, max_length=URL_CHARACTERS_MAX)] | None = None
+    """Is told when the cast has ended, signed with the account's secret (`GET /v1/webhooks/secret`)."""
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     """A JSON object of at most 4 KiB, returned with the cast."""
 
@@ -114,10 +117,15 @@ def fault_of(text: str) -> Fault:
     return Fault(location=path or "body", message=message, fix="Send a value of the type and size that is named.")
 
 
-def spec_of(body: CastBody, spell: ResolvedSpell, traceparent: str | None) -> CastSpec:
-    """Return what admission judges. RefusedError names every place that does not fit this version of the spell."""
+def spec_of(
+    body: CastBody, spell: ResolvedSpell, traceparent: str | None, *, private_allowed: tuple[Network, ...]
+) -> CastSpec:
+    """Return what admission judges. RefusedError names every place that does not fit this version of the spell.
+
+    `private_allowed` are networks a webhook may reach although they are not public.
+    """
     if body.webhook_url is not None:
-        _refuse_webhook()
+        _check_webhook(body.webhook_url, private_allowed)
     limits = (
         spell.limits_default
         if body.limits is None
@@ -136,17 +144,14 @@ def spec_of(body: CastBody, spell: ResolvedSpell, traceparent: str | None) -> Ca
         max_price_micros=body.max_price_micros,
         metadata="{}" if isinstance(body.metadata, msgspec.UnsetType) else _metadata_of(bytes(body.metadata)),
         traceparent=traceparent,
+        webhook_url=body.webhook_url,
     )
 
 
-def _refuse_webhook() -> NoReturn:
-    fault = Fault(
-        location="webhook_url",
-        message="outgoing webhooks do not exist yet",
-        fix="Take it out; wait with `Prefer: wait`, follow /events, or poll the cast.",
-    )
-    detail = "webhook_url cannot be used yet."
-    raise RefusedError(Refusal(code=Code.NOT_AVAILABLE, detail=detail, faults=(fault,)))
+def _check_webhook(url: str, private_allowed: tuple[Network, ...]) -> None:
+    fault = webhook_url_fault("webhook_url", url, private_allowed)
+    if fault is not None:
+        raise RefusedError(invalid([fault]))
 
 
 def _input_of(body: CastBody, spell: ResolvedSpell) -> bytes:

@@ -170,6 +170,7 @@ def _cast_row(cast: Accepted) -> store.CastRow:
         grant_micros=tuple(part.micros for part in cast.grants),
         metadata=spec.metadata,
         traceparent=spec.traceparent,
+        webhook_url=spec.webhook_url,
     )
 
 

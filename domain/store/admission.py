@@ -89,6 +89,7 @@ class CastRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     grant_micros: tuple[int, ...]
     metadata: str
     traceparent: str | None
+    webhook_url: str | None
 
 
 class IdempotencyRow(msgspec.Struct, frozen=True, kw_only=True):

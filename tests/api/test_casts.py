@@ -123,9 +123,12 @@ def test_a_body_that_does_not_fit_is_422_and_says_where(
     assert problem["errors"][0]["fix"]
 
 
-def test_a_webhook_url_is_not_available_yet(api: Api, account: Account, spell: str) -> None:
-    answer = cast(api, account, {"spell": spell, "webhook_url": "https://example.com"})
-    assert (answer.status_code, answer.json()["error"]) == (422, "not_available")
+@pytest.mark.parametrize("url", ["http://example.com", "https://10.0.0.1/", "https://a:b@example.com", "x", ""])
+def test_a_webhook_url_that_cannot_be_meant_is_refused(api: Api, account: Account, spell: str, url: str) -> None:
+    answer = cast(api, account, {"spell": spell, "webhook_url": url})
+    problem = answer.json()
+    assert (answer.status_code, problem["error"]) == (422, "validation")
+    assert [fault["location"] for fault in problem["errors"]] == ["webhook_url"]
 
 
 def test_input_is_checked_against_the_schema_of_the_version(api: Api, rows: Rows, account: Account) -> None:
