@@ -23,18 +23,34 @@ _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _NAME_CHARACTERS_MAX: Final = 253
 # Names that never leave a machine or its network.
 _LOCAL_NAMES: Final = ("localhost", "local", "internal", "localdomain", "home.arpa")
-# IPv6 addresses that carry an IPv4 address somewhere else than in their last 32 bits, or translate to one.
-_NAT64: Final = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
+# What Python 3.11 takes for public, or what ends somewhere else than it looks: protocol assignments, relays to 6to4,
+# documentation, NAT64, 6to4 and Teredo. No receiver has such an address.
+_NEVER: Final = tuple(
+    ip_network(text)
+    for text in (
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "3fff::/20",
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "2002::/16",
+        "2001::/32",
+    )
+)
+# Where services other than the web's live, many of them trusting whoever connects, which port means something.
+_PRIVILEGED_PORTS: Final = range(1, 1024)
+_WEB_PORTS: Final = frozenset({80, 443})
 
 
 def is_public(address: Address) -> bool:
     """Tell whether `address` is one the whole internet can reach, also after what an IPv6 address hides in itself."""
     if isinstance(address, IPv6Address):
-        hidden = _hidden(address)
-        if hidden is not None:
-            return is_public(hidden)
-        if any(address in network for network in _NAT64) or address.is_site_local:
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if address.is_site_local:
             return False
+    if any(address in network for network in _NEVER if network.version == address.version):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
@@ -65,6 +81,7 @@ def url_fault(url: str, *, private_allowed: tuple[Network, ...] = ()) -> str | N
         "it must not hold a user name or password; check the signature instead": "@" in parts.netloc,
         "it must not have a fragment (#…), which is never sent": "#" in url,
         "its port must not be 0": port == 0,
+        "its port must be 443, or 1024 and above": port in _PRIVILEGED_PORTS and port not in _WEB_PORTS,
     }
     fault = next((text for text, found in faults.items() if found), None)
     return fault or _host_fault(host, secure=parts.scheme == "https", private_allowed=private_allowed)
@@ -93,17 +110,6 @@ def _name_fault(host: str, *, secure: bool, some_private_allowed: bool) -> str |
     if len(labels) == 1 or any(host.removesuffix(".").endswith(f".{name}") for name in _LOCAL_NAMES):
         return "its host is a name of a private network"
     return None if secure else "it must begin with https://"
-
-
-def _hidden(address: IPv6Address) -> IPv4Address | None:
-    """Return the IPv4 address that traffic to `address` ends at, if any."""
-    if address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if address.teredo is not None:
-        return address.teredo[1]
-    return None
 
 
 @lru_cache(maxsize=8)
