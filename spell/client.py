@@ -96,9 +96,9 @@ class Client:
     ) -> "Client":
         """Return a client over the same connections, with what is given in place of its own."""
         other = copy.copy(self)
-        other._settings = changed(self._settings, timeout=timeout, total_timeout=total_timeout, retries_max=retries_max)
-        other._closes = False
-        other._offer()
+        settings = changed(self._settings, timeout=timeout, total_timeout=total_timeout, retries_max=retries_max)
+        other._settings, other._closes = settings, False  # noqa: SLF001  # a copy of itself
+        other._offer()  # noqa: SLF001  # a copy of itself
         return other
 
     def run(self, call: Call[T]) -> T:

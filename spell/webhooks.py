@@ -43,13 +43,16 @@ def verify(
 
     `secret` is the endpoint's `whsec_...`, or several while one is being rotated: any of them will do. `headers` may
     be in any case. A delivery that was signed more than `tolerance_s` seconds from `now` is refused, because somebody
-    may have recorded it. Drop events whose `id` you have seen: each may be delivered more than once.
+    may have recorded it. Drop events whose `id` you have seen: each may be delivered more than once. ValueError for a
+    secret that is none.
     """
     given = {name.lower(): value for name, value in headers.items()}
     message_id, timestamp, signatures = (_header(given, name) for name in ("id", "timestamp", "signature"))
     _check_time(timestamp, time.time() if now is None else now.timestamp(), tolerance_s)
-    signed = b".".join((message_id.encode(), timestamp.encode(), payload))
+    signed = b".".join((message_id.encode("utf-8", "replace"), timestamp.encode(), payload))
     secrets = [secret] if isinstance(secret, str) else list(secret)
+    if not secrets:
+        raise _no_secret()
     expected = [hmac.digest(_key_of(one), signed, "sha256") for one in secrets]
     if not _any_equal(expected, signatures):
         message = (
@@ -80,10 +83,16 @@ def _check_time(timestamp: str, now_s: float, tolerance_s: int) -> None:
 
 def _key_of(secret: str) -> bytes:
     try:
-        return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
     except (binascii.Error, ValueError) as error:
-        message = "the secret is not whsec_ and base64: copy it again"
-        raise ValueError(message) from error
+        raise _no_secret() from error
+    if not key:  # a setting that is empty: whoever knows that could sign anything
+        raise _no_secret()
+    return key
+
+
+def _no_secret() -> ValueError:
+    return ValueError("the secret is not whsec_ and base64: copy it again from where the endpoint was made")
 
 
 def _any_equal(expected: Iterable[bytes], signatures: str) -> bool:

@@ -110,8 +110,10 @@ class Following:
 
         `outcome` is the refusal or what broke; None when the server ended the stream, as it does to shut down.
         """
+        after_s = 0
         if isinstance(outcome, Reply):
-            error: SpellError = error_of(outcome)
+            error: SpellError = (refusal := error_of(outcome))
+            after_s = refusal.retry_after_s or 0
         elif isinstance(outcome, Broken):
             error = outcome.error
         else:
@@ -120,7 +122,6 @@ class Following:
         if final or self._retries == self._session.retries_max:
             raise error from (outcome.cause if isinstance(outcome, Broken) else None)
         asked_s = (self._parser.retry_ms or 0) / 1000
-        after_s = 0 if not isinstance(outcome, Reply) else int(outcome.headers.get("retry-after", "0"))
         pause_s = asked_s + after_s + self._session.chance() * min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**self._retries)
         self._retries += 1
         return pause_s

@@ -20,7 +20,7 @@ _new_key: Final = decoded(NewKey)
 def create(
     name: str,
     *,
-    scopes: Sequence[str] = (),
+    scopes: Sequence[str] | None = None,
     expires_at: datetime | None = None,
     rate_limit_rpm: int | None = None,
     open_casts_max: int | None = None,
@@ -30,10 +30,13 @@ def create(
 ) -> Operation[NewKey]:
     """Make an API key; `key` of the answer is the secret, shown this once.
 
-    `scopes` are powers beyond casting and reading: `keys:write`, `budgets:write`, `spells:write`.
+    `scopes` are what it may do: `casts:write` and `casts:read` unless you say otherwise, and never more than the key
+    that makes it. `allowed_origins` are the pages that may use it from a browser. When the first answer is lost on the
+    way, the secret is too: the answer to the retry says `secret_available=False`, and `rotate` makes another.
     """
-    body: dict[str, Any] = {"name": name, "scopes": tuple(scopes), "allowed_origins": tuple(allowed_origins)}
+    body: dict[str, Any] = {"name": name, "allowed_origins": tuple(allowed_origins)}
     optional = {
+        "scopes": scopes,
         "expires_at": expires_at,
         "rate_limit_rpm": rate_limit_rpm,
         "open_casts_max": open_casts_max,
@@ -76,10 +79,14 @@ def update(
     return Operation(request=Request(method="PATCH", path=_path(prefix), headers=_HEADERS, body=body), decode=_key)
 
 
-def rotate(prefix: str, *, idempotency_key: str | None = None) -> Operation[NewKey]:
-    """Give a key a new secret; the old one stays valid for a while. Budgets and counters stay with the key."""
+def rotate(prefix: str, *, grace_s: int | None = None, idempotency_key: str | None = None) -> Operation[NewKey]:
+    """Give a key a new secret, shown this once; the old one is good for `grace_s` seconds more, a day by default.
+
+    Budgets and counters stay with the key. 0 ends the old secret at once.
+    """
+    body = json_body({} if grace_s is None else {"grace_seconds": grace_s})
     return Operation(
-        request=Request(method="POST", path=f"{_path(prefix)}/rotate"),
+        request=Request(method="POST", path=f"{_path(prefix)}/rotate", headers=_HEADERS, body=body),
         decode=_new_key,
         creates=True,
         idempotency_key=idempotency_key,

@@ -1,18 +1,33 @@
 """Webhook endpoints: where events go, and what became of each."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
-from spell.core.exchange import JSON, Request, json_body, query_of
+from spell.core.exchange import JSON, Reply, Request, json_body, query_of
 from spell.core.listing import PAGE_SIZE_MAX, Listing, listing
-from spell.core.names import segment
+from spell.core.names import cast_path, segment
 from spell.core.operation import Operation, decoded, nothing
-from spell.models.webhooks import Delivery, NewWebhookEndpoint, WebhookEndpoint
+from spell.models.casts import Cast
+from spell.models.page import Page
+from spell.models.webhooks import (
+    Delivery,
+    FollowedEvents,
+    NewWebhookEndpoint,
+    Redelivered,
+    WebhookEndpoint,
+    WebhookSecret,
+)
 
+_ALL: Final = "/v1/webhooks"
 _HEADERS: Final = {"content-type": JSON}
 _endpoint: Final = decoded(WebhookEndpoint)
 _new_endpoint: Final = decoded(NewWebhookEndpoint)
 _delivery: Final = decoded(Delivery)
+_delivery_page: Final = decoded(Page[Delivery])
+_secret: Final = decoded(WebhookSecret)
+_redelivered: Final = decoded(Redelivered)
+_followed: Final = decoded(FollowedEvents)
 
 
 def create(
@@ -24,7 +39,7 @@ def create(
     """
     body = {"url": url, "event_types": tuple(event_types), "description": description}
     return Operation(
-        request=Request(method="POST", path="/v1/webhooks", headers=_HEADERS, body=json_body(body)),
+        request=Request(method="POST", path=_ALL, headers=_HEADERS, body=json_body(body)),
         decode=_new_endpoint,
         creates=True,
         idempotency_key=idempotency_key,
@@ -33,7 +48,7 @@ def create(
 
 def list_webhooks(*, page_size: int = PAGE_SIZE_MAX) -> Listing[WebhookEndpoint]:
     """Return the account's endpoints, newest first."""
-    return listing("/v1/webhooks", WebhookEndpoint, query_of(limit=page_size))
+    return listing(_ALL, WebhookEndpoint, query_of(limit=page_size))
 
 
 def get(webhook: str) -> Operation[WebhookEndpoint]:
@@ -62,30 +77,86 @@ def delete(webhook: str) -> Operation[None]:
     return Operation(request=Request(method="DELETE", path=_path(webhook)), decode=nothing)
 
 
-def deliveries(webhook: str, *, page_size: int = PAGE_SIZE_MAX) -> Listing[Delivery]:
-    """Return what was sent to an endpoint, newest first."""
-    return listing(f"{_path(webhook)}/deliveries", Delivery, query_of(limit=page_size))
+def secret(webhook: str) -> Operation[WebhookSecret]:
+    """Return the secret that verifies what an endpoint gets, and the one before while it still signs."""
+    return Operation(request=Request(method="GET", path=f"{_path(webhook)}/secret"), decode=_secret)
 
 
-def redeliver(webhook: str, delivery: str, *, idempotency_key: str | None = None) -> Operation[Delivery]:
-    """Send an event once more."""
+def account_secret() -> Operation[WebhookSecret]:
+    """Return the account's own secret: it verifies what goes to the `webhook_url` of a cast, and `follow()`."""
+    return Operation(request=Request(method="GET", path=f"{_ALL}/secret"), decode=_secret)
+
+
+def rotate_secret(
+    webhook: str, *, grace_s: int | None = None, idempotency_key: str | None = None
+) -> Operation[NewWebhookEndpoint]:
+    """Give an endpoint a new secret; for `grace_s` seconds (a day by default) the old one signs as well."""
+    body = json_body({} if grace_s is None else {"grace_seconds": grace_s})
     return Operation(
-        request=Request(method="POST", path=f"{_path(webhook)}/deliveries/{segment(delivery)}/redeliver"),
-        decode=_delivery,
-        creates=True,
-        idempotency_key=idempotency_key,
-    )
-
-
-def rotate_secret(webhook: str, *, idempotency_key: str | None = None) -> Operation[NewWebhookEndpoint]:
-    """Give an endpoint a new secret; for a while the old one signs as well."""
-    return Operation(
-        request=Request(method="POST", path=f"{_path(webhook)}/rotate-secret"),
+        request=Request(method="POST", path=f"{_path(webhook)}/rotate-secret", headers=_HEADERS, body=body),
         decode=_new_endpoint,
         creates=True,
         idempotency_key=idempotency_key,
     )
 
 
+def test(webhook: str, *, idempotency_key: str | None = None) -> Operation[Delivery]:
+    """Send an endpoint a `webhook.test` event, whatever it subscribes to."""
+    return Operation(
+        request=Request(method="POST", path=f"{_path(webhook)}/test"),
+        decode=_delivery,
+        creates=True,
+        idempotency_key=idempotency_key,
+    )
+
+
+def deliveries(webhook: str, *, status: str | None = None, page_size: int = PAGE_SIZE_MAX) -> Listing[Delivery]:
+    """Return what was sent to an endpoint, newest first, each with its attempts.
+
+    `status` is `pending`, `delivered`, `failed` or `canceled`.
+    """
+    return listing(f"{_path(webhook)}/deliveries", Delivery, query_of(status=status, limit=page_size))
+
+
+def deliveries_of_cast(cast: Cast | str) -> Operation[tuple[Delivery, ...]]:
+    """Return what was sent to the `webhook_url` that a cast came with."""
+    return Operation(request=Request(method="GET", path=f"{cast_path(cast)}/deliveries"), decode=_all_deliveries)
+
+
+def redeliver(delivery: Delivery) -> Operation[Delivery]:
+    """Send a delivery again, or now if it waits for its next attempt."""
+    if delivery.webhook_id is not None:
+        owner = _path(delivery.webhook_id)
+    else:
+        assert delivery.cast_id is not None, "a delivery goes to an endpoint or to the address of a cast"
+        owner = cast_path(delivery.cast_id)
+    path = f"{owner}/deliveries/{segment(delivery.id)}/redeliver"
+    return Operation(request=Request(method="POST", path=path), decode=_delivery)
+
+
+def redeliver_missed(webhook: str, *, since: datetime, until: datetime | None = None) -> Operation[Redelivered]:
+    """Send again what an endpoint missed of the events in [since, until): what was given up, and what was canceled."""
+    times = {"since": since} if until is None else {"since": since, "until": until}
+    request = Request(method="POST", path=f"{_path(webhook)}/redeliver", headers=_HEADERS, body=json_body(times))
+    return Operation(request=request, decode=_redelivered)
+
+
+def follow(
+    *, after: str | None = None, wait_s: int = 0, event_types: Sequence[str] = ("*",)
+) -> Operation[FollowedEvents]:
+    """Return the account's events since the cursor `after`, as they would be delivered; wait up to 60 s for one.
+
+    The first call, without `after`, begins: what happens from then on is kept for who asks again within minutes.
+    """
+    query = query_of(after=after, wait=wait_s, types=",".join(event_types))
+    return Operation(
+        request=Request(method="GET", path=f"{_ALL}/events", query=query), decode=_followed, patience_s=wait_s
+    )
+
+
+def _all_deliveries(reply: Reply) -> tuple[Delivery, ...]:
+    return _delivery_page(reply).data
+
+
 def _path(webhook: str) -> str:
-    return f"/v1/webhooks/{segment(webhook)}"
+    return f"{_ALL}/{segment(webhook)}"

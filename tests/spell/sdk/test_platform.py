@@ -1,0 +1,293 @@
+"""Both clients against the whole platform: what a user does in a day, and what the network does to it."""
+
+import asyncio
+import itertools
+from collections.abc import Generator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from local.servers import Servers
+from spell import (
+    AsyncClient,
+    BudgetExceeded,
+    CastFailed,
+    CastRequest,
+    Client,
+    Conflict,
+    Forbidden,
+    IdempotencyKeyReused,
+    Limits,
+    NotFound,
+    PriceChanged,
+    Unauthorized,
+    ValidationError,
+    WaitTimedOut,
+)
+from tests.api.modules import module
+from tests.servers import TestDatabases, flush_redis, revive
+from tests.spell.sdk.clients import Do
+from tests.spell.sdk.servers import CuttingProxy, closing
+from tests.stack import Stack, run_stack
+from tests.system.conftest import CLEAN
+
+
+@pytest.fixture(scope="module")
+def stack(
+    test_databases: TestDatabases,
+    template_database_url: str,
+    servers: Servers,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Generator[Stack]:
+    revive(servers)
+    flush_redis(servers.redis_url)
+    database_url = test_databases.create(template=template_database_url)
+    try:
+        with run_stack(tmp_path_factory.mktemp("stack"), database_url, servers.redis_url, CLEAN) as running:
+            yield running
+    finally:
+        revive(servers)
+        test_databases.drop(database_url)
+
+
+@pytest.fixture
+def key(stack: Stack) -> str:
+    """The key of an account of the test's own."""
+    return stack.account().key
+
+
+@pytest.fixture
+def client(stack: Stack, key: str) -> Generator[Client]:
+    with httpx.Client(trust_env=False) as http, Client(api_key=key, base_url=stack.url, http_client=http) as client:
+        yield client
+
+
+@pytest.fixture
+def proxy(stack: Stack) -> Generator[CuttingProxy]:
+    parts = urlsplit(stack.url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    with closing(CuttingProxy((parts.hostname, parts.port))) as cutting:
+        yield cutting
+
+
+def test_a_cast_gives_what_the_spell_wrote_and_says_what_it_cost(stack: Stack, key: str, do: Do) -> None:
+    value = {"words": ["ä", 1, None]}
+    cast = do(stack.url, lambda client: client.cast("dev/echo@1", value, metadata={"order": 17}), key=key)
+    assert cast.result() == cast.output == value
+    assert cast.cost.cost_micros == 1001
+    assert cast.cost.held_micros >= cast.cost.cost_micros
+    assert cast.usage.fuel > 0
+    assert (cast.spell, cast.version, cast.metadata) == ("dev/echo", "1.0.0", {"order": 17})
+
+
+def test_bytes_go_in_and_come_out_as_they_are(stack: Stack, key: str, do: Do) -> None:
+    raw = bytes(range(256))
+    cast = do(stack.url, lambda client: client.cast("dev/echo", raw), key=key)
+    assert (cast.output, cast.output_encoding) == (raw, "base64")
+
+
+def test_a_cast_that_failed_is_a_value_whose_result_raises(client: Client) -> None:
+    cast = client.cast("dev/fail")
+    assert (cast.status, cast.exit_code) == ("failed", 3)
+    with pytest.raises(CastFailed, match="exit_nonzero") as caught:
+        cast.result()
+    assert (caught.value.cast, caught.value.code) == (cast, "exit_nonzero")
+    assert client.casts.log(cast) == b"No."
+
+
+def test_a_cast_can_be_left_waited_for_and_canceled(client: Client) -> None:
+    cast = client.casts.cast_async("dev/spin", limits=Limits(wall_ms=60_000, fuel=10**12))
+    assert not cast.is_final
+    with pytest.raises(WaitTimedOut) as caught:
+        client.casts.wait(cast, timeout_s=0.2)
+    assert caught.value.cast.id == cast.id
+    client.casts.cancel(cast)
+    assert client.casts.wait(cast.id).status == "canceled"
+
+
+def test_a_waiting_cast_returns_unfinished_when_its_time_is_up(stack: Stack, key: str, do: Do) -> None:
+    limits = Limits(wall_ms=60_000, fuel=10**12)
+    cast = do(stack.url, lambda client: client.cast("dev/spin", limits=limits, wait_s=0), key=key)
+    assert not cast.is_final
+    assert do(stack.url, lambda client: client.casts.cancel(cast), key=key).id == cast.id
+
+
+def test_every_refusal_is_an_error_of_its_own(client: Client, stack: Stack) -> None:
+    with pytest.raises(NotFound):
+        client.cast("dev/no-such-spell")
+    with pytest.raises(ValidationError) as invalid:
+        client.cast("dev/echo", limits=Limits(fuel=0))
+    assert invalid.value.faults[0].location == "limits.fuel"
+    with pytest.raises(PriceChanged) as price:
+        client.cast("dev/echo", max_price_micros=1)
+    assert price.value.price_micros == 2500
+    with pytest.raises(Forbidden):
+        client.keys.create("another")
+    client.cast("dev/echo", 1, idempotency_key="k")
+    with pytest.raises(IdempotencyKeyReused):
+        client.cast("dev/echo", 2, idempotency_key="k")
+    with httpx.Client(trust_env=False) as http, pytest.raises(Unauthorized) as unauthorized:
+        Client(api_key="sk_live_no", base_url=stack.url, http_client=http).cast("dev/echo")
+    assert unauthorized.value.request_id
+
+
+def test_a_budget_without_room_refuses_and_says_which(client: Client) -> None:
+    budget = client.budgets.create(hard_limit_cents=0, period="daily")
+    with pytest.raises(BudgetExceeded) as caught:
+        client.cast("dev/echo")
+    assert (caught.value.limit_id, caught.value.period, caught.value.limit_micros) == (budget.id, "daily", 0)
+    assert client.budgets.get(budget.id) == client.budgets.list().data[0]
+    assert client.budgets.usage().spent_micros == 0
+    lowered = client.budgets.set_own(hard_limit_cents=100)
+    assert client.budgets.update(lowered.id, hard_limit_cents=50).hard_limit_micros == 500_000
+    with pytest.raises(Forbidden):
+        client.budgets.delete(budget.id)
+
+
+def test_holds_show_what_open_casts_hold(client: Client) -> None:
+    cast = client.casts.cast_async("dev/spin", limits=Limits(wall_ms=60_000, fuel=10**9))
+    summary = client.holds.summary()
+    assert (summary.open_casts, summary.held_micros) == (1, 2500)
+    assert [hold.cast_id for hold in client.holds.list()] == [cast.id]
+    client.casts.cancel(cast)
+
+
+def test_a_batch_gives_each_its_own_verdict(stack: Stack, key: str, do: Do) -> None:
+    wanted = [CastRequest("dev/echo", 1), CastRequest("dev/nobody"), CastRequest("dev/echo", 3)]
+    first, second, third = do(stack.url, lambda client: client.casts.batch(wanted), key=key)
+    assert isinstance(second.error, NotFound)
+    outputs = [
+        do(stack.url, lambda client, one=one: client.casts.wait(one.accepted()), key=key) for one in (first, third)
+    ]
+    assert [cast.output for cast in outputs] == [1, 3]
+
+
+def test_pages_list_every_cast_exactly_once(client: Client, stack: Stack, key: str, do: Do) -> None:
+    made = [verdict.accepted().id for verdict in client.casts.batch([CastRequest("dev/empty")] * 250)]
+    assert len(set(made)) == 250
+    listed = [cast.id for cast in do(stack.url, lambda client: client.casts.list(page_size=100), key=key)]
+    assert listed == sorted(made, reverse=True)
+    by_seven = client.casts.list(spell="dev/empty", created_after=client.casts.get(min(made)).created_at, page_size=7)
+    assert [cast.id for cast in by_seven] == listed
+    assert [len(page.data) for page in client.casts.list(page_size=100).pages()] == [100, 100, 50]
+    assert list(client.casts.list(spell="dev/echo")) == []
+    stack.settle_all()
+    assert len(list(client.casts.list(status="succeeded"))) == 250
+
+
+def test_a_cast_whose_answer_was_lost_is_made_and_charged_once(
+    stack: Stack, proxy: CuttingProxy, key: str, do: Do
+) -> None:
+    proxy.cuts.extend([b"", b"HTTP/1.1 200", b'"status":'])
+    cast = do(proxy.url, lambda client: client.cast("dev/echo", 7), key=key)
+    assert (cast.result(), proxy.cuts_made) == (7, 3)
+    casts = do(stack.url, lambda client: client.casts.list(), key=key)
+    assert [listed.id for listed in casts] == [cast.id]
+    usage = do(stack.url, lambda client: client.budgets.usage(), key=key)
+    assert (usage.spent_micros, usage.held_micros) == (cast.cost.cost_micros, 0)
+
+
+def test_a_batch_whose_answer_was_lost_is_made_once(stack: Stack, proxy: CuttingProxy, key: str, do: Do) -> None:
+    proxy.cuts.append(b"")
+    wanted = [CastRequest("dev/echo", number) for number in range(20)]
+    made = [verdict.accepted().id for verdict in do(proxy.url, lambda client: client.casts.batch(wanted), key=key)]
+    assert proxy.cuts_made == 1
+    assert sorted(cast.id for cast in do(stack.url, lambda client: client.casts.list(), key=key)) == sorted(made)
+
+
+def running_spin(client: Client) -> str:
+    cast = client.casts.cast_async("dev/spin", limits=Limits(wall_ms=60_000, fuel=10**12))
+    with client.casts.events(cast) as events:
+        assert [event.type for event in itertools.takewhile(lambda event: event.type != "running", events)] in (
+            ["queued"],
+            [],
+        )
+    return cast.id
+
+
+# Cut in the middle of an event; right behind it; in the middle of the last one, and then at once.
+CUTS: list[list[bytes]] = [[b"event: run"], [b"}\n\n"], [b"}\n\n", b"event: can", b"retry"], [b"", b"", b"data: {"]]
+
+
+@pytest.mark.parametrize("cuts", CUTS)
+def test_a_stream_that_is_cut_loses_no_event(client: Client, proxy: CuttingProxy, key: str, cuts: list[bytes]) -> None:
+    cast_id = running_spin(client)
+    proxy.cuts.extend(cuts)
+    seen: list[str] = []
+    with (
+        httpx.Client(trust_env=False) as http,
+        Client(api_key=key, base_url=proxy.url, http_client=http, sleep=lambda _seconds: None) as cut,
+        cut.casts.events(cast_id) as events,
+    ):
+        for event in events:
+            seen.append(event.type)
+            assert event.cast.status == event.type
+            if event.type == "running":
+                client.casts.cancel(cast_id)
+    assert seen == ["running", "canceled"]
+    assert proxy.cuts_made == len(cuts)
+
+
+async def test_a_stream_that_is_cut_loses_no_event_for_the_asynchronous_client_either(
+    client: Client, proxy: CuttingProxy, key: str
+) -> None:
+    cast_id = await asyncio.to_thread(running_spin, client)
+    proxy.cuts.extend([b"}\n\n", b"event: can"])
+    seen: list[str] = []
+
+    async def no_sleep(_seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    async with (
+        httpx.AsyncClient(trust_env=False) as http,
+        AsyncClient(api_key=key, base_url=proxy.url, http_client=http, sleep=no_sleep) as cut,
+        cut.casts.events(cast_id) as events,
+    ):
+        async for event in events:
+            seen.append(event.type)
+            if event.type == "running":
+                await cut.casts.cancel(cast_id)
+    assert seen == ["running", "canceled"]
+
+
+def test_a_spell_is_published_read_changed_and_retired(stack: Stack) -> None:
+    with (
+        httpx.Client(trust_env=False) as http,
+        Client(api_key=stack.owner_key, base_url=stack.url, http_client=http) as owner,
+    ):
+        made = owner.spells.publish("dev/sdk", "1.0.0", module(1), {"description": "Made by a test", "tags": ["sdk"]})
+        assert (made.version, made.manifest["description"]) == ("1.0.0", "Made by a test")
+        assert (
+            owner.spells.publish("dev/sdk", "1.0.0", module(1), {"description": "Made by a test", "tags": ["sdk"]})
+            == made
+        )
+        with pytest.raises(Conflict):
+            owner.spells.publish("dev/sdk", "1.0.0", module(2))
+        second = owner.spells.publish("dev/sdk", "1.1.0", module(2))
+        assert owner.spells.module("dev/sdk", "1.1.0") == module(2)
+        assert [spell.spell for spell in owner.spells.list(tag="sdk")] == []
+        assert [version.version for version in owner.spells.versions("dev/sdk")] == ["1.1.0", "1.0.0"]
+        assert owner.spells.version("dev/sdk", "1") == owner.spells.get("dev/sdk").latest == second
+        assert owner.spells.yank("dev/sdk", "1.1.0").yanked
+        assert [spell.spell for spell in owner.spells.list(tag="sdk")] == ["dev/sdk"]
+        assert owner.spells.edit("dev/sdk", visibility="private").visibility == "private"
+        owner.spells.retire("dev/sdk")
+        assert [spell.spell for spell in owner.spells.list(query="sdk")] == []
+        assert owner.spells.create("sdk-2", description="empty").spell == "dev/sdk-2"
+        with pytest.raises(ValidationError, match="module"):
+            owner.spells.publish("dev/sdk-2", "1.0.0", b"\x7fELF")
+
+
+def test_a_key_made_here_casts_and_a_revoked_one_does_not(stack: Stack, do: Do) -> None:
+    made = do(stack.url, lambda client: client.keys.create("for a test", rate_limit_rpm=600), key=stack.owner_key)
+    assert made.key.startswith(made.prefix)
+    assert made.key not in repr(made)
+    assert do(stack.url, lambda client: client.cast("dev/echo", 1), key=made.key).output == 1
+    listed: Any = do(stack.url, lambda client: client.keys.list(), key=stack.owner_key)
+    assert made.prefix in [key.prefix for key in listed]
+    do(stack.url, lambda client: client.keys.revoke(made.prefix), key=stack.owner_key)
+    with pytest.raises(Unauthorized):
+        do(stack.url, lambda client: client.cast("dev/echo", 1), key=made.key)
