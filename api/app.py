@@ -13,7 +13,7 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 from redis.asyncio import Redis
 
-from api import docs, internal
+from api import docs, internal, me
 from api.access_log import Log
 from api.admission.batcher import Batcher
 from api.admission.rate import RateLimiter
@@ -71,6 +71,7 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *cast_reading.ROUTES,
         *spells.ROUTES,
         *keys.ROUTES,
+        *me.ROUTES,
         *budgets.ROUTES,
         *webhooks.ROUTES,
         *deliveries.ROUTES,

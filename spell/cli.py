@@ -9,17 +9,25 @@ Exit codes, for scripts:
 """
 
 import sys
+import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points, version
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import click
 from rich_click import RichCommandPanel, RichGroup
 
+from spell.commands.budgets import budgets
 from spell.commands.build import build
+from spell.commands.cast import cast
+from spell.commands.casts import cancel, casts
 from spell.commands.completion import completion
 from spell.commands.init import init
+from spell.commands.keys import keys
+from spell.commands.login import login, logout, whoami
 from spell.commands.platform import command_error
+from spell.commands.publish import publish
+from spell.commands.store import info, store
 from spell.errors import SpellError
 from spell.exits import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO, EXIT_USAGE, CommandError
 from spell.screen import silence_stdout
@@ -69,7 +77,10 @@ def spell() -> None:
     """Publish WASM programs, cast them, and see what they cost."""
 
 
-COMMANDS: Final[tuple[click.Command, ...]] = (init, build, completion)
+COMMANDS: Final[tuple[click.Command, ...]] = (
+    *(init, build, publish, store, info, cast, casts, cancel),
+    *(login, logout, whoami, keys, budgets, completion),
+)
 for command in COMMANDS:
     spell.add_command(command)
 
@@ -94,7 +105,7 @@ def load_plugins(group: SpellGroup, plugins: Iterable[EntryPoint]) -> None:
     hints: list[str] = []
     for plugin in plugins:
         try:
-            register = cast("Callable[[click.Group], None]", plugin.load())
+            register = typing.cast("Callable[[click.Group], None]", plugin.load())
         except ModuleNotFoundError as error:
             hints.append(_MISSING.get(plugin.name, _MISSING["operate"]).format(error.name))
         else:
