@@ -8,13 +8,12 @@ from uuid import UUID, uuid5
 import msgspec
 
 from domain.model.cast_view import CastRow, CastView, VersionName, view_of_row
-from domain.model.pricing import MICROS_PER_CENT
 from domain.model.settlement import Ending, Status
 from domain.model.webhooks import EventType
 
 # Many receivers take bodies of 1 MiB at most; base64 and escapes make this much into less than that.
 EVENT_DATA_BYTES_MAX: Final = 256 * 1024
-_CENTS_PER_DOLLAR: Final = 100
+_MICROS_PER_DOLLAR: Final = 1_000_000
 _encode: Final = msgspec.json.Encoder().encode
 
 _TYPE_OF: Final = {
@@ -194,5 +193,7 @@ def disabled_event(endpoint: DisabledEndpoint) -> Event:
 
 
 def _dollars(micros: int) -> str:
-    cents = micros // MICROS_PER_CENT
-    return f"${cents // _CENTS_PER_DOLLAR:,}.{cents % _CENTS_PER_DOLLAR:02d}"
+    """Return an amount in words for people: cents, and below a dollar whatever there is."""
+    whole, rest = divmod(micros, _MICROS_PER_DOLLAR)
+    digits = f"{rest:06d}"
+    return f"${whole:,}.{digits[:2]}" if whole else f"$0.{digits.rstrip('0').ljust(2, '0')}"
