@@ -11,6 +11,7 @@ from domain.flow import drop_data as dropping
 from domain.flow import expire as expiring
 from domain.flow import resend as resending
 from domain.flow.reconcile import reconcile as compare
+from domain.flow.suspend_spells import suspend_spells
 from domain.model.messages import Pool as WorkerPool
 from domain.model.periods import month_of
 from domain.store import schedule as store
@@ -119,9 +120,10 @@ async def partitions(clockwork: Clockwork, now: datetime) -> str:
 async def suspend_crashing(clockwork: Clockwork, now: datetime) -> str:
     """Suspend spells that keep killing their sandboxes."""
     async with transaction(clockwork.pool) as connection:
-        spells = await store.suspend_crashing(connection, since=now - CRASHES_WITHIN, crashes=CRASHES_MAX)
-    for spell_id in spells:
-        log.error("spell suspended: its casts keep killing their sandboxes", extra={"spell_id": spell_id})
+        crashing = await store.crashing(connection, since=now - CRASHES_WITHIN, crashes=CRASHES_MAX)
+        spells = await suspend_spells(connection, crashing, reason="its casts keep killing their sandboxes")
+    for spell in spells:
+        log.error("spell suspended: its casts keep killing their sandboxes", extra={"spell_id": spell.spell_id})
     SUSPENDED.inc(len(spells))
     return f"{len(spells)} spells suspended"
 

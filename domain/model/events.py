@@ -156,8 +156,8 @@ def suspension_event(spell: SuspendedSpell) -> Event:
     letter = Letter(
         subject=f"Your spell {spell.name} is suspended",
         text=(
-            f"Your spell {spell.name} was taken off the platform: {spell.reason}. It cannot be cast until the operator"
-            " has looked at it. Publish a version that does not do this, then answer to the operator."
+            f"Your spell {spell.name} was taken off the platform: {spell.reason}. Nobody can cast it until the operator"
+            " has looked at it. Mend it, publish the mended version, and write to the operator."
         ),
     )
     told = {"spell_id": spell.spell_id, "spell": spell.name, "reason": spell.reason, "suspended_at": spell.suspended_at}

@@ -6,7 +6,9 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
+from psycopg.rows import class_row
 
+from domain.model.events import SuspendedSpell
 from domain.store.connection import Connection
 from domain.store.queries import load
 
@@ -79,10 +81,18 @@ async def ensure_partitions(connection: Connection, *, first_month: date, months
     return row[0]
 
 
-async def suspend_crashing(connection: Connection, *, since: datetime, crashes: int) -> Sequence[UUID]:
-    """Suspend spells whose casts crashed their sandbox at least `crashes` times since a moment; return them."""
-    cursor = await connection.execute(_QUERIES["spells_suspend_crashing"], {"since": since, "crashes": crashes})
+async def crashing(connection: Connection, *, since: datetime, crashes: int) -> Sequence[UUID]:
+    """Return spells, not yet suspended, whose casts crashed their sandbox at least `crashes` times since a moment."""
+    cursor = await connection.execute(_QUERIES["spells_crashing"], {"since": since, "crashes": crashes})
     return [row[0] for row in await cursor.fetchall()]
+
+
+async def suspend(connection: Connection, spell_ids: Sequence[UUID], *, reason: str) -> list[SuspendedSpell]:
+    """Lock the creators' accounts, then suspend those of these spells that are not; return them."""
+    await connection.execute(_QUERIES["creators_lock"], {"ids": list(spell_ids)})
+    async with connection.cursor(row_factory=class_row(SuspendedSpell)) as cursor:
+        await cursor.execute(_QUERIES["spells_suspend"], {"ids": list(spell_ids), "reason": reason})
+        return await cursor.fetchall()
 
 
 async def holds(connection: Connection) -> HoldTotals:

@@ -25,14 +25,28 @@ DELETE FROM idempotency_keys WHERE ctid IN (
 -- Make the partitions of this month and the next ones.
 SELECT partitions_ensure(%(first_month)s, %(months)s)
 
--- name: spells_suspend_crashing
--- A module that keeps killing its sandbox is taken off the platform until a person has looked.
-UPDATE spells SET suspended_at = clock_timestamp()
-WHERE suspended_at IS NULL AND id IN (
+-- name: spells_crashing
+-- Modules that keep killing their sandboxes.
+SELECT s.id FROM spells s
+WHERE s.suspended_at IS NULL AND s.id IN (
   SELECT spell_id FROM usage_events
   WHERE id >= uuid7_floor(%(since)s) AND outcome IN ('sandbox_crashed', 'poison')
   GROUP BY spell_id HAVING count(*) >= %(crashes)s)
-RETURNING id
+ORDER BY s.id
+
+-- name: creators_lock
+-- Who is told of the suspension: events of an account are written under its lock.
+SELECT id FROM accounts
+WHERE id IN (SELECT account_id FROM spells WHERE id = ANY(%(ids)s::uuid[]))
+ORDER BY id FOR NO KEY UPDATE
+
+-- name: spells_suspend
+-- Take spells off the platform until a person has looked, each once.
+UPDATE spells s SET suspended_at = clock_timestamp()
+FROM accounts a
+WHERE s.id = ANY(%(ids)s::uuid[]) AND s.suspended_at IS NULL AND a.id = s.account_id
+RETURNING s.id AS spell_id, s.account_id AS creator_id, a.handle || '/' || s.name AS name, %(reason)s::text AS reason,
+  s.suspended_at
 
 -- name: holds_read
 -- What is held by windows and months, and by the open casts behind them: each pair must be equal at any instant.

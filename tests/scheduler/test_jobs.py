@@ -17,6 +17,7 @@ from scheduler.loop import JOBS, Job, Scheduler
 from tests.domain.admitted import accept
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
+from tests.domain.receivers import give_mail, subscribe, told
 from tests.domain.world import TOKEN_KEY, World, make_world
 from workers.broker import wire
 from workers.broker.async_link import open_redis
@@ -80,6 +81,8 @@ async def test_expire_waits_for_a_ledger_that_is_behind(
 
 
 async def test_a_spell_that_keeps_killing_its_sandbox_is_suspended_once(world: World, clockwork: Clockwork) -> None:
+    endpoint = await subscribe(clockwork.pool, world.creator_id, "spell.*")
+    await give_mail(world, world.creator_id, "creator@example.com")
     accepted = await accept(world, clockwork.pool, *[world.spec()] * 5)
     for job in accepted[:4]:
         await settle_one(clockwork.pool, event_of(job, Outcome.POISON))
@@ -87,6 +90,14 @@ async def test_a_spell_that_keeps_killing_its_sandbox_is_suspended_once(world: W
     await settle_one(clockwork.pool, event_of(accepted[4], Outcome.SANDBOX_CRASHED))
     assert await jobs.suspend_crashing(clockwork, datetime.now(UTC)) == "1 spells suspended"
     assert await jobs.suspend_crashing(clockwork, datetime.now(UTC)) == "0 spells suspended"
+    mail, webhook = await told(world)
+    assert (mail.target, webhook.endpoint_id) == ("creator@example.com", endpoint)
+    assert {mail.event_type, webhook.event_type} == {"spell.suspended"}
+    assert webhook.payload is not None
+    assert (webhook.payload["spell_id"], webhook.payload["reason"]) == (
+        str(world.spell_id),
+        "its casts keep killing their sandboxes",
+    )
 
 
 async def test_reconcile_reports_a_difference_and_mends_nothing(world: World, clockwork: Clockwork) -> None:
