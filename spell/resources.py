@@ -90,5 +90,5 @@ class Webhooks(Resource):
     secret = method(webhooks.secret)
     account_secret = method(webhooks.account_secret)
     rotate_secret = method(webhooks.rotate_secret)
-    test = method(webhooks.test)
+    send_test = method(webhooks.send_test)
     follow = method(webhooks.follow)

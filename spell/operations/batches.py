@@ -8,7 +8,7 @@ import msgspec
 from spell.core.exchange import JSON, Plan, Request, Session, Steps
 from spell.core.operation import Operation, decoded
 from spell.core.refusals import error_of_problem
-from spell.errors import ApiError, OutcomeUnknown, Problem, SpellError
+from spell.errors import OutcomeUnknown, Problem, SpellError
 from spell.models.casts import BatchVerdict, Cast, CastRequest
 
 # The platform takes no more in one request.
@@ -19,10 +19,13 @@ _FRAME: Final = b'{"casts":[%b]}'
 _PATIENCE_S: Final = 30.0
 
 
+_NO_ERROR: Final = msgspec.Raw()
+
+
 class _Result(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     cast: Cast | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = _NO_ERROR
 
 
 class _Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,5 +104,5 @@ def _verdicts(answer: _Answer, asked: int, idempotency_key: str) -> list[BatchVe
 
 
 def _verdict(result: _Result) -> BatchVerdict:
-    error: ApiError | None = None if result.error is None else error_of_problem(result.status, bytes(result.error))
-    return BatchVerdict(cast=result.cast, error=error)
+    raw = bytes(result.error)
+    return BatchVerdict(cast=result.cast, error=error_of_problem(result.status, raw) if raw else None)

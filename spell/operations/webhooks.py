@@ -100,7 +100,7 @@ def rotate_secret(
     )
 
 
-def test(webhook: str, *, idempotency_key: str | None = None) -> Operation[Delivery]:
+def send_test(webhook: str, *, idempotency_key: str | None = None) -> Operation[Delivery]:
     """Send an endpoint a `webhook.test` event, whatever it subscribes to."""
     return Operation(
         request=Request(method="POST", path=f"{_path(webhook)}/test"),
