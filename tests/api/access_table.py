@@ -1,0 +1,116 @@
+"""Who may use each route, written down apart from the code: `tests/api/test_access.py` asks every route as everybody.
+
+A new route needs a row here: method, path as the handler says it, who (a scope, or one of the words below), what the
+right caller is answered, and what the request needs to be right.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+# Nobody is asked who he is.
+PUBLIC: Final = "public"
+# Everybody may; a caller that shows a key must show a living one.
+OPEN: Final = "open"
+# Any living key, whatever its scopes.
+ANY_KEY: Final = "any key"
+OPERATOR: Final = "operator"
+WORKER: Final = "worker"
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    method: str
+    path: str
+    who: str | tuple[str, ...]
+    right: int
+    """The status for whoever may, and owns what the path names."""
+    stranger: int | None = None
+    """The status for another account's key with every scope; None: as `right`, with its own things."""
+    json: Any = None
+    content: bytes | None = None
+
+
+_BUDGET: Final = {"scope": "account", "period": "daily", "hard_limit_cents": 100}
+_LIMITS: Final = {"hard_limit_cents": 1, "period": "daily"}
+_CAST: Final = {"spell": "{spell}", "input": 1}
+_SPELL: Final = "/v1/spells/{owner:str}/{name:str}"
+_VERSION: Final = f"{_SPELL}/versions/{{version:str}}"
+_ID: Final = "/v1/casts/{cast_id:uuid}"
+
+
+def _row(method: str, path: str, who: str | tuple[str, ...], right: int = 200, **more: Any) -> Row:
+    return Row(method=method, path=path, who=who, right=right, **more)
+
+
+def _keys(prefix: str) -> tuple[Row, ...]:
+    one = f"{prefix}/keys/{{prefix:str}}"
+    return (
+        _row("GET", f"{prefix}/keys", "keys:write"),
+        _row("POST", f"{prefix}/keys", "keys:write", 201, json={"name": "x", "scopes": []}),
+        _row("PATCH", one, "keys:write", stranger=404, json={"name": "y"}),
+        # A key may rotate itself, so that any key comes as far as being told that this one is not its own.
+        _row("POST", f"{one}/rotate", "keys:write", stranger=404, json={"grace_seconds": 0}),
+        _row("DELETE", one, "keys:write", 204, stranger=404),
+    )
+
+
+CASTS: Final = (
+    _row("POST", "/v1/cast", "casts:write", 202, json=_CAST),
+    _row("POST", "/v1/casts", "casts:write", 202, json=_CAST),
+    _row("GET", "/v1/casts", "casts:read"),
+    _row("POST", "/v1/casts/batch", "casts:write", json={"casts": [_CAST]}),
+    _row("GET", _ID, "casts:read", stranger=404),
+    _row("GET", f"{_ID}/log", "casts:read", stranger=404),
+    _row("GET", f"{_ID}/events", "casts:read", stranger=404),
+    _row("POST", f"{_ID}/cancel", "casts:write", stranger=404),
+    _row("GET", "/v1/holds", "casts:read"),
+)
+
+BUDGETS: Final = (
+    _row("POST", "/v1/budgets", ANY_KEY, 201, json=_BUDGET),
+    _row("GET", "/v1/budgets", ANY_KEY),
+    _row("GET", "/auth/me", ANY_KEY),
+    _row("GET", "/v1/budgets/usage", ANY_KEY),
+    _row("GET", "/v1/budgets/{budget_id:uuid}", ANY_KEY, stranger=404),
+    _row("PUT", "/v1/budgets/{budget_id:uuid}", ANY_KEY, stranger=404, json={"hard_limit_cents": 1}),
+    _row("PUT", "/v1/budgets", ANY_KEY, 201, json=_LIMITS),
+    _row("DELETE", "/v1/budgets/{budget_id:uuid}", "budgets:write", 204, stranger=404),
+    _row("DELETE", "/v1/budgets", "budgets:write", 204, stranger=404),
+)
+
+SPELLS: Final = (
+    _row("GET", "/v1/spells", OPEN),
+    _row("POST", "/v1/spells", "spells:write", 201, json={"name": "fresh"}),
+    _row("GET", _SPELL, OPEN),
+    _row("PATCH", _SPELL, "spells:write", stranger=403, json={"description": "x"}),
+    _row("DELETE", _SPELL, "spells:write", 204, stranger=403),
+    _row("GET", f"{_SPELL}/versions", OPEN),
+    _row("GET", _VERSION, OPEN),
+    # Another module than the one that is there: whoever may publish hears that versions never change.
+    _row("PUT", _VERSION, "spells:write", 409, stranger=403, content=b"\0asm\1\0\0\0"),
+    _row("GET", f"{_VERSION}/module", "spells:write", stranger=403),
+    _row("POST", f"{_VERSION}/yank", "spells:write", stranger=403),
+)
+
+OPERATORS: Final = (
+    _row("GET", "/admin/holds", OPERATOR),
+    _row("GET", "/admin/queues", OPERATOR),
+    _row("GET", "/admin/ledger/trial-balance", OPERATOR),
+    _row("GET", "/admin/reconciliation", OPERATOR),
+    _row("GET", "/admin/dead-letters", OPERATOR),
+    _row("POST", "/admin/dead-letters/{pool:str}/{entry_id:str}/requeue", OPERATOR, 404),
+    _row("DELETE", "/admin/dead-letters/{pool:str}/{entry_id:str}", OPERATOR, 404),
+    _row("GET", "/internal/artifacts/{digest:str}", WORKER, 404),
+)
+
+EVERYBODY: Final = (
+    _row("GET", "/healthz", PUBLIC),
+    _row("GET", "/readyz", PUBLIC),
+    _row("GET", "/metrics", PUBLIC),
+    _row("GET", "/openapi.json", PUBLIC),
+    _row("GET", "/docs/vendor/rapidoc-min.js", PUBLIC),
+    _row("GET", "/docs/page.css", PUBLIC),
+    _row("GET", "/docs/errors/{code:str}", PUBLIC),
+)
+
+ROWS: Final = (*CASTS, *_keys("/v1"), *_keys("/api"), *BUDGETS, *SPELLS, *OPERATORS, *EVERYBODY)
