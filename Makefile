@@ -8,7 +8,7 @@ SEED ?= random
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench chaos faults broker-conformance spells lock
+.PHONY: help setup demo run test check bench chaos hosts faults mutants broker-conformance spells lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-25s %s\n", $$1, $$2 }'
@@ -37,10 +37,17 @@ bench: setup ## measure against the peers and write bench/results
 	$(PYTHON) -m bench
 
 chaos: setup ## kill and restart parts under load: make chaos SEED=7 MINUTES=30
-	SEED=$(SEED) MINUTES=$(MINUTES) OPENAPI_EXAMPLES=100 $(PYTHON) -m pytest -s tests/chaos tests/api/test_openapi_fuzz.py $(ARGS)
+	SEED=$(SEED) MINUTES=$(MINUTES) OPENAPI_EXAMPLES=100 $(PYTHON) -m pytest -s tests/chaos tests/api/test_openapi_fuzz.py \
+	    --ignore=tests/chaos/test_hosts.py $(ARGS)
+
+hosts: setup ## run the platform on several hosts and cut their links: make hosts SEED=7 MINUTES=30 (links: as root)
+	SEED=$(SEED) MINUTES=$(MINUTES) $(PYTHON) -m pytest -s tests/chaos/test_hosts.py $(ARGS)
 
 faults: setup ## make each planted mistake in a copy and expect the tests to notice: make faults ARGS="NAME ..."
 	$(PYTHON) -m tests.planted_faults.run $(ARGS)
+
+mutants: setup ## make small mistakes in the SQL of money, one by one, and expect the tests to notice
+	$(PYTHON) -m tests.mutants.run $(ARGS)
 
 broker-conformance: setup ## run Dramatiq's own tests on our broker
 	$(PYTHON) -m tests.conformance.run $(ARGS)

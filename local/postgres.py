@@ -30,6 +30,7 @@ _INITDB_SECONDS_MAX: Final = 300.0
 _CONNECT_SECONDS_MAX: Final = 10
 
 SETTINGS: Final[Mapping[str, str]] = {
+    "listen_addresses": LOOPBACK,
     # What a deployment would have: a commit that was answered is on the disk.
     "fsync": "on",
     "synchronous_commit": "on",
@@ -131,7 +132,6 @@ class Postgres:
 
     def _command(self, port: int) -> list[str]:
         own = {
-            "listen_addresses": LOOPBACK,
             "port": str(port),
             # Relative to the data folder, so that the server can listen however long the folder's path is.
             "unix_socket_directories": "..",

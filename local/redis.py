@@ -21,6 +21,7 @@ from local.process import ServerProcess
 _PING_SECONDS_MAX: Final = 5.0
 
 SETTINGS: Final[Mapping[str, str]] = {
+    "bind": LOOPBACK,
     # The wire of one machine: 40 % of it, the most that casts and inputs may fill, is 200 MiB.
     "maxmemory": "512mb",
     # A full wire must refuse, never forget: /readyz demands it.
@@ -98,7 +99,6 @@ class Redis:
         """Write the configuration, which carries the password (anybody can read command lines); return the command."""
         self._pid_file.unlink(missing_ok=True)
         own = {
-            "bind": LOOPBACK,
             "port": str(port),
             # Relative to the working folder, so that the server can listen however long the folder's path is.
             "unixsocket": "redis.sock",

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import msgspec
@@ -12,7 +13,16 @@ from redis import Redis
 
 from local.ports import new_port
 from operate.dev_secrets import DEV_KEY, DevSecrets
-from operate.processes import API, LEDGER, SCHEDULER, WORKER, WORKER_LARGE, full_environment, plans
+from operate.processes import (
+    API,
+    LEDGER,
+    SCHEDULER,
+    WORKER,
+    WORKER_LARGE,
+    ProcessPlan,
+    full_environment,
+    plans,
+)
 from operate.redis_users import RedisUsers
 from operate.stack import prepare, wait_ready
 from operate.supervisor import Child, Supervisor
@@ -21,6 +31,7 @@ from tests.domain.invariants import broken
 from tests.system.guests import GUESTS
 
 API_2 = "api-2"
+AnyStack = TypeVar("AnyStack", bound="Stack")
 PATIENCE_SECONDS = 30.0
 EVERYBODY = (API, API_2, SCHEDULER, WORKER, WORKER_LARGE, LEDGER)
 SETTINGS = {
@@ -49,21 +60,36 @@ class Stack:
         asyncio.run(prepare(self.environment, self.secrets, lambda _line: None))
         self.redis_users = RedisUsers(redis_url)
         self.redis_users.make()
-        planned = plans(self.environment, self.redis_users.urls())
-        (first,) = (plan for plan in planned if plan.name == API)
-        second = {**first.environment, "PORT": str(self.ports[API_2])}
-        planned.append(msgspec.structs.replace(first, name=API_2, environment=second))
-        self.children = {plan.name: Child(plan, folder) for plan in planned}
+        planned = self.spread(plans(self.environment, self.redis_users.urls()))
+        self.children = {plan.name: self.child(plan, folder) for plan in planned}
         self.rows = Rows(database_url)
         self.owner_key = self.secrets.api_key(DEV_KEY)
 
+    def spread(self, planned: Sequence[ProcessPlan]) -> list[ProcessPlan]:
+        """Return all that is to run: what is planned, and a second api."""
+        (first,) = (plan for plan in planned if plan.name == API)
+        second = {**first.environment, "PORT": str(self.ports[API_2])}
+        return [*planned, msgspec.structs.replace(first, name=API_2, environment=second)]
+
+    def child(self, plan: ProcessPlan, folder: Path) -> Child:
+        return Child(plan, folder)
+
+    def address(self, name: str) -> str:
+        """Return the URL of an api."""
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that runs, in the order in which it is started."""
+        return tuple(sorted(self.children, key=lambda name: (EVERYBODY.index(_kind(name)), name)))
+
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.ports[API]}"
+        return self.address(API)
 
     @property
     def urls(self) -> tuple[str, str]:
-        return self.url, f"http://127.0.0.1:{self.ports[API_2]}"
+        return self.url, self.address(API_2)
 
     @property
     def admin_headers(self) -> dict[str, str]:
@@ -75,7 +101,7 @@ class Stack:
 
     def start(self, *names: str) -> None:
         """Start what does not run, and return when all that runs is ready."""
-        for name in names or EVERYBODY:
+        for name in names or self.names:
             if not self.children[name].running:
                 self.children[name].start()
         self.wait_ready()
@@ -158,10 +184,20 @@ def answers(url: str) -> bool:
         return False
 
 
+def _kind(name: str) -> str:
+    return name if name in EVERYBODY else name.rpartition("-")[0]
+
+
 @contextmanager
 def run_stack(folder: Path, database_url: str, redis_url: str, environ: Mapping[str, str]) -> Generator[Stack]:
     """Run everything with the guests published, and kill it at the end."""
-    stack = Stack(folder, database_url, redis_url, environ)
+    with running(Stack(folder, database_url, redis_url, environ)) as stack:
+        yield stack
+
+
+@contextmanager
+def running(stack: AnyStack) -> Generator[AnyStack]:
+    """Run this stack."""
     try:
         stack.start()
         stack.publish_guests()

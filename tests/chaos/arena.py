@@ -23,7 +23,7 @@ from tests.chaos import guests
 from tests.chaos.final_state import FinalState, RememberedRow, read_final_state, read_remembered
 from tests.chaos.history import ClockMove, Fault, History, WireSample, now
 from tests.domain import fake_clock
-from tests.stack import EVERYBODY, Stack, run_stack
+from tests.stack import Stack, run_stack
 from workers import keys
 
 POOLS = ("default", "large")
@@ -67,7 +67,7 @@ class Arena:
 
     def supervise(self) -> None:
         """Start again what ended though nobody ended it, as a supervisor would, and write it down."""
-        for name in EVERYBODY:
+        for name in self.stack.names:
             child = self.stack.children[name]
             if not child.running:
                 with self.fault(f"{name} ended", f"with exit code {child.exit_code}"):
@@ -120,7 +120,7 @@ class Arena:
             if server is not None and not server.running:
                 start()
         self.stack.reconnect()
-        for name in EVERYBODY:
+        for name in self.stack.names:
             self.restart(name)
         healed_at = now()
         self.stack.wait_ready()

@@ -13,7 +13,7 @@ import psycopg
 from operate.processes import API, LEDGER, SCHEDULER, WORKER, WORKER_LARGE
 from tests.chaos.arena import Arena, children_of, chosen_pause
 from tests.chaos.callers import Callers
-from tests.stack import API_2, EVERYBODY
+from tests.stack import API_2
 
 # A worker's entries are taken over after 5 s without its heartbeat, a ledger's after 5 s without its answer.
 FREEZE_SECONDS = (6.0, 9.0)
@@ -41,7 +41,7 @@ def kill(name: str) -> Fault:
 
 
 def kill_all(arena: Arena, _callers: Callers, rng: Random) -> None:
-    names = rng.sample(EVERYBODY, k=rng.randint(2, len(EVERYBODY)))
+    names = rng.sample(arena.stack.names, k=rng.randint(2, len(arena.stack.names)))
     with arena.fault("kill several", " ".join(names)):
         for name in names:
             arena.stack.kill(name)
@@ -61,7 +61,7 @@ def kill_executor(arena: Arena, _callers: Callers, rng: Random) -> None:
 
 def deploy(arena: Arena, _callers: Callers, rng: Random) -> None:
     """SIGTERM and start each process, one after another, as a rolling deploy does."""
-    names = rng.sample(EVERYBODY, k=len(EVERYBODY))
+    names = rng.sample(arena.stack.names, k=len(arena.stack.names))
     with arena.fault("deploy", " ".join(names)):
         for name in names:
             if arena.stack.children[name].running:

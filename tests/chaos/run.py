@@ -32,9 +32,10 @@ def torment(
     *,
     seconds: float,
     first: Sequence[Fault] = (),
+    again: Sequence[Fault] = (),
     pause_seconds: tuple[float, float] = PAUSE_SECONDS,
 ) -> None:
-    """Do the faults of `first`, then others in an order of the seed's until the time is over."""
+    """Do the faults of `first`, then those of `again`, or all there are, in orders of the seed's until time is over."""
     until = time.monotonic() + seconds
     for fault in first:
         fault(arena, callers, rng)
@@ -42,7 +43,7 @@ def torment(
         time.sleep(rng.uniform(*pause_seconds))
     faults: list[Fault] = []
     while time.monotonic() < until:
-        faults = faults or one_round(rng)
+        faults = faults or (rng.sample(again, k=len(again)) if again else one_round(rng))
         faults.pop(0)(arena, callers, rng)
         arena.supervise()
         time.sleep(min(rng.uniform(*pause_seconds), max(0.0, until - time.monotonic())))
