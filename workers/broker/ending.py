@@ -8,7 +8,7 @@ from dramatiq.common import q_name
 from dramatiq.errors import DecodeError
 
 from domain.model.messages import MESSAGE_VERSION
-from workers.broker.entries import Completion, Entry, MeteredMessage, StreamMessage, decode_message
+from workers.broker.entries import Completion, Entry, MeteredMessage, StreamMessage, decode_fields
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -56,15 +56,15 @@ def undecodable(entry: Entry) -> Completion:
 def understood(entry: Entry) -> StreamMessage | None:
     """Return the entry's message, None when it is none of this queue. Errors are not passed on: they quote the body."""
     try:
-        message = decode_message(entry.body)
-        entry.message_id = message.message_id
+        fields = decode_fields(entry.body)
+        entry.message_id = fields["message_id"]
         if entry.queue.lost_event is not None:
             entry.cast_id()
     except (DecodeError, ValueError):
         return None
-    if q_name(message.queue_name) != entry.queue.name:
+    if q_name(fields["queue_name"]) != entry.queue.name:
         return None
-    return StreamMessage(message, entry) if entry.queue.lost_event is None else MeteredMessage(message, entry)
+    return StreamMessage(fields, entry) if entry.queue.lost_event is None else MeteredMessage(fields, entry)
 
 
 def is_newer(message: StreamMessage) -> bool:

@@ -4,17 +4,19 @@ The broker owns them, not the consumer, so they survive a consumer restart. An e
 confirmed its end, when it was given back, or when another worker took it over.
 """
 
+import dataclasses
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias, cast
+from functools import cached_property
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import msgspec
 from dramatiq.broker import MessageProxy
 from dramatiq.errors import DecodeError
-from dramatiq.message import Message
+from dramatiq.message import Message, get_encoder
 
 from workers import keys
 
@@ -30,15 +32,28 @@ LostEvent: TypeAlias = Callable[[AnyMessage, str], bytes]
 `skipped`, `failed`, `lost`. It raises when the message cannot be understood; then only a dead letter is left."""
 
 
-def decode_message(body: bytes) -> AnyMessage:
-    """Return the message the process-wide encoder reads; DecodeError when it reads none or one Dramatiq trips over."""
-    message = Message.decode(body)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  an open type
-    texts = cast("Sequence[object]", (message.queue_name, message.actor_name, message.message_id))
-    maps = cast("Sequence[object]", (message.options, message.kwargs))
+_FIELDS: Final = frozenset(field.name for field in dataclasses.fields(Message))
+
+
+def decode_fields(body: bytes) -> dict[str, Any]:
+    """Return the fields of the message that the process-wide encoder reads, all of Dramatiq's.
+
+    DecodeError when it reads none or one Dramatiq trips over.
+    """
+    try:
+        fields = get_encoder().decode(body)
+        if fields.keys() != _FIELDS:
+            fields = Message[object](**fields).asdict()  # which names what is missing, and knows what may be
+        fields["args"] = tuple(fields["args"])
+    except Exception as error:
+        reason = "Failed to decode message."
+        raise DecodeError(reason, body, error) from error
+    texts = (fields["queue_name"], fields["actor_name"], fields["message_id"])
+    maps = (fields["options"], fields["kwargs"])
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(one, dict) for one in maps):
         reason = "The message's fields have the wrong types."
         raise DecodeError(reason, body, None)
-    return message  # pyright: ignore[reportUnknownVariableType]  an open type
+    return fields
 
 
 class Entry:
@@ -48,6 +63,7 @@ class Entry:
         "beside",
         "body",
         "canceled",
+        "cast",
         "entry_id",
         "finished",
         "lost",
@@ -68,6 +84,7 @@ class Entry:
         self.suspect = suspect
         """Delivered often enough that it may be what kills workers."""
         self.message_id = ""
+        self.cast: UUID | None = None
         self.running = False
         self.finished = False
         """A worker thread is done with it, or it was given back; what is said about it now is ignored."""
@@ -84,7 +101,9 @@ class Entry:
 
     def cast_id(self) -> UUID:
         """Return the cast this is; on a metered queue the message id is the cast id. ValueError when it is not one."""
-        return UUID(self.message_id)
+        if self.cast is None:
+            self.cast = UUID(self.message_id)
+        return self.cast
 
 
 class Completion:
@@ -111,20 +130,32 @@ class Completion:
 
 
 class StreamMessage(MessageProxy):
-    """A message with the entry it came from; the fields are copied so that reading one costs no indirection."""
+    """A message with the entry it came from.
 
-    def __init__(self, message: AnyMessage, entry: Entry) -> None:
-        super().__init__(message)  # pyright: ignore[reportUnknownMemberType]  Dramatiq leaves Message's result open
-        self.__dict__.update(message.__dict__)
-        self.message = message
+    Its fields are its own, so that reading one costs no indirection; Dramatiq's frozen message is made when asked for.
+    """
+
+    def __init__(self, fields: dict[str, Any], entry: Entry) -> None:
+        self.failed = False
+        self._exception: BaseException | None = None
+        self.__dict__.update(fields)
         self.entry = entry
+
+    @cached_property
+    def message(self) -> AnyMessage:
+        """The same as Dramatiq's message; the two share their options."""
+        return Message(**{name: self.__dict__[name] for name in _FIELDS})
+
+    @property
+    def _message(self) -> AnyMessage:
+        return self.message
 
 
 class MeteredMessage(StreamMessage):
     """A message of a metered queue. Dramatiq logs messages, and what callers sent does not belong in a log."""
 
     def __str__(self) -> str:
-        return f"{self.message.actor_name}[{self.message.message_id}]"
+        return f"{self.actor_name}[{self.message_id}]"
 
     def __repr__(self) -> str:
         return f"<MeteredMessage {self}>"

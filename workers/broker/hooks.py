@@ -7,6 +7,7 @@ from dramatiq.broker import MessageProxy
 from dramatiq.middleware import SkipMessage
 
 from workers.broker.entries import StreamMessage
+from workers.broker.work_queue import WorkQueue
 
 if TYPE_CHECKING:
     from workers.broker.streams import StreamsBroker
@@ -17,6 +18,10 @@ class EntryHooks(dramatiq.Middleware):
 
     def __init__(self, broker: "StreamsBroker") -> None:
         self._broker = broker
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002  Dramatiq's signature
+        """Give the worker a faster queue, before any of its threads exists."""
+        worker.work_queue = WorkQueue()
 
     def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:  # noqa: ARG002  Dramatiq's signature
         """Mark the entry as running, or raise SkipMessage."""

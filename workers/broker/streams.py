@@ -11,14 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import dramatiq
 from dramatiq.broker import MessageProxy
 from dramatiq.common import current_millis, dq_name, q_name
 from dramatiq.errors import ConnectionClosed, QueueJoinTimeout, QueueNotFound
-from dramatiq.middleware import Middleware, default_middleware
+from dramatiq.middleware import Middleware, MiddlewareError, default_middleware
 from redis.exceptions import ResponseError
 
 from workers import keys
@@ -37,6 +37,7 @@ from workers.broker.entries import (
 from workers.broker.flusher import Flusher
 from workers.broker.hooks import EntryHooks
 from workers.broker.link import LINK_ERRORS, Command, Link, checked, connection_pool
+from workers.broker.signals import Listeners
 from workers.broker.suspects import Suspects
 
 PREFETCH_MAX: Final = 256
@@ -77,6 +78,7 @@ class StreamsBroker(dramatiq.Broker):
         usage_length_max: int = USAGE_LENGTH_MAX,
     ) -> None:
         chosen = [make() for make in default_middleware] if middleware is None else middleware
+        self._listeners = Listeners(())
         super().__init__(middleware=[EntryHooks(self), *chosen])
         self.queues: dict[str, QueueState] = {}
         self.prefetch_max = prefetch_max
@@ -102,6 +104,24 @@ class StreamsBroker(dramatiq.Broker):
         return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
 
     # Dramatiq's contract
+
+    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:  # Any: Dramatiq's signature
+        """Tell those middlewares that listen; only a MiddlewareError comes through."""
+        for middleware, hear in self._listening().of("before_" + signal):
+            try:
+                hear(self, *args, **kwargs)
+            except MiddlewareError:
+                raise
+            except Exception:
+                self.logger.critical("Unexpected failure in before_%s of %r.", signal, middleware, exc_info=True)
+
+    def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:  # Any: Dramatiq's signature
+        """Tell those middlewares that listen, the last first; nothing comes through."""
+        for middleware, hear in reversed(self._listening().of("after_" + signal)):
+            try:
+                hear(self, *args, **kwargs)
+            except Exception:
+                self.logger.critical("Unexpected failure in after_%s of %r.", signal, middleware, exc_info=True)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30_000) -> StreamsConsumer:
         """Return a consumer of a declared queue; `prefetch` is where its bound starts, `timeout` is in ms."""
@@ -331,6 +351,12 @@ class StreamsBroker(dramatiq.Broker):
         return full or replies.integer(checked(length)) > self._usage_length_max
 
     # Inside
+
+    def _listening(self) -> Listeners:
+        # The list is public, and a worker adds to it as it starts.
+        if not self._listeners.are_of(self.middleware):
+            self._listeners = Listeners(self.middleware)
+        return self._listeners
 
     def _queue(self, queue_name: str) -> QueueState:
         try:
