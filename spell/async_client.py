@@ -30,7 +30,7 @@ from spell.settings import (
     changed,
     settings_of,
 )
-from spell.transport import broken_of, reply_of
+from spell.transport import LIMITS, broken_of, reply_of, timeout_of
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class AsyncClient:
             clock=clock,
             chance=chance,
         )
-        self._http = httpx.AsyncClient() if http_client is None else http_client
+        self._http = httpx.AsyncClient(limits=LIMITS) if http_client is None else http_client
         self._closes = http_client is None
         self._sleep = sleep
         self._offer()
@@ -133,7 +133,8 @@ class AsyncClient:
                     request.method,
                     self._settings.url(request),
                     headers=self._settings.headers(request),
-                    timeout=following.silence_s_max,
+                    timeout=timeout_of(following.silence_s_max),
+                    follow_redirects=False,
                 ) as response:
                     if response.is_success:
                         async for chunk in response.aiter_bytes():
@@ -157,7 +158,7 @@ class AsyncClient:
                 params=request.query,
                 headers=self._settings.headers(request),
                 content=request.body,
-                timeout=step.timeout_s,
+                timeout=timeout_of(step.timeout_s),
                 follow_redirects=False,
             )
         except httpx.RequestError as error:

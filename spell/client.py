@@ -21,7 +21,7 @@ from spell.settings import (
     changed,
     settings_of,
 )
-from spell.transport import broken_of, reply_of
+from spell.transport import LIMITS, broken_of, reply_of, timeout_of
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class Client:
             clock=clock,
             chance=chance,
         )
-        self._http = httpx.Client() if http_client is None else http_client
+        self._http = httpx.Client(limits=LIMITS) if http_client is None else http_client
         self._closes = http_client is None
         self._sleep = sleep
         self._offer()
@@ -127,7 +127,8 @@ class Client:
                     request.method,
                     self._settings.url(request),
                     headers=self._settings.headers(request),
-                    timeout=following.silence_s_max,
+                    timeout=timeout_of(following.silence_s_max),
+                    follow_redirects=False,
                 ) as response:
                     if response.is_success:
                         for chunk in response.iter_bytes():
@@ -150,7 +151,7 @@ class Client:
                 params=request.query,
                 headers=self._settings.headers(request),
                 content=request.body,
-                timeout=step.timeout_s,
+                timeout=timeout_of(step.timeout_s),
                 follow_redirects=False,
             )
         except httpx.RequestError as error:

@@ -32,6 +32,8 @@ class SpellError(Exception):
 
     idempotency_key: str | None = None
     """What the request was sent under: repeat the call with it, and it is done once."""
+    maybe_done: bool = False
+    """A try got no answer, so the platform may have done it all the same."""
     accepted: "Cast | None" = None
     """The cast that was accepted before this went wrong: it goes on, and may cost what it holds."""
 

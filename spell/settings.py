@@ -66,8 +66,14 @@ def settings_of(
     """Return what was given, completed from the environment. MissingApiKey, or SpellError for what makes no sense."""
     url = (base_url or os.environ.get(URL_VARIABLE) or URL_DEFAULT).rstrip("/")
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        message = f"{url!r} is no address of a platform: set base_url or {URL_VARIABLE} to one like {URL_DEFAULT}"
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
+        message = f"base_url or {URL_VARIABLE} is no address of a platform: it should look like {URL_DEFAULT}"
         raise SpellError(message)
     key = (api_key or os.environ.get(KEY_VARIABLE) or "").strip()
     if not key:

@@ -1,5 +1,6 @@
 """One operation of the API: how it is asked, how its answer is read, when it is tried again."""
 
+import logging
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
@@ -10,6 +11,7 @@ from spell.core.refusals import error_of
 from spell.errors import ApiError, OutcomeUnknown, SpellError, UnexpectedAnswer
 
 T = TypeVar("T")
+_logger: Final = logging.getLogger("spell")
 
 # The first pause is up to this long, each further one up to twice as long, with full jitter: clients that failed
 # together do not come back together.
@@ -17,15 +19,15 @@ BACKOFF_FIRST_S: Final = 0.5
 BACKOFF_MAX_S: Final = 8.0
 # What refused a request without doing it, or lost it on the way. 402 and 409 are not here, and never will be.
 RETRIED_STATUSES: Final = frozenset({429, 502, 503, 504})
-# These alone say that nothing was done. 502 and 504 are a proxy's, which does not know.
-UNDONE_STATUSES: Final = frozenset({429, 503})
+# Of those from 500 on, this alone says that nothing was done. 502 and 504 are a proxy's, which does not know.
+UNDONE_STATUSES: Final = frozenset({503})
 _INTERNAL_ERROR: Final = 500
 _NOT_FOUND: Final = 404
 IDEMPOTENCY_KEY: Final = "idempotency-key"
 
 
 class Operation(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """One request and what becomes of it."""
+    """One request and what becomes of it. Doing it twice is doing it once: by its nature, or by its key."""
 
     request: Request
     decode: Callable[[Reply], T]
@@ -33,8 +35,6 @@ class Operation(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """Sent with an Idempotency-Key, the same on every retry, so that it is done once."""
     idempotency_key: str | None = None
     """The caller's own; None makes one for each call."""
-    repeatable: bool = True
-    """Doing it twice is doing it once, so it may be repeated when nobody knows whether it was done."""
     patience_s: float = 0.0
     """How much longer than others its answer may take."""
 
@@ -55,12 +55,13 @@ class Operation(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
             if isinstance(outcome, Reply) and (outcome.ok or self._gone_by_us(outcome, maybe_done=maybe_done)):
                 return self.decode(outcome)
             error = outcome.error if isinstance(outcome, Broken) else error_of(outcome)
-            error.idempotency_key = key
             cause = outcome.cause if isinstance(outcome, Broken) else None
             maybe_done = maybe_done or _maybe_done(outcome, error)
-            pause_s = self._pause_s(outcome, error, retry, session)
+            error.idempotency_key, error.maybe_done = key, maybe_done
+            pause_s = _pause_s(error, retry, session)
             if retry == session.retries_max or pause_s is None or session.clock() + pause_s >= give_up_at:
                 raise error from cause
+            _logger.info("%s %s is tried again in %.2f s: %s", request.method, request.path, pause_s, error)
             yield Sleep(seconds=pause_s)
         raise AssertionError("the last try returns or raises")  # noqa: EM101, TRY003  # never seen by a user
 
@@ -68,23 +69,24 @@ class Operation(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         """Tell whether a DELETE finds nothing because the try before, whose answer was lost, did it."""
         return self.request.method == "DELETE" and reply.status == _NOT_FOUND and maybe_done
 
-    def _pause_s(self, outcome: Reply | Broken, error: SpellError, retry: int, session: Session) -> float | None:
-        """Return how long to wait before the next try; None when there must be none."""
-        if not self.repeatable and _maybe_done(outcome, error):
+
+def _pause_s(error: SpellError, retry: int, session: Session) -> float | None:
+    """Return how long to wait before the next try; None when there must be none."""
+    after_s = 0
+    if isinstance(error, ApiError):
+        internal = error.status == _INTERNAL_ERROR and error.retryable
+        if error.status not in RETRIED_STATUSES and not internal:
             return None
-        after_s = 0
-        if isinstance(error, ApiError):
-            internal = error.status == _INTERNAL_ERROR and error.retryable
-            if error.status not in RETRIED_STATUSES and not internal:
-                return None
-            after_s = error.retry_after_s or 0
-        return after_s + session.chance() * min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**retry)
+        after_s = error.retry_after_s or 0
+    return after_s + session.chance() * min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**retry)
 
 
 def _maybe_done(outcome: Reply | Broken, error: SpellError) -> bool:
     if isinstance(outcome, Broken):
         return outcome.maybe_done
-    return outcome.status not in UNDONE_STATUSES or isinstance(error, OutcomeUnknown)
+    return outcome.status >= _INTERNAL_ERROR and (
+        outcome.status not in UNDONE_STATUSES or isinstance(error, OutcomeUnknown)
+    )
 
 
 def decoded(kind: type[T]) -> Callable[[Reply], T]:

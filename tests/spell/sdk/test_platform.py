@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from spell import (
     Unauthorized,
     ValidationError,
     WaitTimedOut,
+    webhooks,
 )
 from tests.api.modules import module
 from tests.servers import TestDatabases, flush_redis, revive
@@ -278,6 +279,72 @@ def test_a_spell_is_published_read_changed_and_retired(stack: Stack) -> None:
         assert owner.spells.create("sdk-2", description="empty").spell == "dev/sdk-2"
         with pytest.raises(ValidationError, match="module"):
             owner.spells.publish("dev/sdk-2", "1.0.0", b"\x7fELF")
+
+
+def test_a_key_is_changed_and_rotated_and_both_secrets_cast_for_a_while(stack: Stack, do: Do) -> None:
+    def own(call: Callable[[Any], Any]) -> Any:
+        return do(stack.url, call, key=stack.owner_key)
+
+    made = own(lambda client: client.keys.create("to rotate", rate_limit_rpm=600, open_casts_max=5))
+    changed = own(lambda client: client.keys.update(made.prefix, name="rotated", open_casts_max=None))
+    assert (changed.name, changed.rate_limit_rpm, changed.open_casts_max) == ("rotated", 600, None)
+    rotated = own(lambda client: client.keys.rotate(made.prefix, grace_s=3600))
+    assert (rotated.id, rotated.previous_prefix) == (made.id, made.prefix)
+    for key in (made.key, rotated.key):
+        assert do(stack.url, lambda client: client.cast("dev/echo", 1), key=key).output == 1
+    own(lambda client: client.keys.rotate(rotated.prefix, grace_s=0))
+    with pytest.raises(Unauthorized):
+        do(stack.url, lambda client: client.cast("dev/echo", 1), key=rotated.key)
+
+
+def test_a_key_whose_first_answer_was_lost_is_made_once_without_its_secret(
+    stack: Stack, proxy: CuttingProxy, do: Do
+) -> None:
+    proxy.cuts.append(b"")
+    name = f"lost-{do.__name__}"
+    made = do(proxy.url, lambda client: client.keys.create(name), key=stack.owner_key)
+    assert (made.key, made.secret_available, proxy.cuts_made) == (None, False, 1)
+    listed = do(stack.url, lambda client: client.keys.list(page_size=2), key=stack.owner_key)
+    assert [key.prefix for key in listed if key.name == name] == [made.prefix]
+
+
+def test_a_webhook_is_made_tried_read_and_deleted(stack: Stack, do: Do) -> None:
+    def own(call: Callable[[Any], Any]) -> Any:
+        return do(stack.url, call, key=stack.owner_key)
+
+    url = "https://receiver.example/hook"
+    made = own(lambda client: client.webhooks.create(url, event_types=["cast.*"], description="a test's"))
+    assert own(lambda client: client.webhooks.secret(made.id)).secret == made.secret
+    assert made.secret not in repr(made) + repr(own(lambda client: client.webhooks.secret(made.id)))
+    rotated = own(lambda client: client.webhooks.rotate_secret(made.id, grace_s=60))
+    assert own(lambda client: client.webhooks.secret(made.id)).previous_secret == made.secret != rotated.secret
+    sent = own(lambda client: client.webhooks.send_test(made.id))
+    assert [delivery.id for delivery in own(lambda client: client.webhooks.deliveries(made.id))] == [sent.id]
+    assert own(lambda client: client.webhooks.redeliver(sent)).id == sent.id
+    since = sent.created_at
+    assert own(lambda client: client.webhooks.redeliver_missed(made.id, since=since)).has_more is False
+    changed = own(lambda client: client.webhooks.update(made.id, description="off", disabled=True))
+    assert (changed.description, changed.disabled_reason, changed.event_types) == ("off", "owner", ("cast.*",))
+    assert own(lambda client: client.webhooks.get(made.id)) == changed
+    assert changed in own(lambda client: client.webhooks.list(page_size=1))
+    own(lambda client: client.webhooks.delete(made.id))
+    with pytest.raises(NotFound):
+        own(lambda client: client.webhooks.get(made.id))
+
+
+def test_events_that_are_followed_verify_with_the_accounts_secret(stack: Stack, do: Do) -> None:
+    def own(call: Callable[[Any], Any]) -> Any:
+        return do(stack.url, call, key=stack.owner_key)
+
+    begun = own(lambda client: client.webhooks.follow())
+    cast = own(lambda client: client.cast("dev/echo", [1, 2]))
+    types = ["cast.succeeded"]
+    followed = own(lambda client: client.webhooks.follow(after=begun.next_cursor, wait_s=60, event_types=types))
+    (one,) = followed.data
+    event = webhooks.verify(one.body.encode(), one.headers, own(lambda client: client.webhooks.account_secret()).secret)
+    assert (event.id, event.type) == (one.id, "cast.succeeded")
+    assert event.cast is not None
+    assert (event.cast.id, event.cast.result()) == (cast.id, [1, 2])
 
 
 def test_a_key_made_here_casts_and_a_revoked_one_does_not(stack: Stack, do: Do) -> None:

@@ -1,0 +1,214 @@
+"""What a client is made of: its settings, its methods, what it sends, what it reads, what it never shows."""
+
+import inspect
+import logging
+import pickle
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+import spell
+from spell import (
+    ApiError,
+    AsyncClient,
+    Cast,
+    Client,
+    MissingApiKey,
+    MoneyError,
+    NotFound,
+    ServerBusy,
+    SpellError,
+    UnexpectedAnswer,
+)
+from spell.awaiting import AsyncResource
+from spell.blocking import Resource
+from tests.spell.sdk.answers import CAST, DONE
+from tests.spell.sdk.clients import Do
+from tests.spell.sdk.servers import Scripted, answer, refusal
+
+KEY = "sk_live_abcdefgh_secret"
+
+
+def parts(client: object, kind: type) -> dict[str, dict[str, Any]]:
+    """Return the methods of each part of a client."""
+    resources = {name: value for name, value in vars(client).items() if isinstance(value, kind)}
+    return {
+        name: {
+            method: getattr(part, method) for method in dir(part) if not method.startswith("_") and method != "client"
+        }
+        for name, part in resources.items()
+    }
+
+
+def test_both_clients_offer_the_same_with_the_same_arguments_and_words() -> None:
+    blocking, awaiting = parts(Client(api_key="k"), Resource), parts(AsyncClient(api_key="k"), AsyncResource)
+    assert {name: set(methods) for name, methods in blocking.items()} == {
+        name: set(methods) for name, methods in awaiting.items()
+    }
+    assert sum(len(methods) for methods in blocking.values()) > 40
+    for name, methods in blocking.items():
+        for method, function in methods.items():
+            other = awaiting[name][method]
+            assert function.__doc__ == other.__doc__
+            assert len(function.__doc__) > 20
+            assert inspect.signature(function).parameters == inspect.signature(other).parameters
+    assert inspect.signature(Client).parameters.keys() == inspect.signature(AsyncClient).parameters.keys()
+
+
+def test_a_methods_signature_reads_as_it_is_called() -> None:
+    client = Client(api_key="k")
+    assert (
+        str(inspect.signature(client.casts.get)) == "(cast: spell.models.casts.Cast | str) -> 'spell.models.casts.Cast'"
+    )
+    assert inspect.signature(client.cast) == inspect.signature(client.casts.cast)
+
+
+def test_settings_come_from_the_environment_when_they_are_not_given(
+    monkeypatch: pytest.MonkeyPatch, server: Scripted
+) -> None:
+    monkeypatch.setenv("SPELL_URL", f"{server.url}/")
+    monkeypatch.setenv("SPELL_API_KEY", f" {KEY}\n")
+    server.will(answer(200, CAST), answer(200, CAST))
+    with httpx.Client(trust_env=False) as http:
+        Client(http_client=http).casts.get("c")
+        Client(http_client=http, api_key="other", base_url=f"{server.url}/behind/a/path").casts.get("c")
+    assert [(seen.path, seen.headers["authorization"]) for seen in server.seen] == [
+        ("/v1/casts/c", f"Bearer {KEY}"),
+        ("/behind/a/path/v1/casts/c", "Bearer other"),
+    ]
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_client_without_a_key_or_with_nonsense_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Client]
+) -> None:
+    monkeypatch.delenv("SPELL_API_KEY", raising=False)
+    for empty in (None, "", " "):
+        with pytest.raises(MissingApiKey, match="SPELL_API_KEY"):
+            kind(api_key=empty)
+    with pytest.raises(SpellError, match="copy it again") as caught:
+        kind(api_key="sk_live\nx: y")
+    assert "x: y" not in str(caught.value)
+    for url in ("spell.example", "ftp://spell.example", "http://", "https://spell.example?a=1", "http://u:p@host"):
+        with pytest.raises(SpellError, match="SPELL_URL") as caught:
+            kind(api_key="k", base_url=url)
+        assert "u:p" not in str(caught.value)
+
+
+def test_nothing_that_is_printed_has_the_key(server: Scripted, do: Do, caplog: pytest.LogCaptureFixture) -> None:
+    shown: list[str] = []
+
+    def look(client: Any) -> Any:
+        shown.extend([repr(client), repr(client.casts), repr(client.with_options(timeout=1)._settings)])
+        return client.casts.get("c")
+
+    server.will(answer(503), refusal(404, "not_found"))
+    with caplog.at_level(logging.DEBUG, logger="spell"), pytest.raises(NotFound) as caught:
+        do(server.url, look, key=KEY)
+    shown += [str(caught.value), repr(caught.value), caplog.text]
+    assert "tried again in" in caplog.text
+    assert all("secret" not in text for text in shown)
+
+
+def test_every_request_says_who_asks(server: Scripted, do: Do) -> None:
+    server.will(answer(200, CAST))
+    do(server.url, lambda client: client.casts.get("c"))
+    assert server.seen[0].headers["user-agent"].startswith("spell-platform/")
+
+
+def test_options_change_for_some_calls_over_the_same_connections(server: Scripted) -> None:
+    server.will(answer(503), answer(200, CAST))
+    with httpx.Client(trust_env=False) as http, Client(api_key="k", base_url=server.url, http_client=http) as client:
+        impatient = client.with_options(retries_max=0)
+        with pytest.raises(ServerBusy):
+            impatient.casts.get("c")
+        impatient.close()
+        assert client.casts.get("c").id == CAST["id"]
+        client.close()
+        assert not http.is_closed
+
+
+def test_a_client_closes_the_connections_it_made() -> None:
+    client = Client(api_key="k")
+    client.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        client.casts.get("c")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b/c", "a", "a@1/b", "/b", "a/", "../../admin"])
+def test_a_name_never_leads_to_another_place(do: Do, name: str) -> None:
+    with pytest.raises(ValueError, match=r"names nothing|is no spell"):
+        do("http://spell.example", lambda client: client.spells.get(name))
+
+
+def test_names_are_quoted(server: Scripted, do: Do) -> None:
+    server.will(refusal(404, "not_found"))
+    with pytest.raises(NotFound):
+        do(server.url, lambda client: client.casts.get("../keys?x#y"))
+    assert server.seen[0].path == "/v1/casts/..%2Fkeys%3Fx%23y"
+
+
+def test_a_redirect_is_not_followed_with_the_key(server: Scripted, do: Do) -> None:
+    server.will(answer(302, b"", location="http://elsewhere.example/"))
+    with pytest.raises(ApiError, match="302"):
+        do(server.url, lambda client: client.casts.get("c"))
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"id": 1}', b"\xff", b"[" * 100_000])
+def test_an_answer_of_something_else_is_told_plainly(server: Scripted, do: Do, body: bytes) -> None:
+    server.will(answer(200, body))
+    with pytest.raises(UnexpectedAnswer, match="base URL"):
+        do(server.url, lambda client: client.casts.get("c"))
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>no</html>", b"[]", b'{"error": 1}', b'"x"', b"\xff", b"[" * 100_000])
+def test_a_refusal_of_something_else_is_an_error_of_its_status(server: Scripted, do: Do, body: bytes) -> None:
+    server.will(answer(402, body), answer(404, body), answer(418, body))
+    for kind, code in ((MoneyError, "http_402"), (NotFound, "http_404"), (ApiError, "http_418")):
+        with pytest.raises(kind, match=code):
+            do(server.url, lambda client: client.casts.get("c"))
+
+
+def test_what_a_newer_platform_says_is_kept_or_passed_over(server: Scripted, do: Do) -> None:
+    newer = {**CAST, "status": "paused", "color": {"deep": [1]}, "usage": {"fuel": 1, "gpu_ms": 2}}
+    server.will(answer(200, newer), refusal(451, "a_new_code", novelty=[1], limit={"id": 1}))
+    cast = do(server.url, lambda client: client.casts.get("c"))
+    assert (cast.status, cast.is_final) == ("paused", False)
+    with pytest.raises(ApiError) as caught:
+        do(server.url, lambda client: client.casts.get("c"))
+    assert (caught.value.code, caught.value.problem["novelty"]) == ("a_new_code", [1])
+
+
+def test_an_output_python_cannot_hold_breaks_only_itself(server: Scripted, do: Do) -> None:
+    raw = msgspec.json.encode({**DONE, "output": 0}).replace(b'"output":0', b'"output":1e400000')
+    server.will(answer(200, raw))
+    cast = do(server.url, lambda client: client.casts.get("c"))
+    assert (cast.status, bytes(cast.output_raw)) == ("succeeded", b"1e400000")
+    with pytest.raises(UnexpectedAnswer, match="output_raw"):
+        cast.result()
+
+
+def test_errors_survive_being_sent_between_processes(server: Scripted, do: Do) -> None:
+    server.will(refusal(404, "not_found"))
+    with pytest.raises(NotFound) as caught:
+        do(server.url, lambda client: client.casts.get("c"))
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # our own
+    assert (str(again), again.code) == (str(caught.value), "not_found")
+    failed = spell.CastFailed(msgspec.json.decode(msgspec.json.encode({**DONE, "status": "canceled"}), type=Cast))
+    assert pickle.loads(pickle.dumps(failed)).code == "canceled"  # noqa: S301  # our own
+
+
+def test_what_cannot_be_sent_is_not_tried_again(do: Do) -> None:
+    def serve(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(request.url)
+
+    with pytest.raises(TypeError, match="object"):
+        do("http://spell.example", lambda client: client.cast("a/b", object()), transport=httpx.MockTransport(serve))
+
+
+def test_every_public_name_is_there() -> None:
+    assert sorted(spell.__all__) == spell.__all__
+    assert all(hasattr(spell, name) for name in spell.__all__)
