@@ -13,6 +13,7 @@ from domain.store import outgoing as store
 from domain.store.connection import Connection
 from domain.store.events import events_insert
 from domain.store.outgoing import AttemptRow, ClaimLimits, Finish, OutgoingRow
+from domain.store.webhooks import accounts_refresh
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,19 +65,20 @@ async def take(
     told = [
         Told(id=row.id, event_type=row.event_type, created_at=row.created_at, cast_id=row.cast_id, payload=row.payload)
         for row in rows
-        if row.kind is Kind.WEBHOOK and row.endpoint_usable is not False
+        if row.kind == Kind.WEBHOOK and row.endpoint_usable is not False
     ]
     bodies = await render_events(connection, told, casts_url=casts_url)
     return Taken(deliveries=[_delivery(row, bodies.get(row.id)) for row in rows], after=claimed.after)
 
 
 def _delivery(row: OutgoingRow, body: bytes | None) -> Delivery:
-    if row.kind is Kind.MAIL:
+    kind = Kind(row.kind)
+    if kind is Kind.MAIL:
         body = None if row.payload is None else row.payload.encode()
     return Delivery(
         id=row.id,
         account_id=row.account_id,
-        kind=row.kind,
+        kind=kind,
         event_id=row.event_id,
         event_type=row.event_type,
         endpoint=_endpoint(row),
@@ -168,6 +170,7 @@ async def give_up(connection: Connection, endpoint_ids: Sequence[UUID], *, reaso
     await store.lock_accounts(connection, endpoint_ids)
     disabled = await store.disable_endpoints(connection, endpoint_ids, reason=reason, now=now)
     if disabled:
+        await accounts_refresh(connection, account_ids=sorted({endpoint.account_id for endpoint in disabled}))
         await events_insert(connection, [disabled_event(endpoint) for endpoint in disabled])
     return len(disabled)
 

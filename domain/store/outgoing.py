@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import class_row
 
-from domain.model.delivery import WINDOW_NEW, Kind, Status
+from domain.model.delivery import WINDOW_NEW, Status
 from domain.model.events import DisabledEndpoint
 from domain.store.connection import Connection
 from domain.store.queries import load
@@ -44,7 +44,7 @@ class OutgoingRow(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     account_id: UUID
-    kind: Kind
+    kind: str
     event_id: UUID
     event_type: str
     target: str

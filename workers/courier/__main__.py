@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import sys
-from ipaddress import ip_network
 from typing import Final
 
+from domain.model.webhook_url import parse_networks
 from domain.settings import CourierSettings
 from domain.store.connection import Role, open_pool
 from gateways import process
@@ -28,9 +28,7 @@ async def serve(settings: CourierSettings, stop: asyncio.Event) -> None:
         log.warning("SMTP_URL is not set: mail is not sent, and its rows end as failed")
     url = settings.engine_database_url.reveal()
     async with Names() as names, open_pool(url, role=Role.ENGINE, size_max=CONNECTIONS_MAX) as pool:
-        webhooks = WebhookClient(
-            names.resolve, private_allowed=tuple(ip_network(one) for one in settings.webhook_allow_private)
-        )
+        webhooks = WebhookClient(names.resolve, private_allowed=parse_networks(settings.webhook_allow_private))
         mailer = None
         if settings.smtp_url is not None:
             mailer = Mailer(settings.smtp_url.reveal(), mail_from=settings.mail_from)
