@@ -47,7 +47,6 @@ async def make_key(
     request: Request[Any, Any, Any], services: Services, principal: Principal, data: KeyBody
 ) -> Response[NewKeyView]:
     """Make an API key. Needs a session or the scope `keys:write`; send an Idempotency-Key."""
-    principal.require_current()
     call = await idempotent_call(request)
     minted = mint(os.urandom(ENTROPY_BYTES))
     new = _new_key(principal, data, minted, await asyncio.to_thread(hash_key, minted.text))
@@ -79,7 +78,6 @@ async def list_keys(
 @patch(_ONE, access=_KEYS_WRITE)
 async def change_key(services: Services, principal: Principal, prefix: str, data: KeyChangeBody) -> KeyView:
     """Change a key, named by its prefix or its id. A key makes others at most what it is, and never more of itself."""
-    principal.require_current()
     change = data.change()
     if principal.key_id is not None and isinstance(change.rate_limit_rpm, int):
         _check_rate(principal, change.rate_limit_rpm)
@@ -90,6 +88,7 @@ async def change_key(services: Services, principal: Principal, prefix: str, data
             prefix=await _prefix_of(connection, principal.account_id, prefix),
             change=change,
             changed_by=principal.key_id,
+            changed_with=principal.key_prefix,
             now=services.now(),
         )
     return key_view(changed)
@@ -116,7 +115,7 @@ async def renew_key(
             account_id=principal.account_id,
             prefix=await _prefix_of(connection, principal.account_id, prefix),
             asked_by=principal.key_id,
-            asked_superseded=principal.superseded,
+            asked_with=principal.key_prefix,
             new_prefix=minted.prefix,
             new_secret_hash=secret_hash,
             grace_s=(data or RotationBody()).grace_seconds,
@@ -165,6 +164,7 @@ def _new_key(principal: Principal, body: KeyBody, minted: MintedKey, secret_hash
         id=key_id,
         account_id=principal.account_id,
         made_by=principal.key_id,
+        made_with=principal.key_prefix,
         prefix=minted.prefix,
         secret_hash=secret_hash,
         name=body.name,

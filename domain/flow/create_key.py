@@ -32,6 +32,8 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
     terms: KeyTerms
     budget: NewBudget | None = None
     """A limit of the key's own, made with it; its `scope_id` is the key's id."""
+    made_with: str | None = None
+    """The prefix of the secret that the key `made_by` asks with."""
     powers: frozenset[str] = ACCOUNT_SCOPES
     """The scopes that may be given, where no key asks; the operator gives all."""
 
@@ -75,16 +77,24 @@ async def _terms(conn: Connection, new: NewKey, *, now: datetime) -> KeyTerms:
     if new.made_by is None:
         check_given(new.terms.scopes, new.powers)
         return new.terms
-    maker = await acting_key(conn, account_id=new.account_id, key_id=new.made_by, now=now)
+    maker = await acting_key(conn, account_id=new.account_id, key_id=new.made_by, asked_with=new.made_with, now=now)
     has_budget = await has_own_budget(conn, account_id=new.account_id, key_id=maker.id, now=now)
     return inherited(new.terms, maker.terms, maker_has_budget=has_budget)
 
 
-async def acting_key(conn: Connection, *, account_id: UUID, key_id: UUID, now: datetime) -> identity.ApiKey:
-    """Return the key that asks for a change of keys, as it is under the lock. RefusedError when it died meanwhile."""
+async def acting_key(
+    conn: Connection, *, account_id: UUID, key_id: UUID, asked_with: str | None, now: datetime
+) -> identity.ApiKey:
+    """Return the key that asks for a change of keys, as it is under the lock.
+
+    RefusedError: unauthorized when it died meanwhile, forbidden when it asks with the prefix of a secret that was
+    rotated away: whoever found an old secret could otherwise use its grace to get what outlives it.
+    """
     key = await identity.key_get(conn, account_id=account_id, key_id=key_id)
     if key is None or not key.is_alive(now):
         raise refuse(Code.UNAUTHORIZED, "This API key is revoked or has expired. Use another key or a session.")
+    if asked_with not in {None, key.prefix}:
+        raise refuse(Code.FORBIDDEN, "This secret was rotated and at most in its grace. Use the new one.")
     return key
 
 

@@ -20,8 +20,8 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True):
     account_id: UUID
     prefix: str
     asked_by: UUID | None
-    asked_superseded: bool = False
-    """It asked with the secret it had before its last rotation."""
+    asked_with: str | None = None
+    """The prefix of the secret that key asks with."""
     new_prefix: str
     new_secret_hash: str
     grace_s: int
@@ -72,10 +72,9 @@ async def rotate_key(conn: Connection, rotation: Rotation, *, call: IdempotentCa
 async def _check_asker(conn: Connection, rotation: Rotation, key: identity.ApiKey, *, now: datetime) -> None:
     if rotation.asked_by is None:
         return
-    asker = await acting_key(conn, account_id=rotation.account_id, key_id=rotation.asked_by, now=now)
-    if rotation.asked_superseded:
-        # Whoever found an old secret could otherwise use its grace to get a new one.
-        raise refuse(Code.FORBIDDEN, "This secret was rotated and is in its grace. Use the new one.")
+    asker = await acting_key(
+        conn, account_id=rotation.account_id, key_id=rotation.asked_by, asked_with=rotation.asked_with, now=now
+    )
     if asker.id == key.id:
         return
     if KeyScope.KEYS_WRITE not in asker.scopes:

@@ -14,12 +14,20 @@ from domain.store.connection import Connection
 
 
 async def update_key(
-    conn: Connection, *, account_id: UUID, prefix: str, change: KeyChange, changed_by: UUID | None, now: datetime
+    conn: Connection,
+    *,
+    account_id: UUID,
+    prefix: str,
+    change: KeyChange,
+    changed_by: UUID | None,
+    changed_with: str | None = None,
+    now: datetime,
 ) -> identity.ApiKey:
     """Change the key under the account lock and return it. The same again changes nothing. Needs Role.ENGINE.
 
-    `changed_by` is the key that asks, None for a session. A key makes others only what it is itself, and never more
-    of itself. Raises RefusedError: not found, conflict (revoked), validation, forbidden, unauthorized.
+    `changed_by` is the key that asks, None for a session, and `changed_with` the prefix of its secret. A key makes
+    others only what it is itself, and never more of itself.
+    Raises RefusedError: not found, conflict (revoked), validation, forbidden, unauthorized.
     """
     await lock_active_account(conn, account_id=account_id)
     key = await living_key(conn, account_id=account_id, prefix=prefix)
@@ -31,7 +39,7 @@ async def update_key(
     if changed_by is None:
         check_given(terms.scopes - key.terms.scopes, ACCOUNT_SCOPES)
     else:
-        changer = await acting_key(conn, account_id=account_id, key_id=changed_by, now=now)
+        changer = await acting_key(conn, account_id=account_id, key_id=changed_by, asked_with=changed_with, now=now)
         check_changed_by_key(key.terms, terms, changer.terms)
     name = key.name if isinstance(change.name, msgspec.UnsetType) else change.name
     done = await identity.key_update(conn, account_id=account_id, key_id=key.id, name=name, terms=terms)

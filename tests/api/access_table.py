@@ -92,6 +92,27 @@ SPELLS: Final = (
     _row("POST", f"{_VERSION}/yank", "spells:write", stranger=403),
 )
 
+_HOOK: Final = "/v1/webhooks/{webhook_id:uuid}"
+_SEE: Final = ("webhooks:write", "casts:read")
+WEBHOOKS: Final = (
+    _row("POST", "/v1/webhooks", "webhooks:write", 201, json={"url": "https://example.com/hook"}),
+    _row("GET", "/v1/webhooks", _SEE),
+    _row("GET", "/v1/webhooks/events", "webhooks:write"),
+    _row("GET", "/v1/webhooks/secret", "webhooks:write"),
+    _row("GET", _HOOK, _SEE, stranger=404),
+    _row("PATCH", _HOOK, "webhooks:write", stranger=404, json={"description": "x"}),
+    _row("DELETE", _HOOK, "webhooks:write", 204, stranger=404),
+    _row("GET", f"{_HOOK}/secret", "webhooks:write", stranger=404),
+    _row("POST", f"{_HOOK}/rotate-secret", "webhooks:write", stranger=404),
+    _row("POST", f"{_HOOK}/test", "webhooks:write", 202, stranger=404),
+    _row("GET", f"{_HOOK}/deliveries", _SEE, stranger=404),
+    _row("POST", f"{_HOOK}/redeliver", "webhooks:write", 202, stranger=404, json={"since": "2026-01-01T00:00:00Z"}),
+    _row("POST", f"{_HOOK}/deliveries/{{delivery_id:uuid}}/redeliver", "webhooks:write", 202, stranger=404),
+    _row("GET", f"{_ID}/deliveries", _SEE, stranger=404),
+    # The delivery is an endpoint's, so that it is not found under a cast.
+    _row("POST", f"{_ID}/deliveries/{{delivery_id:uuid}}/redeliver", "webhooks:write", 404, stranger=404),
+)
+
 OPERATORS: Final = (
     _row("GET", "/admin/holds", OPERATOR),
     _row("GET", "/admin/queues", OPERATOR),
@@ -113,4 +134,4 @@ EVERYBODY: Final = (
     _row("GET", "/docs/errors/{code:str}", PUBLIC),
 )
 
-ROWS: Final = (*CASTS, *_keys("/v1"), *_keys("/api"), *BUDGETS, *SPELLS, *OPERATORS, *EVERYBODY)
+ROWS: Final = (*CASTS, *_keys("/v1"), *_keys("/api"), *BUDGETS, *SPELLS, *WEBHOOKS, *OPERATORS, *EVERYBODY)

@@ -84,6 +84,7 @@ def make_ground(api: Api, rows: Rows, row: Row) -> Ground:
         rows.execute("DELETE FROM budgets WHERE id = %(id)s", {"id": budget})
     return Ground(
         paths={
+            **(webhook(api, owner) if "webhook" in row.path or "delivery" in row.path else {}),
             "cast_id": cast.json()["id"],
             "prefix": key(rows, account, frozenset()).prefix,
             "budget_id": str(budget),
@@ -104,6 +105,12 @@ def make_ground(api: Api, rows: Rows, row: Row) -> Ground:
         stranger=key(rows, stranger, EVERY_SCOPE),
         creator=key(rows, creator, EVERY_SCOPE),
     )
+
+
+def webhook(api: Api, owner: Account) -> dict[str, str]:
+    made = api.http.post("/v1/webhooks", json={"url": "https://example.com/hook"}, headers=owner.headers)
+    tried = api.http.post(f"/v1/webhooks/{made.json()['id']}/test", headers=owner.headers)
+    return {"webhook_id": made.json()["id"], "delivery_id": tried.json()["id"]}
 
 
 def ask(api: Api, row: Row, ground: Ground, headers: dict[str, str]) -> int:

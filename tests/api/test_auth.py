@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from api.auth import FRESH_S, VERIFY_WAITING_MAX, Authenticator
+from api.auth import FRESH_S, USE_WRITTEN_EVERY_S, VERIFY_WAITING_MAX, Authenticator
 from domain.model.api_key import ENTROPY_BYTES, mint
 from domain.model.errors import Code, RefusedError
 from domain.store.connection import Role, StoreError, open_pool
@@ -67,3 +68,33 @@ async def test_more_unknown_keys_than_can_be_verified_are_503(rows: Rows) -> Non
         assert codes.count(Code.UNAUTHORIZED) == VERIFY_WAITING_MAX
         assert codes.count(Code.OVERLOADED) == 5
         authenticator.close()
+
+
+async def test_last_use_is_written_once_a_minute_and_waits_for_no_lock(rows: Rows, account: Account) -> None:
+    now, begun = [0.0], datetime(2026, 11, 20, 12, tzinfo=UTC)
+    shown = "SELECT last_used_at FROM api_keys WHERE id = %(id)s"
+    ours = {"id": account.key_id}
+    async with open_pool(rows.url, role=Role.ENGINE, size_max=2) as pool:
+        first, second = (Authenticator(pool, clock=lambda: now[0], rpm_default=60) for _ in range(2))
+
+        async def use(authenticator: Authenticator, at_s: float) -> int:
+            now[0] = at_s
+            await authenticator.identify(bearer(account))
+            await authenticator.refresh()
+            return await authenticator.note_uses(begun + timedelta(seconds=at_s))
+
+        assert await first.note_uses(begun) == 0
+        rows.execute("BEGIN")
+        rows.execute("SELECT 1 FROM api_keys WHERE id = %(id)s FOR UPDATE", ours)
+        assert await use(first, 1) == 1  # held by somebody: left for the next time
+        rows.execute("COMMIT")
+        assert rows.execute(shown, ours) == [(None,)]
+        assert await use(first, 2) == 1
+        assert rows.execute(shown, ours) == [(begun + timedelta(seconds=2),)]
+        assert await use(first, 3) == 0
+        assert await use(second, 4) == 1  # another process asks, and Postgres lets it wait
+        assert rows.execute(shown, ours) == [(begun + timedelta(seconds=2),)]
+        assert await use(first, 2 + USE_WRITTEN_EVERY_S) == 1
+        assert rows.execute(shown, ours) == [(begun + timedelta(seconds=2 + USE_WRITTEN_EVERY_S),)]
+        first.close()
+        second.close()

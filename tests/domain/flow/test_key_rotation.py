@@ -62,7 +62,7 @@ async def rotate(
     *,
     grace_s: int = DAY_S,
     by: UUID | None = None,
-    superseded: bool = False,
+    asked_with: str | None = None,
     call: IdempotentCall | None = None,
 ) -> RotatedKey:
     text = text or minted()
@@ -70,7 +70,7 @@ async def rotate(
         account_id=world.account_id,
         prefix=prefix,
         asked_by=by,
-        asked_superseded=superseded,
+        asked_with=asked_with,
         new_prefix=text.prefix,
         new_secret_hash=f"hash of {text.text}",
         grace_s=grace_s,
@@ -231,7 +231,7 @@ async def test_who_may_rotate(world: World, pool: Pool) -> None:
             await rotate(world, pool, target.prefix, by=by.id)
         assert caught.value.refusal.code is code
     with pytest.raises(RefusedError) as caught:
-        await rotate(world, pool, own.prefix, by=own.id, superseded=True)
+        await rotate(world, pool, own.prefix, by=own.id, asked_with="sk_live_00000000")
     assert caught.value.refusal.code is Code.FORBIDDEN
     for by, target in ((own, own), (limited, limited), (maker, weak)):
         rotated = await rotate(world, pool, target.prefix, by=by.id)
