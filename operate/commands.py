@@ -4,6 +4,7 @@ from typing import Final
 
 import click
 
+from operate.dead_letters import dead_letters
 from operate.demo import demo
 from operate.dev import dev
 from operate.doctor import doctor
@@ -22,6 +23,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     runtimes,
     users,
     keys,
+    dead_letters,
 )
 
 

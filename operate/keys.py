@@ -1,51 +1,73 @@
-"""`spell keys`: API keys of any account, made and revoked by the operator of the platform."""
+"""`spell keys` for the operator: the user's commands with `--handle`, which works on the database, for any account.
+
+One group, because it is one thing: without `--handle` a command asks the platform as its user, with it this machine's
+DATABASE_URL as its operator. `revoke --leaked FILE` is the operator's alone.
+"""
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import click
 import msgspec
 from rich_click import RichCommand, RichGroup
 
-from api.auth import hash_key
+from api.auth import hash_key, key_matches
 from domain.flow.create_key import NewKey, create_key
 from domain.flow.revoke_key import revoke_key
-from domain.model.api_key import ENTROPY_BYTES, mint
+from domain.flow.revoke_leaked import LEAKED_MAX, LeakedKey, revoke_leaked
+from domain.model.api_key import ENTROPY_BYTES, find_keys, mint
 from domain.model.errors import Code, RefusedError, refuse
 from domain.model.key_rules import ACCOUNT_SCOPES, KEYS_PER_ACCOUNT_MAX, KeyScope, KeyTerms
 from domain.store import identity
 from domain.store.connection import Connection, Role, StoreError, open_pool, transaction
 from operate.users import database_url
-from spell.cli import CommandError
+from spell.commands.keys import expiry, show_keys
+from spell.commands.keys import keys as user_keys
+from spell.exits import EXIT_USAGE, CommandError
+from spell.models.keys import Key
+from spell.screen import Column, print_json, print_rows, say
 
 Result = TypeVar("Result")
 
-
-@click.group(cls=RichGroup)
-def keys() -> None:
-    """Make, list and revoke API keys of an account."""
-
-
-@keys.command(cls=RichCommand)
-@click.option("--handle", required=True, help="Whose key it is.")
-@click.option("--name", default="made by the operator", show_default=True, help="What it is for.")
-@click.option(
-    "--scope",
-    "scopes",
-    multiple=True,
-    type=click.Choice([str(scope) for scope in KeyScope]),
-    help="Default: all but `service` and `admin`.",
+# A log is read a piece at a time; a key that stands across two pieces is found by this overlap.
+_PIECE_CHARACTERS: Final = 1_000_000
+_OVERLAP_CHARACTERS: Final = 100
+_LEAKED_COLUMNS: Final = (
+    Column(title="prefix"),
+    Column(title="account"),
+    Column(title="name", shrinks=True),
+    Column(title="what"),
 )
-@click.option("--rate-limit-rpm", type=click.IntRange(min=1), help="Requests a minute. Default: the platform's.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def create(*, handle: str, name: str, scopes: tuple[str, ...], rate_limit_rpm: int | None, as_json: bool) -> None:
-    """Make a key and print it. It is shown this once."""
+_HANDLE: Final = click.Option(
+    ["--handle"],
+    metavar="HANDLE",
+    help="Operators: whose key it is; works on DATABASE_URL.",
+)
+
+
+def create(
+    *,
+    handle: str,
+    name: str,
+    scopes: tuple[str, ...],
+    rate_limit_rpm: int | None,
+    open_casts_max: int | None,
+    expires_days: int | None,
+    origins: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Make a key for the account of `handle` and print it; without `scopes` it has all that an account can have."""
     terms = KeyTerms(
-        scopes=frozenset(scopes) or ACCOUNT_SCOPES, rate_limit_rpm=rate_limit_rpm, open_casts_max=None, expires_at=None
+        scopes=frozenset(scopes) or ACCOUNT_SCOPES,
+        rate_limit_rpm=rate_limit_rpm,
+        open_casts_max=open_casts_max,
+        expires_at=expiry(expires_days),
+        allowed_origins=origins,
     )
     minted = mint(os.urandom(ENTROPY_BYTES))
 
@@ -64,39 +86,72 @@ def create(*, handle: str, name: str, scopes: tuple[str, ...], rate_limit_rpm: i
 
     key = _run(handle, work)
     if as_json:
-        click.echo(msgspec.json.encode({**msgspec.structs.asdict(key), "key": minted.text}).decode())
-        return
-    click.echo(minted.text)
+        print_json({**msgspec.structs.asdict(key), "key": minted.text})
+    else:
+        click.echo(minted.text)
 
 
-@keys.command(name="list", cls=RichCommand)
-@click.option("--handle", required=True, help="Whose keys.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def list_(*, handle: str, as_json: bool) -> None:
-    """List the keys of an account that are not revoked."""
+    """List the keys of the account of `handle` that are not revoked."""
 
     async def work(connection: Connection, account: identity.Account) -> list[identity.ApiKey]:
         return await identity.keys_list(connection, account_id=account.id, before=None, limit=KEYS_PER_ACCOUNT_MAX)
 
     found = _run(handle, work)
     if as_json:
-        click.echo(msgspec.json.encode(found).decode())
-        return
-    for key in found:
-        click.echo(f"{key.prefix}  {key.created_at:%Y-%m-%d}  {key.name}  {' '.join(key.scopes)}")
+        print_json(found)
+    else:
+        show_keys([msgspec.convert(msgspec.to_builtins(key), Key) for key in found], as_json=False)
 
 
-@keys.command(cls=RichCommand)
-@click.option("--handle", required=True, help="Whose key it is.")
-@click.argument("prefix")
 def revoke(*, handle: str, prefix: str) -> None:
-    """End the key PREFIX (sk_live_ and eight characters). When this returns, it casts nothing any more."""
+    """End a key of the account of `handle`."""
 
     async def work(connection: Connection, account: identity.Account) -> None:
         await revoke_key(connection, account_id=account.id, prefix=prefix)
 
     _run(handle, work)
     click.echo(f"{prefix} is revoked")
+
+
+def revoke_found(file: Path, *, as_json: bool) -> None:
+    """Revoke every real key that stands in `file`, any text, and print which."""
+    found = _keys_in(file)
+    ended: list[LeakedKey] = []
+    for first in range(0, len(found), LEAKED_MAX):
+        ended += _revoke_leaked(found[first : first + LEAKED_MAX])
+    if as_json:
+        print_json(ended)
+        return
+    rows = [
+        (key.prefix, key.handle, key.name, "revoked now" if key.revoked_now else "was revoked before") for key in ended
+    ]
+    print_rows(_LEAKED_COLUMNS, rows, empty=f"No key of this platform stands in {file}.")
+    if len(found) > len(ended):
+        say(f"{len(found) - len(ended)} texts look like keys, but open nothing here")
+
+
+def _keys_in(file: Path) -> list[str]:
+    """Return every well-formed key that stands in a file, however large. Raises CommandError (usage)."""
+    found: dict[str, None] = {}
+    tail = ""
+    try:
+        with file.open(encoding="utf-8", errors="replace") as lines:
+            while piece := lines.read(_PIECE_CHARACTERS):
+                found.update(dict.fromkeys(find_keys(tail + piece)))
+                tail = piece[-_OVERLAP_CHARACTERS:]
+    except OSError as error:
+        message = f"{file} cannot be read ({error.strerror}); give a text, like a log or a git diff"
+        raise CommandError(message, exit_code=EXIT_USAGE) from error
+    return list(found)
+
+
+def _revoke_leaked(texts: list[str]) -> list[LeakedKey]:
+    async def run() -> list[LeakedKey]:
+        async with open_pool(database_url(), role=Role.ENGINE, size_max=1) as pool, transaction(pool) as connection:
+            return await revoke_leaked(connection, texts, matches=key_matches)
+
+    return _asked(run)
 
 
 def _run(handle: str, work: Callable[[Connection, identity.Account], Awaitable[Result]]) -> Result:
@@ -109,7 +164,81 @@ def _run(handle: str, work: Callable[[Connection, identity.Account], Awaitable[R
                 raise refuse(Code.NOT_FOUND, f"there is no '{handle}'; make it: spell users create --handle {handle}")
             return await work(connection, account)
 
+    return _asked(run)
+
+
+def _asked(run: Callable[[], Awaitable[Result]]) -> Result:
+    async def awaited() -> Result:
+        return await run()
+
     try:
-        return asyncio.run(run())
+        return asyncio.run(awaited())
     except (RefusedError, StoreError) as error:
         raise CommandError(str(error)) from error
+
+
+def _either(name: str, operator: Callable[..., None]) -> click.Command:
+    """Return the user's command with `--handle`, which does the operator's work instead."""
+    user = user_keys.commands[name]
+    ask = user.callback
+    assert ask is not None, "every command of the group does something"
+    takes = set(operator.__kwdefaults__ or ()) | set(operator.__annotations__)
+
+    def either(*, handle: str | None, **given: Any) -> object:  # what click read from the options
+        if handle is None:
+            return ask(**given)
+        _refuse_others(user, given, takes)
+        operator(handle=handle, **{option: value for option, value in given.items() if option in takes})
+        return None
+
+    return RichCommand(name=name, callback=either, params=[_HANDLE, *user.params], help=user.help)
+
+
+def _refuse_others(command: click.Command, given: Mapping[str, Any], takes: set[str]) -> None:
+    """Refuse an option that was given and would do nothing."""
+    for option in command.params:
+        if option.name not in takes and given.get(str(option.name)):
+            message = f"{option.opts[0]} is for asking a platform; it does nothing with --handle: leave it out"
+            raise click.UsageError(message)
+
+
+def _revoke_command() -> click.Command:
+    """Return `revoke` with the operator's two ways beside the user's."""
+    either = _either("revoke", revoke)
+    ask = either.callback
+    assert ask is not None, "made here"
+
+    def revoke_any(*, leaked: Path | None, prefix: str | None, as_json: bool, **given: Any) -> object:
+        if leaked is not None:
+            if prefix is not None or any(given.values()):
+                message = "--leaked FILE revokes every key that stands in the file; it goes with --json alone"
+                raise click.UsageError(message)
+            return revoke_found(leaked, as_json=as_json)
+        if prefix is None:
+            message = "name the key: its PREFIX, or --leaked FILE"
+            raise click.UsageError(message)
+        return ask(prefix=prefix, **given)
+
+    options: list[click.Parameter] = [
+        click.Option(
+            ["--leaked"],
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Operators: revoke every real key that stands in this text, a log or a git diff; on DATABASE_URL.",
+        ),
+        click.Option(["--json", "as_json"], is_flag=True, help="With --leaked: print one JSON array."),
+    ]
+    params = [click.Argument(["prefix"], required=False) if one.name == "prefix" else one for one in either.params]
+    return RichCommand(name="revoke", callback=revoke_any, params=[*options, *params], help=either.help)
+
+
+def _group() -> click.Group:
+    group = RichGroup(name="keys", help="Make, list, change, rotate and revoke API keys. Operators: --handle.")
+    for name, command in user_keys.commands.items():
+        group.add_command(command, name)
+    group.add_command(_either("create", create))
+    group.add_command(_either("list", list_))
+    group.add_command(_revoke_command())
+    return group
+
+
+keys: Final = _group()

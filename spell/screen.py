@@ -218,9 +218,9 @@ def _least_width(columns: Sequence[Column], cells: Sequence[Sequence[Text]], ind
 
 
 def print_output(output: bytes, encoding: str | None) -> None:
-    """Print what a spell wrote: in a pipe exactly its bytes, at a terminal JSON indented and bytes not at all."""
+    """Print what a spell wrote: in a pipe its bytes, JSON in a line; at a terminal JSON indented and bytes not at all."""
     if not is_terminal():
-        sys.stdout.buffer.write(output)
+        sys.stdout.buffer.write(output + b"\n" if encoding == "json" else output)
         sys.stdout.buffer.flush()
         return
     if encoding == "base64":

@@ -31,7 +31,7 @@ def keys() -> None:
 
 @keys.command(cls=RichCommand)
 @click.option("--name", default="made with the program spell", show_default=True, help="What it is for.")
-@click.option("--scope", "scopes", multiple=True, help="A power beyond casting and reading; may be given again.")
+@click.option("--scope", "scopes", multiple=True, help="What it may do, like spells:write; may be given again.")
 @click.option("--rate-limit-rpm", type=click.IntRange(min=1), help="Requests a minute. Default: the platform's.")
 @click.option("--open-casts-max", type=click.IntRange(min=0), help="How many of its casts may be open at once.")
 @click.option("--expires-days", type=click.IntRange(1, _DAYS_MAX), help="When it ends by itself. Default: never.")
@@ -54,7 +54,7 @@ def create(
     with platform(url) as client:
         made = client.keys.create(
             name,
-            scopes=scopes,
+            scopes=scopes or None,
             rate_limit_rpm=rate_limit_rpm,
             open_casts_max=open_casts_max,
             expires_at=expiry(expires_days),
@@ -142,9 +142,7 @@ def show_secret(key: NewKey, *, as_json: bool) -> None:
     if as_json:
         print_json(key)
     elif key.key is None:
-        say(
-            f"{key.prefix} was made before by this very request; its secret was shown then: spell keys rotate {key.prefix}"
-        )
+        say(f"{key.prefix} was made before, and its secret shown then: spell keys rotate {key.prefix}")
     else:
         click.echo(key.key)
         say(f"This is the only time it is shown. It is {key.prefix} in `spell keys list`.")
