@@ -81,7 +81,7 @@ class Stack:
     @property
     def names(self) -> tuple[str, ...]:
         """All that runs, in the order in which it is started."""
-        return tuple(sorted(self.children, key=lambda name: (EVERYBODY.index(_kind(name)), name)))
+        return tuple(self.children)
 
     @property
     def url(self) -> str:
@@ -182,10 +182,6 @@ def answers(url: str) -> bool:
         return httpx.get(f"{url}/readyz", timeout=2, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
-
-
-def _kind(name: str) -> str:
-    return name if name in EVERYBODY else name.rpartition("-")[0]
 
 
 @contextmanager

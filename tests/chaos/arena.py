@@ -6,7 +6,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -205,10 +205,17 @@ def _budget(stack: Stack, account: Account, scope: str, scope_id: UUID, period: 
 
 
 @contextmanager
-def run_arena(folder: Path, database_url: str, postgres: Postgres | None, *, pressure: float) -> Generator[Arena]:
+def run_arena(
+    folder: Path,
+    database_url: str,
+    postgres: Postgres | None,
+    *,
+    pressure: float,
+    redis_settings: Mapping[str, str] | None = None,
+) -> Generator[Arena]:
     """Run everything until the context ends; `postgres` is the server of `database_url` when it is ours to kill."""
     asyncio.run(fake_clock.install(database_url))
-    redis = Redis(folder / "redis", appendonly=True, settings=REDIS_SETTINGS)
+    redis = Redis(folder / "redis", appendonly=True, settings={**REDIS_SETTINGS, **(redis_settings or {})})
     redis.start()
     try:
         with run_stack(folder, database_url, redis.url, os.environ) as stack:

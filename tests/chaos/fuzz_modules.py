@@ -30,7 +30,8 @@ from tests.chaos.damage import Seeds, damaged
 from workers.executor import compile as compile_program
 from workers.executor.engine import engine_version, make_engine
 from workers.executor.jail import enter, lower_limit
-from workers.executor.parent import OVERRUN_SECONDS, START_SECONDS_MAX, Executor, ExecutorConfig
+from workers.executor.parent import OVERRUN_SECONDS, Executor, ExecutorConfig
+from workers.executor.process import START_SECONDS_MAX
 from workers.executor.protocol import ExecuteRequest, JailMode
 
 REPOSITORY = Path(__file__).parents[2]

@@ -18,14 +18,14 @@ from local.ports import LOOPBACK
 from local.postgres import Postgres
 from local.redis import Redis
 from migrations.runner import migrate
-from operate.processes import API, LEDGER, SCHEDULER, WORKER, WORKER_LARGE, ProcessPlan
+from operate.processes import API, COURIER, LEDGER, SCHEDULER, WORKER, WORKER_LARGE, ProcessPlan
 from operate.supervisor import Child
 from tests.chaos import guests
 from tests.chaos.arena import REDIS_SETTINGS, Arena
 from tests.domain import fake_clock
 from tests.stack import API_2, Stack, running
 
-COPIES = {API: 2, SCHEDULER: 2, WORKER: 3, WORKER_LARGE: 1, LEDGER: 2}
+COPIES = {API: 2, SCHEDULER: 2, WORKER: 3, WORKER_LARGE: 1, LEDGER: 2, COURIER: 1}
 NAMES = tuple(kind if number == 1 else f"{kind}-{number}" for kind in COPIES for number in range(1, COPIES[kind] + 1))
 POSTGRES, REDIS, HTTP = "postgres", "redis", "http"
 TESTER = "tester"
