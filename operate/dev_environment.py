@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from domain.environment import SettingsError
+from local.mail import SMTP_PORT_FILE
 from local.ports import LOOPBACK
 from local.postgres import DATABASE, USER
 from operate.dev_secrets import DEV_KEY, FREE_KEY
@@ -15,6 +16,7 @@ from spell.cli import EXIT_USAGE, CommandError
 
 _PORT_DEFAULT: Final = "8080"
 RELEASE: Final = "release"
+MAIL_FOLDER: Final = "mail"
 
 
 def environments_of(folder: Path, environ: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
@@ -32,7 +34,7 @@ def environments_of(folder: Path, environ: Mapping[str, str]) -> dict[str, Mappi
     try:
         whole = full_environment(
             environ,
-            kept={name: value for name, value in kept.items() if name not in {DEV_KEY, FREE_KEY}},
+            kept={name: value for name, value in kept.items() if name not in {DEV_KEY, FREE_KEY}} | _mail(folder),
             database_url=database_url,
             redis_url=redis_url,
             port=int(environ.get("PORT") or _PORT_DEFAULT),
@@ -49,6 +51,14 @@ def _postgres_url(folder: Path) -> str:
 
 def _redis_url(folder: Path) -> str:
     return f"redis://:{_text(folder / 'password')}@{LOOPBACK}:{_text(folder / 'port')}/0"
+
+
+def _mail(folder: Path) -> dict[str, str]:
+    """Return where mail is caught; nothing where it never was, because SMTP_URL said where it goes."""
+    try:
+        return {"SMTP_URL": f"smtp://{LOOPBACK}:{_text(folder / MAIL_FOLDER / SMTP_PORT_FILE)}"}
+    except FileNotFoundError:
+        return {}
 
 
 def _text(file: Path) -> str:

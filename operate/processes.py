@@ -30,6 +30,8 @@ _WORKER_NAMES: Final = frozenset(
 )
 # One number for six processes would be one port for six listeners.
 _NOT_SHARED: Final = frozenset({"METRICS_PORT"})
+# A receiver that somebody is writing listens here.
+_THIS_MACHINE: Final = "127.0.0.0/8,::1"
 _OTHER_DATABASES: Final = ("ENGINE_DATABASE_URL", "MIGRATIONS_DATABASE_URL")
 # Casts of this pool are rare and large; on one machine one at a time is what the memory allows.
 _LARGE_THREADS: Final = "1"
@@ -65,7 +67,8 @@ def full_environment(
         for name in _OTHER_DATABASES:
             given.pop(name, None)
     fixed = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PORT": str(port)}
-    whole = {"ARTIFACT_CACHE_DIR": str(artifact_folder), **kept, **given, **fixed}
+    ours = {"ARTIFACT_CACHE_DIR": str(artifact_folder), "WEBHOOK_ALLOW_PRIVATE": _THIS_MACHINE}
+    whole = {**ours, **kept, **given, **fixed}
     whole.setdefault("ARTIFACT_VERIFY_KEY", _verify_key(load(ReleaseSettings, whole).artifact_signing_key))
     whole.setdefault("ARTIFACT_URL", f"http://127.0.0.1:{port}")
     return {name: value for name, value in whole.items() if name not in _NOT_SHARED}

@@ -16,18 +16,20 @@ from domain.model.errors import RefusedError
 from domain.settings import ReleaseSettings, SettingsError, load
 from domain.store.connection import StoreError
 from local.folder import LocalServerError, make_private_folder
+from local.mail import MailCatcher
 from local.ports import LOOPBACK, is_free
 from local.servers import Servers, run_servers
 from migrations.files import MigrationError
 from operate import release
 from operate.accounts import ensure_accounts
+from operate.dev_environment import MAIL_FOLDER
 from operate.dev_secrets import DEV_KEY, FREE_KEY, DevSecrets
 from operate.processes import full_environment, plans
 from operate.redis_users import RedisUsers, RedisWithUsers
 from operate.supervisor import Child, EmbeddedServer, Supervisor
 from spell.cli import EXIT_USAGE, CommandError
 
-# Five processes import their libraries on two busy cores in four seconds; a loaded machine may need many times that.
+# Six processes import their libraries on two busy cores in four seconds; a loaded machine may need many times that.
 READY_SECONDS_MAX: Final = 90.0
 _POLL_SECONDS: Final = 0.05
 _PROBE_TIMEOUT: Final = httpx.Timeout(3.0)
@@ -64,14 +66,17 @@ def run_platform(
         secrets = DevSecrets(data_folder)
         logs = data_folder / "logs"
         make_private_folder(logs)
-        with run_servers(
-            data_folder,
-            database_url=environ.get("DATABASE_URL") or None,
-            redis_url=environ.get("REDIS_URL") or None,
-        ) as servers:
+        with (
+            run_servers(
+                data_folder,
+                database_url=environ.get("DATABASE_URL") or None,
+                redis_url=environ.get("REDIS_URL") or None,
+            ) as servers,
+            catching_mail(data_folder / MAIL_FOLDER, environ) as mail,
+        ):
             environment = full_environment(
                 environ,
-                kept=secrets.settings,
+                kept=secrets.settings if mail is None else {**secrets.settings, "SMTP_URL": mail.smtp_url},
                 database_url=servers.database_url,
                 redis_url=servers.redis_url,
                 port=port,
@@ -85,13 +90,27 @@ def run_platform(
                 supervisor.start()
                 url = f"http://{LOOPBACK}:{port}"
                 wait_ready(url, supervisor)
-                yield _platform(url, environment, secrets), supervisor
+                yield _platform(url, environment, secrets, mail), supervisor
             finally:
                 supervisor.stop()
     except SettingsError as error:
         raise CommandError(str(error), exit_code=EXIT_USAGE) from error
     except (LocalServerError, MigrationError, StoreError, RefusedError) as error:
         raise CommandError(str(error)) from error
+
+
+@contextmanager
+def catching_mail(folder: Path, environ: Mapping[str, str]) -> Generator[MailCatcher | None]:
+    """Catch the platform's mail in `folder`, unless SMTP_URL says where it goes."""
+    if environ.get("SMTP_URL"):
+        yield None
+        return
+    mail = MailCatcher(folder)
+    mail.start()
+    try:
+        yield mail
+    finally:
+        mail.stop()
 
 
 def _embedded(servers: Servers) -> tuple[dict[str, EmbeddedServer], dict[str, str] | None]:
@@ -159,7 +178,7 @@ class _Readiness(msgspec.Struct):
     workers: dict[str, list[dict[str, object]]]
 
 
-def _platform(url: str, environment: Mapping[str, str], secrets: DevSecrets) -> Platform:
+def _platform(url: str, environment: Mapping[str, str], secrets: DevSecrets, mail: MailCatcher | None) -> Platform:
     return Platform(
         url=url,
         api_key=secrets.api_key(DEV_KEY),
@@ -169,5 +188,5 @@ def _platform(url: str, environment: Mapping[str, str], secrets: DevSecrets) -> 
         database_url=environment["DATABASE_URL"],
         redis_url=environment["REDIS_URL"],
         stripe_url=None,
-        mail_url=None,
+        mail_url=None if mail is None else mail.url,
     )
