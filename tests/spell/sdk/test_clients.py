@@ -151,10 +151,15 @@ def test_names_are_quoted(server: Scripted, do: Do) -> None:
 
 
 def test_a_redirect_is_not_followed_with_the_key(server: Scripted, do: Do) -> None:
-    server.will(answer(302, b"", location="http://elsewhere.example/"))
+    server.will(answer(302, b"", location="/elsewhere"), answer(200, CAST))
     with pytest.raises(ApiError, match="302"):
         do(server.url, lambda client: client.casts.get("c"))
-    assert len(server.seen) == 1
+    assert [seen.path for seen in server.seen] == ["/v1/casts/c"]
+    server.script.clear()
+    server.will(answer(307, b"", location="/elsewhere"), answer(200, b"", content_type="text/event-stream"))
+    with pytest.raises(ApiError, match="307"):
+        do(server.url, lambda client: client.casts.events("c"))
+    assert [seen.path for seen in server.seen] == ["/v1/casts/c", "/v1/casts/c/events"]
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"id": 1}', b"\xff", b"[" * 100_000])
