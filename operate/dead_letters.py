@@ -11,10 +11,10 @@ import httpx
 import msgspec
 from rich_click import RichCommand, RichGroup
 
-from spell.commands.platform import chosen_url, url_option
+from spell.commands.platform import chosen_url, platform_options
 from spell.config import config_path, read_config
 from spell.exits import EXIT_FAILED, EXIT_MONEY, EXIT_NOT_AUTHORISED, EXIT_NOT_FOUND, EXIT_USAGE, CommandError
-from spell.screen import Column, dollars, print_json, print_rows, say
+from spell.screen import Column, dollars, print_done, print_json, print_rows, say
 
 SECRET_VARIABLE: Final = "ADMIN_SECRET"  # noqa: S105  # the name of a setting
 TIMEOUT_S: Final = 30.0
@@ -63,8 +63,7 @@ def dead_letters() -> None:
 
 @dead_letters.command(name="list", cls=RichCommand)
 @click.option("--limit", type=click.IntRange(1, PAGE_MAX), default=PAGE_MAX, show_default=True)
-@url_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
+@platform_options
 def list_(*, limit: int, url: str | None, as_json: bool) -> None:
     """List the newest dead letters of every pool."""
     with _operator(url) as http:
@@ -77,8 +76,7 @@ def list_(*, limit: int, url: str | None, as_json: bool) -> None:
 
 
 @dead_letters.command(cls=RichCommand)
-@url_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@platform_options
 @click.argument("pool")
 @click.argument("letter_id", metavar="ID")
 def requeue(*, url: str | None, as_json: bool, pool: str, letter_id: str) -> None:
@@ -93,14 +91,14 @@ def requeue(*, url: str | None, as_json: bool, pool: str, letter_id: str) -> Non
 
 
 @dead_letters.command(cls=RichCommand)
-@url_option
+@platform_options
 @click.argument("pool")
 @click.argument("letter_id", metavar="ID")
-def drop(*, url: str | None, pool: str, letter_id: str) -> None:
+def drop(*, url: str | None, as_json: bool, pool: str, letter_id: str) -> None:
     """Drop a letter. Its cast ended long before, and holds nothing."""
     with _operator(url) as http:
         _asked(http, "DELETE", f"/{pool}/{letter_id}")
-    click.echo(f"{letter_id} is dropped")
+    print_done(letter_id, "dropped", as_json=as_json)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from spell.commands.keys import expiry, show_keys
 from spell.commands.keys import keys as user_keys
 from spell.exits import EXIT_USAGE, CommandError
 from spell.models.keys import Key
-from spell.screen import Column, print_json, print_rows, say
+from spell.screen import Column, print_done, print_json, print_rows, say
 
 Result = TypeVar("Result")
 
@@ -104,14 +104,14 @@ def list_(*, handle: str, as_json: bool) -> None:
         show_keys([msgspec.convert(msgspec.to_builtins(key), Key) for key in found], as_json=False)
 
 
-def revoke(*, handle: str, prefix: str) -> None:
+def revoke(*, handle: str, prefix: str, as_json: bool) -> None:
     """End a key of the account of `handle`."""
 
     async def work(connection: Connection, account: identity.Account) -> None:
         await revoke_key(connection, account_id=account.id, prefix=prefix)
 
     _run(handle, work)
-    click.echo(f"{prefix} is revoked")
+    print_done(prefix, "revoked", as_json=as_json)
 
 
 def revoke_found(file: Path, *, as_json: bool) -> None:
@@ -217,7 +217,7 @@ def _revoke_command() -> click.Command:
         if prefix is None:
             message = "name the key: its PREFIX, or --leaked FILE"
             raise click.UsageError(message)
-        return ask(prefix=prefix, **given)
+        return ask(prefix=prefix, as_json=as_json, **given)
 
     options: list[click.Parameter] = [
         click.Option(
@@ -225,7 +225,6 @@ def _revoke_command() -> click.Command:
             type=click.Path(path_type=Path, dir_okay=False),
             help="Operators: revoke every real key that stands in this text, a log or a git diff; on DATABASE_URL.",
         ),
-        click.Option(["--json", "as_json"], is_flag=True, help="With --leaked: print one JSON array."),
     ]
     params = [click.Argument(["prefix"], required=False) if one.name == "prefix" else one for one in either.params]
     return RichCommand(name="revoke", callback=revoke_any, params=[*options, *params], help=either.help)

@@ -74,6 +74,14 @@ def print_json(value: object) -> None:
     click.echo(msgspec.json.encode(value))
 
 
+def print_done(what: str, done: str, *, as_json: bool) -> None:
+    """Print what was done to what, where there is nothing else to show."""
+    if as_json:
+        print_json({"id": what, done: True})
+    else:
+        click.echo(f"{what} is {done}")
+
+
 def print_rows(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, empty: str) -> None:
     """Print a table at a terminal, tab-separated lines in a pipe; `empty` says on standard error that there is none."""
     cells = [[_clean(cell) for cell in row] for row in rows]
@@ -85,19 +93,18 @@ def print_rows(columns: Sequence[Column], rows: Iterable[Sequence[Cell]], *, emp
         for row in cells:
             click.echo("\t".join(cell.plain for cell in row))
         return
-    kept = _fitting(columns, cells, console.width)
+    widths = _widths(columns, cells, console.width)
     table = Table(box=None, pad_edge=False, padding=(0, _GAP_CHARACTERS, 0, 0), header_style="dim")
-    for index in kept:
-        column = columns[index]
+    for index, width in widths.items():
         table.add_column(
-            column.title.upper(),
-            justify="right" if column.right else "left",
+            columns[index].title.upper(),
+            justify="right" if columns[index].right else "left",
             no_wrap=True,
             overflow="ellipsis",
-            min_width=None if column.shrinks else _width(columns, cells, index),
+            width=width,
         )
     for row in cells:
-        table.add_row(*(row[index] for index in kept))
+        table.add_row(*(row[index] for index in widths))
     console.print(table)
 
 
@@ -201,15 +208,23 @@ def _width(columns: Sequence[Column], cells: Sequence[Sequence[Text]], index: in
     return max(len(columns[index].title), *(row[index].cell_len for row in cells))
 
 
-def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[Text]], width: int) -> list[int]:
-    """Return which columns are shown: the least important go until the rest fits, shrinking counted in."""
+def _widths(columns: Sequence[Column], cells: Sequence[Sequence[Text]], width: int) -> dict[int, int]:
+    """Return how wide each column is that is shown: the least important go until the rest fits, cut ones counted in."""
     kept = list(range(len(columns)))
     while True:
         needed = sum(_least_width(columns, cells, index) + _GAP_CHARACTERS for index in kept)
         droppable = [index for index in kept if columns[index].importance]
         if needed <= width or not droppable:
-            return kept
+            break
         kept.remove(max(droppable, key=lambda index: columns[index].importance))
+    whole = {index: _width(columns, cells, index) for index in kept}
+    cut = sorted((index for index in kept if columns[index].shrinks), key=lambda index: whole[index])
+    room = width - sum(whole[index] for index in kept if index not in cut) - _GAP_CHARACTERS * len(kept)
+    for done, index in enumerate(cut):
+        # The short ones take what they need, the long ones share what is left.
+        whole[index] = min(whole[index], max(room // (len(cut) - done), _least_width(columns, cells, index)))
+        room -= whole[index]
+    return whole
 
 
 def _least_width(columns: Sequence[Column], cells: Sequence[Sequence[Text]], index: int) -> int:
@@ -218,7 +233,7 @@ def _least_width(columns: Sequence[Column], cells: Sequence[Sequence[Text]], ind
 
 
 def print_output(output: bytes, encoding: str | None) -> None:
-    """Print what a spell wrote: in a pipe its bytes, JSON in a line; at a terminal JSON indented and bytes not at all."""
+    """Print what a spell wrote: its bytes (JSON in a line) in a pipe; at a terminal JSON indented, bytes not at all."""
     if not is_terminal():
         sys.stdout.buffer.write(output + b"\n" if encoding == "json" else output)
         sys.stdout.buffer.flush()

@@ -8,10 +8,10 @@ from rich_click import RichCommand, RichGroup
 
 from spell.client import Client
 from spell.commands.amounts import DOLLARS_TO_CENTS
-from spell.commands.platform import platform, platform_options, url_option
+from spell.commands.platform import platform, platform_options
 from spell.exits import EXIT_NOT_FOUND, CommandError
 from spell.models.budgets import Budget
-from spell.screen import Cell, Column, dollars, gauge, print_facts, print_json, print_rows, when
+from spell.screen import Cell, Column, dollars, gauge, print_done, print_facts, print_json, print_rows, when
 
 _PERIODS: Final = ("daily", "monthly")
 _SCOPES: Final = ("account", "key", "spell")
@@ -98,13 +98,13 @@ def set_(
 
 
 @budgets.command(cls=RichCommand)
-@url_option
+@platform_options
 @click.argument("budget_id", metavar="ID")
-def delete(*, url: str | None, budget_id: str) -> None:
+def delete(*, url: str | None, as_json: bool, budget_id: str) -> None:
     """Delete a budget. Needs the scope budgets:write, on a key the budget does not bind."""
     with platform(url) as client:
         client.budgets.delete(budget_id)
-    click.echo(f"{budget_id} is deleted")
+    print_done(budget_id, "deleted", as_json=as_json)
 
 
 @budgets.command(cls=RichCommand)

@@ -11,7 +11,7 @@ from rich_click import RichCommand
 
 from spell.building.project import LANGUAGES, NAME
 from spell.exits import EXIT_USAGE, CommandError
-from spell.screen import say
+from spell.screen import print_json, say
 
 _TEMPLATES: Final = files("spell.templates")
 _ENDING: Final = ".template"
@@ -46,8 +46,9 @@ _NEEDS: Final = {
     type=click.Path(path_type=Path, file_okay=False),
     help="Where it goes. Default: a folder of its name, here.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.argument("name")
-def init(*, language: str, folder: Path | None, name: str) -> None:
+def init(*, language: str, folder: Path | None, as_json: bool, name: str) -> None:
     """Make a small project NAME that builds: source, manifest, an example. Nothing that is there is overwritten."""
     if NAME.fullmatch(name) is None:
         message = f"{name!r} is no name for a spell; use 1 to 64 lower case letters, digits and inner hyphens"
@@ -70,8 +71,12 @@ def init(*, language: str, folder: Path | None, name: str) -> None:
     except OSError as error:
         message = f"{error.filename} cannot be made ({error.strerror}); choose another --dir"
         raise CommandError(message) from error
-    for path in sorted(contents):
-        click.echo((target / path).as_posix())
+    made = [(target / path).as_posix() for path in sorted(contents)]
+    if as_json:
+        print_json({"name": name, "language": language, "folder": str(target), "files": made})
+        return
+    for path in made:
+        click.echo(path)
     say(f"Next: cd {target}, then spell build, spell test, spell publish")
 
 

@@ -9,9 +9,9 @@ import msgspec
 from rich_click import RichCommand, RichGroup
 
 from spell.commands.amounts import DOLLARS_TO_CENTS
-from spell.commands.platform import platform, platform_options, url_option
+from spell.commands.platform import platform, platform_options
 from spell.models.keys import Key, KeyBudget, NewKey
-from spell.screen import Cell, Column, print_json, print_rows, say, when
+from spell.screen import Cell, Column, print_done, print_json, print_rows, say, when
 
 _DAYS_MAX: Final = 3_650
 _COLUMNS: Final = (
@@ -123,13 +123,13 @@ def rotate(*, url: str | None, as_json: bool, prefix: str) -> None:
 
 
 @keys.command(cls=RichCommand)
-@url_option
+@platform_options
 @click.argument("prefix")
-def revoke(*, url: str | None, prefix: str) -> None:
+def revoke(*, url: str | None, as_json: bool, prefix: str) -> None:
     """End the key PREFIX (sk_live_ and eight characters). When this returns, it casts nothing any more."""
     with platform(url) as client:
         client.keys.revoke(prefix)
-    click.echo(f"{prefix} is revoked")
+    print_done(prefix, "revoked", as_json=as_json)
 
 
 def expiry(days: int | None) -> datetime | None:

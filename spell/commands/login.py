@@ -9,7 +9,7 @@ import msgspec
 from rich_click import RichCommand
 
 from spell.client import Client
-from spell.commands.platform import chosen_key, chosen_url, platform, platform_options, url_option
+from spell.commands.platform import chosen_key, chosen_url, platform, platform_options
 from spell.config import KEY_VARIABLE, Config, Server, config_path, read_config, write_config
 from spell.exits import EXIT_NOT_AUTHORISED, EXIT_USAGE, CommandError
 from spell.operations.identity import Identity
@@ -22,9 +22,9 @@ _PREFIX_CHARACTERS: Final = len("sk_live_") + 8
 
 
 @click.command(cls=RichCommand)
-@url_option
+@platform_options
 @click.option("--with-key", is_flag=True, help="Read the key from standard input, without asking.")
-def login(*, url: str | None, with_key: bool) -> None:
+def login(*, url: str | None, as_json: bool, with_key: bool) -> None:
     """Keep the API key of a platform for this user, after asking the platform whether it is good.
 
     The key is typed without being shown, or comes on standard input: `spell login --with-key < key.txt`.
@@ -37,19 +37,24 @@ def login(*, url: str | None, with_key: bool) -> None:
         identity = client.run(who_is())
     servers = {**config.servers, address: Server(key=key, account=identity.handle)}
     write_config(path, Config(default=address, servers=servers))
+    if as_json:
+        print_json({"url": address, "kept_in": str(path), **msgspec.structs.asdict(identity)})
     say(f"You are {identity.handle} at {address}; the key is kept in {path}", style="green")
     if os.environ.get(KEY_VARIABLE):
         say(f"note: {KEY_VARIABLE} is set, and wins over the key that was kept", style="yellow")
 
 
 @click.command(cls=RichCommand)
-@url_option
-def logout(*, url: str | None) -> None:
+@platform_options
+def logout(*, url: str | None, as_json: bool) -> None:
     """Forget the key of a platform. The key stays valid: `spell keys revoke` ends it."""
     path = config_path()
     config = read_config(path)
     address = chosen_url(url, config, os.environ)
-    if address not in config.servers:
+    known = address in config.servers
+    if as_json:
+        print_json({"url": address, "forgotten": known})
+    if not known:
         say(f"There is no key for {address}")
         return
     servers = {name: server for name, server in config.servers.items() if name != address}

@@ -68,8 +68,14 @@ def version_facts(version: SpellVersion) -> list[tuple[str, str]]:
         ),
         ("input", f"at most {size(version.input_bytes_max)}"),
         ("output", f"at most {size(limits.output_bytes)}"),
-        ("price", f"{dollars(version.price_micros)} to its creator for each cast, and the platform's fee and fuel"),
+        ("price", _price(version)),
     ]
+
+
+def _price(version: SpellVersion) -> str:
+    if not version.price_micros:
+        return "the platform's fee and fuel alone"
+    return f"{dollars(version.price_micros)} to its creator, beside the platform's fee and fuel"
 
 
 def _show_to(client: Client, name: str, visibility: str) -> None:

@@ -10,10 +10,10 @@ from rich_click import RichCommand, RichGroup
 
 from spell.client import Client
 from spell.commands.listen import listen
-from spell.commands.platform import platform, platform_options, url_option
+from spell.commands.platform import platform, platform_options
 from spell.exits import EXIT_NOT_FOUND, CommandError
 from spell.models.webhooks import Delivery, WebhookEndpoint
-from spell.screen import Cell, Column, print_json, print_rows, say, when
+from spell.screen import Cell, Column, print_done, print_json, print_rows, say, when
 
 ROWS_DEFAULT: Final = 20
 _PAGE_MAX: Final = 100
@@ -71,13 +71,13 @@ def list_(*, url: str | None, as_json: bool) -> None:
 
 
 @webhooks.command(cls=RichCommand)
-@url_option
+@platform_options
 @click.argument("webhook_id", metavar="ID")
-def delete(*, url: str | None, webhook_id: str) -> None:
+def delete(*, url: str | None, as_json: bool, webhook_id: str) -> None:
     """Tell an endpoint nothing more."""
     with platform(url) as client:
         client.webhooks.delete(webhook_id)
-    click.echo(f"{webhook_id} is deleted")
+    print_done(webhook_id, "deleted", as_json=as_json)
 
 
 @webhooks.command(cls=RichCommand)
