@@ -3,11 +3,11 @@
 from itertools import chain
 from typing import Final
 
-from tests.planted_faults import client, ground, holding, settling, statements, wire
+from tests.planted_faults import client, ground, holding, settling, statements, telling, wire
 from tests.planted_faults.fault import REPOSITORY, Fault
 
 FAULTS: Final[tuple[Fault, ...]] = tuple(
-    chain(holding.FAULTS, settling.FAULTS, statements.FAULTS, wire.FAULTS, ground.FAULTS, client.FAULTS)
+    chain(holding.FAULTS, settling.FAULTS, statements.FAULTS, wire.FAULTS, ground.FAULTS, client.FAULTS, telling.FAULTS)
 )
 PAGE: Final = REPOSITORY / "tests" / "planted_faults.md"
 

@@ -8,9 +8,11 @@ import pytest
 
 from domain.flow.cancel import cancel
 from domain.flow.close import close
+from domain.flow.delete_webhook import delete_webhook
 from domain.flow.expire import expire
 from domain.flow.follow_events import LAST, events_since
 from domain.flow.settle import settle
+from domain.flow.update_webhook import WebhookChange, update_webhook
 from domain.model.admission import CastSpec
 from domain.model.events import EVENT_DATA_BYTES_MAX
 from domain.model.messages import Outcome, UsageEvent
@@ -63,14 +65,32 @@ async def test_a_cast_that_ends_is_told_once_to_each_receiver(world: World, pool
 async def test_what_the_gate_does_not_return_is_not_told(world: World, pool: Pool) -> None:
     """A caller that looked before the lock: what it knows of the cast is old."""
     await subscribe(pool, world.account_id)
-    (job,) = await accept(world, pool, asking(world))
+    done, still_open = await accept(world, pool, asking(world), asking(world))
     async with transaction(pool) as connection:
-        _, old, _ = await store.lock_and_read(connection, [job.cast_id])
-    await run_settle(pool, event_of(job))
+        _, old, _ = await store.lock_and_read(connection, [done.cast_id, still_open.cast_id])
+    await run_settle(pool, event_of(done))
     async with transaction(pool) as connection:
         late = [ending_without_run(cast, Outcome.CANCELED) for cast in old]
         await close(connection, late, batch_id=uuid4(), token_key=TOKEN_KEY)
-    assert [row.event_type for row in await told(world)] == ["cast.succeeded"] * 2
+    found = sorted((row.event_type, row.event_id) for row in await told(world))
+    assert found == [("cast.canceled", still_open.cast_id)] * 2 + [("cast.succeeded", done.cast_id)] * 2
+
+
+async def test_an_endpoint_that_is_disabled_or_deleted_hears_nothing(world: World, pool: Pool) -> None:
+    heard, disabled, deleted = [await subscribe(pool, world.account_id) for _ in range(3)]
+    async with transaction(pool) as connection:
+        await update_webhook(
+            connection,
+            account_id=world.account_id,
+            endpoint_id=disabled,
+            change=WebhookChange(disabled=True),
+            private_allowed=(),
+        )
+    async with transaction(pool) as connection:
+        await delete_webhook(connection, account_id=world.account_id, endpoint_id=deleted)
+    (job,) = await accept(world, pool)
+    await run_settle(pool, event_of(job))
+    assert [row.endpoint_id for row in await told(world)] == [heard]
 
 
 async def test_every_way_to_end_is_told(world: World, pool: Pool) -> None:
