@@ -1,36 +1,51 @@
-"""What the account used: now, month by month, by spell, key or day, and as a file."""
+"""What the account used: now, month by month, by spell, key or day, and as a file. Months are `2026-11`, in UTC."""
 
-from typing import Any, Final
+from typing import Final
 
-from spell.core.exchange import Request, query_of
+import msgspec
+
+from spell.core.exchange import Reply, Request, query_of
 from spell.core.operation import Operation, decoded, raw
+from spell.models.usage import MonthUsage, UsageBreakdown, UsageNow
 
-_members: Final = decoded(dict[str, Any])
 # A month of an account with millions of casts takes its time to write down.
 _EXPORT_PATIENCE_S: Final = 120.0
 
 
-def now() -> Operation[dict[str, Any]]:
-    """Return what the account used of this month."""
-    return Operation(request=Request(method="GET", path="/v1/usage"), decode=_members)
+class _Trends(msgspec.Struct, frozen=True, kw_only=True):
+    data: tuple[MonthUsage, ...]
 
 
-def trends() -> Operation[dict[str, Any]]:
-    """Return what the account used in each of the last six months."""
-    return Operation(request=Request(method="GET", path="/v1/usage/trends"), decode=_members)
+_now: Final = decoded(UsageNow)
+_trends: Final = decoded(_Trends)
+_breakdown: Final = decoded(UsageBreakdown)
 
 
-def breakdown(*, by: str = "spell", period: str | None = None) -> Operation[dict[str, Any]]:
-    """Return the usage of a month (`2026-11`; this one by default) by `spell`, `key` or `day`."""
-    query = query_of(by=by, period=period)
-    return Operation(request=Request(method="GET", path="/v1/usage/breakdown", query=query), decode=_members)
+def now(*, month: str | None = None) -> Operation[UsageNow]:
+    """Return what the account used of this month, or of another: casts, fuel, cost, who paid, and what is left."""
+    return Operation(request=Request(method="GET", path="/v1/usage", query=query_of(month=month)), decode=_now)
 
 
-def export(*, format: str = "csv", period: str | None = None) -> Operation[bytes]:  # noqa: A002  # the API's own name
-    """Return the usage of a month as a file, `csv` or `json`."""
-    query = query_of(format=format, period=period)
+def trends() -> Operation[tuple[MonthUsage, ...]]:
+    """Return what the account used in each of six months, the present one last."""
+    return Operation(request=Request(method="GET", path="/v1/usage/trends"), decode=_months)
+
+
+def breakdown(*, by: str = "spell", month: str | None = None) -> Operation[UsageBreakdown]:
+    """Take a month apart, this one unless you say another, by `spell`, `key` or `day`."""
+    query = query_of(by=by, month=month)
+    return Operation(request=Request(method="GET", path="/v1/usage/breakdown", query=query), decode=_breakdown)
+
+
+def export(*, format: str = "csv", month: str | None = None) -> Operation[bytes]:  # noqa: A002  # the API's own name
+    """Return every cast of a month that has ended, one row each, as a file: `csv` or `json`."""
+    query = query_of(format=format, month=month)
     return Operation(
         request=Request(method="GET", path="/v1/usage/export", query=query),
         decode=raw,
         patience_s=_EXPORT_PATIENCE_S,
     )
+
+
+def _months(reply: Reply) -> tuple[MonthUsage, ...]:
+    return _trends(reply).data

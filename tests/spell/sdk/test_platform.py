@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import Callable, Generator
 from typing import Any
 from urllib.parse import urlsplit
@@ -154,6 +155,22 @@ def test_holds_show_what_open_casts_hold(client: Client) -> None:
     assert (summary.open_casts, summary.held_micros) == (1, 2500)
     assert [hold.cast_id for hold in client.holds.list()] == [cast.id]
     client.casts.cancel(cast)
+
+
+def test_usage_adds_up_in_every_view(stack: Stack, key: str, do: Do) -> None:
+    def own(call: Callable[[Any], Any]) -> Any:
+        return do(stack.url, call, key=key)
+
+    costs = [own(lambda client: client.cast("dev/echo", 1)).cost.cost_micros for _ in range(2)]
+    used = own(lambda client: client.usage.now())
+    assert (used.casts, used.cost_micros, used.held_micros) == (2, sum(costs), 0)
+    assert own(lambda client: client.usage.trends())[-1].cost_micros == sum(costs)
+    for by in ("spell", "key", "day"):
+        parts = own(lambda client, by=by: client.usage.breakdown(by=by, month=used.month))
+        assert sum(part.cost_micros for part in parts.data) == parts.total.cost_micros == sum(costs)
+    lines = own(lambda client: client.usage.export()).decode().splitlines()
+    assert (len(lines), "cost_micros" in lines[0]) == (3, True)
+    assert len(json.loads(own(lambda client: client.usage.export(format="json")))["data"]) == 2
 
 
 def test_a_batch_gives_each_its_own_verdict(stack: Stack, key: str, do: Do) -> None:
