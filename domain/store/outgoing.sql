@@ -87,7 +87,7 @@ FROM outgoing o LEFT JOIN webhook_endpoints e ON e.id = o.endpoint_id
 WHERE o.id = ANY(%(ids)s)
 
 -- name: attempts_insert
--- The log. Recording twice, after a COMMIT in doubt, finds its own rows.
+-- The log. Recording twice, after a COMMIT in doubt, finds its own rows; a row deleted meanwhile needs none.
 INSERT INTO outgoing_attempts
   (outgoing_id, attempt, account_id, started_at, duration_ms, request_headers, status_code, response_body, error)
 SELECT r.outgoing_id, r.attempt, r.account_id, r.started_at, r.duration_ms, r.request_headers, r.status_code,
@@ -96,6 +96,7 @@ FROM unnest(%(ids)s::uuid[], %(attempts)s::integer[], %(account_ids)s::uuid[], %
   %(durations_ms)s::integer[], %(request_headers)s::json[], %(status_codes)s::integer[], %(response_bodies)s::bytea[],
   %(errors)s::text[])
   AS r(outgoing_id, attempt, account_id, started_at, duration_ms, request_headers, status_code, response_body, error)
+JOIN outgoing o ON o.id = r.outgoing_id
 ORDER BY r.outgoing_id
 ON CONFLICT DO NOTHING
 
