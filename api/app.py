@@ -44,6 +44,7 @@ from api.spells import routes as spells
 from api.spells.catalog import Catalog
 from api.spells.publishing import Publisher, signer_of
 from api.trouble import exception_handlers
+from api.usage import routes as usage
 from api.webhooks import deliveries, following
 from api.webhooks import endpoints as webhooks
 from domain.model.admission_state import Terms
@@ -73,6 +74,7 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *keys.ROUTES,
         *me.ROUTES,
         *budgets.ROUTES,
+        *usage.ROUTES,
         *webhooks.ROUTES,
         *deliveries.ROUTES,
         *following.ROUTES,

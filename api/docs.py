@@ -40,6 +40,7 @@ _PAGE: Final = b"""<!doctype html>
 _SECTIONS: Final = {
     "Casts": ("/v1/cast",),
     "Budgets": ("/v1/budgets", "/v1/holds"),
+    "Usage": ("/v1/usage",),
     "Spells": ("/v1/spells",),
     "Keys": ("/v1/keys",),
     "Operations": ("/healthz", "/readyz", "/metrics"),

@@ -113,6 +113,13 @@ WEBHOOKS: Final = (
     _row("POST", f"{_ID}/deliveries/{{delivery_id:uuid}}/redeliver", "webhooks:write", 404, stranger=404),
 )
 
+_BILL: Final = ("casts:read", "billing:read")
+USAGE: Final = tuple(
+    _row("GET", f"{prefix}/usage{path}", _BILL)
+    for prefix in ("/v1", "/api")
+    for path in ("", "/trends", "/breakdown", "/export")
+)
+
 OPERATORS: Final = (
     _row("GET", "/admin/holds", OPERATOR),
     _row("GET", "/admin/queues", OPERATOR),
@@ -134,4 +141,4 @@ EVERYBODY: Final = (
     _row("GET", "/docs/errors/{code:str}", PUBLIC),
 )
 
-ROWS: Final = (*CASTS, *_keys("/v1"), *_keys("/api"), *BUDGETS, *SPELLS, *WEBHOOKS, *OPERATORS, *EVERYBODY)
+ROWS: Final = (*CASTS, *_keys("/v1"), *_keys("/api"), *BUDGETS, *SPELLS, *WEBHOOKS, *USAGE, *OPERATORS, *EVERYBODY)

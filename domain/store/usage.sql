@@ -1,0 +1,67 @@
+-- name: months_read
+-- What an account used, by month and funding, from a month on.
+SELECT starts_on, funding, casts, failed, fuel, cpu_us, cost_micros
+FROM usage_counters
+WHERE account_id = %(account_id)s AND dimension = 'account' AND subject_id = %(account_id)s AND period = 'month'
+  AND starts_on >= %(first)s AND starts_on <= %(last)s
+ORDER BY starts_on, funding
+
+-- name: days_read
+-- What an account used, by day.
+SELECT starts_on, sum(casts)::bigint, sum(failed)::bigint, sum(fuel)::bigint, sum(cpu_us)::bigint,
+  sum(cost_micros)::bigint
+FROM usage_counters
+WHERE account_id = %(account_id)s AND dimension = 'account' AND subject_id = %(account_id)s AND period = 'day'
+  AND starts_on >= %(begins)s AND starts_on < %(ends)s
+GROUP BY starts_on
+
+-- name: keys_read
+-- What each key of an account used, the costliest first.
+SELECT used.subject_id, k.prefix, k.name, used.casts, used.failed, used.fuel, used.cpu_us, used.cost_micros
+FROM (
+  SELECT subject_id, sum(casts)::bigint AS casts, sum(failed)::bigint AS failed, sum(fuel)::bigint AS fuel,
+    sum(cpu_us)::bigint AS cpu_us, sum(cost_micros)::bigint AS cost_micros
+  FROM usage_counters
+  WHERE account_id = %(account_id)s AND dimension = 'key' AND period = 'day'
+    AND starts_on >= %(begins)s AND starts_on < %(ends)s
+  GROUP BY subject_id
+) used
+JOIN api_keys k ON k.id = used.subject_id
+ORDER BY used.cost_micros DESC, used.casts DESC, used.subject_id
+
+-- name: spells_read
+-- What an account used of each spell, the costliest first.
+SELECT used.subject_id, a.handle || '/' || s.name, '', used.casts, used.failed, used.fuel, used.cpu_us,
+  used.cost_micros
+FROM (
+  SELECT subject_id, sum(casts)::bigint AS casts, sum(failed)::bigint AS failed, sum(fuel)::bigint AS fuel,
+    sum(cpu_us)::bigint AS cpu_us, sum(cost_micros)::bigint AS cost_micros
+  FROM usage_counters
+  WHERE account_id = %(account_id)s AND dimension = 'account_spell' AND period = 'day'
+    AND starts_on >= %(begins)s AND starts_on < %(ends)s
+  GROUP BY subject_id
+) used
+JOIN spells s ON s.id = used.subject_id
+JOIN accounts a ON a.id = s.account_id
+ORDER BY used.cost_micros DESC, used.casts DESC, used.subject_id
+LIMIT %(limit)s
+
+-- name: allowance_read
+-- How many casts of a month's free allowance are used and held.
+SELECT free_used, free_held, spent_micros, held_micros FROM account_months
+WHERE account_id = %(account_id)s AND month = %(month)s
+
+-- name: events_read
+-- The usage events of an account within a range of ids, oldest first, with what everything is called. The account's
+-- casts lead, because they have an index by account; an event's id is its cast's.
+SELECT u.id, c.accepted_at, c.finished_at, a.handle || '/' || s.name AS spell, v.version, k.prefix AS key_prefix,
+  k.name AS key_name, c.status, u.outcome, u.fuel, u.cpu_us, u.memory_bytes_peak, u.wall_us, u.funding, u.cost_micros
+FROM casts c
+JOIN usage_events u ON u.id = c.id
+JOIN spells s ON s.id = c.spell_id
+JOIN accounts a ON a.id = s.account_id
+JOIN spell_versions v ON v.id = c.version_id
+LEFT JOIN api_keys k ON k.id = c.key_id
+WHERE c.account_id = %(account_id)s AND c.id > %(after)s AND c.id < %(ends)s
+ORDER BY c.id
+LIMIT %(limit)s
