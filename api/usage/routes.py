@@ -107,16 +107,16 @@ async def show_breakdown(
 async def export_usage(
     services: Services,
     principal: Principal,
-    format_: Annotated[ExportFormat, Parameter(query="format")] = "csv",
+    format: ExportFormat = "csv",  # noqa: A002  # the contract's name
     month: _Month = None,
 ) -> Stream:
     """Download every cast of a month that has ended, one row each."""
     first = _month(month, month_of(services.now()))
-    export = csv_export if format_ == "csv" else json_export
+    export = csv_export if format == "csv" else json_export
     return Stream(
         export(services.engine_pool, principal.account_id, first),
-        media_type="text/csv; charset=utf-8; header=present" if format_ == "csv" else "application/json",
-        headers={"content-disposition": f'attachment; filename="usage-{month_text(first)}.{format_}"'},
+        media_type="text/csv; charset=utf-8; header=present" if format == "csv" else "application/json",
+        headers={"content-disposition": f'attachment; filename="usage-{month_text(first)}.{format}"'},
     )
 
 
