@@ -51,7 +51,7 @@ def mutants(module: str, query: str, text: str) -> list[Mutant]:
         number = seen[kind, old, new] = seen.get((kind, old, new), 0) + 1
         changed = f"{code[:begin]}{new}{code[end:]}"
         found.append(
-            Mutant(module=module, query=query, kind=kind, old=old, new=new, number=number, text=changed.strip())
+            Mutant(module=module, query=query, kind=kind, old=old, new=new.strip(), number=number, text=changed.strip())
         )
     return found
 
@@ -63,7 +63,7 @@ def _edits(code: str) -> Iterator[tuple[str, int, int, str]]:
     for match in _ARITHMETIC.finditer(code):
         yield "sign", match.start(), match.end(), "-" if match[0] == "+" else "+"
     for match in _CONDITION.finditer(code):
-        yield "condition", match.end(), _until(code, match.end(), _CONDITION_ENDS), "true"
+        yield "condition", match.end(), _until(code, match.end(), _CONDITION_ENDS), "true "
     for match in _DROPPED.finditer(code):
         yield "drop", match.start(), match.end(), ""
     for match in re.finditer(r"\bORDER BY ", code):

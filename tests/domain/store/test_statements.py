@@ -1,0 +1,367 @@
+"""What each statement of admission and settlement touches, and what it must leave alone (`make mutants`)."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from domain.flow.cancel import cancel
+from domain.flow.settle import Settled, settle
+from domain.model.messages import Outcome, UsageEvent
+from domain.model.messages import Pool as WorkerPool
+from domain.store import admission, settlement
+from domain.store.connection import Connection, LockTimeoutError, Pool, transaction
+from tests.domain.admitted import accept
+from tests.domain.events import event_of
+from tests.domain.invariants import broken
+from tests.domain.world import TOKEN_KEY, World, make_world
+
+FIRST, LAST = UUID(int=0), UUID(int=2**128 - 1)
+LOCKS = [
+    pytest.param(admission, id="admission"),
+    pytest.param(settlement, id="settlement"),
+]
+WAITING = "SELECT id FROM casts WHERE NOT on_wire AND account_id = %s ORDER BY id"
+ROWS_OF = (
+    "SELECT to_jsonb(a) FROM accounts a WHERE id = %(id)s",
+    "SELECT to_jsonb(k) FROM api_keys k WHERE account_id = %(id)s",
+    "SELECT to_jsonb(w) FROM budget_windows w WHERE account_id = %(id)s ORDER BY id",
+    "SELECT to_jsonb(m) FROM account_months m WHERE account_id = %(id)s ORDER BY month",
+    "SELECT to_jsonb(g) FROM credit_grants g WHERE account_id = %(id)s ORDER BY id",
+    "SELECT to_jsonb(c) FROM casts c WHERE account_id = %(id)s ORDER BY id",
+)
+
+
+async def settle_all(pool: Pool, *events: UsageEvent) -> Settled:
+    async with transaction(pool) as connection:
+        return await settle(connection, events, batch_id=uuid4(), token_key=TOKEN_KEY)
+
+
+async def add_grant(world: World, micros: int, *, held: int = 0) -> None:
+    await world.rows(
+        "INSERT INTO credit_grants (id, account_id, priority, granted_micros, balance_micros, held_micros)"
+        " VALUES (%s, %s, 1, greatest(%s, 1), %s, %s)",
+        uuid4(), world.account_id, micros, micros, held,
+    )  # fmt: skip
+
+
+async def be_patient(connection: Connection) -> None:
+    """A busy machine may take longer over a test than a platform may over a statement."""
+    for name in (b"lock_timeout", b"statement_timeout", b"idle_in_transaction_session_timeout"):
+        await connection.execute(b"SET LOCAL " + name + b" = '120s'")
+
+
+@asynccontextmanager
+async def held(pool: Pool, account_id: UUID) -> AsyncGenerator[None]:
+    """Hold an account's lock. Raises LockTimeoutError when somebody else has it."""
+    async with transaction(pool) as connection:
+        await settlement.lock_account(connection, account_id)
+        await be_patient(connection)
+        yield
+
+
+async def lock(connection: Connection, store: Any, ids: list[UUID], *, skip_locked: bool = False) -> set[UUID]:
+    if store is settlement:
+        locked, _, _ = await settlement.lock_and_read(connection, ids, skip_locked=skip_locked)
+        return locked
+    locked, _ = await admission.lock_and_read(
+        connection, account_ids=ids, key_ids=[], idempotency=(), billing_enabled=False, skip_locked=skip_locked
+    )
+    return locked
+
+
+async def until_somebody_waits(pool: Pool) -> None:
+    query = b"SELECT count(*) FROM pg_locks WHERE NOT granted"
+    while True:
+        async with transaction(pool) as connection:
+            row = await (await connection.execute(query)).fetchone()
+        if row is not None and row[0]:
+            return
+        await asyncio.sleep(0.01)
+
+
+async def rows_of(world: World) -> list[list[tuple[Any, ...]]]:
+    return [await world.rows(query.replace("%(id)s", "%s"), world.account_id) for query in ROWS_OF]
+
+
+async def columns(world: World, query: str, *parameters: object) -> list[Any]:
+    return [row[0] for row in await world.rows(query, *parameters)]
+
+
+@pytest.fixture
+async def neighbour(world: World, database_url: str) -> World:
+    """Another account than `world`'s, made after it."""
+    assert world.database_url == database_url
+    return await make_world(database_url)
+
+
+async def test_nothing_that_happens_to_one_account_touches_another(world: World, neighbour: World, pool: Pool) -> None:
+    for one in (world, neighbour):
+        await one.add_budget(100_000)
+        await add_grant(one, 50_000)
+        await accept(one, pool)
+    before = await rows_of(neighbour)
+    jobs = await accept(world, pool, world.spec(), world.spec(pool=WorkerPool.LARGE), world.spec())
+    assert await rows_of(neighbour) == before
+    await settle_all(pool, event_of(jobs[0], None), event_of(jobs[1], None))
+    await settle_all(pool, event_of(jobs[0], Outcome.TRAP), event_of(jobs[1]))
+    async with transaction(pool) as connection:
+        await cancel(connection, world.account_id, [jobs[2].cast_id], batch_id=uuid4(), token_key=TOKEN_KEY)
+    assert await rows_of(neighbour) == before
+    assert await broken(world.database_url) == {}
+
+
+async def test_admission_reads_only_what_is_asked_for(world: World, neighbour: World, pool: Pool) -> None:
+    for one in (world, neighbour):
+        await one.add_budget(100_000)
+        await add_grant(one, 0)
+        await add_grant(one, 7)
+        await accept(one, pool, key="same")
+        await one.rows(
+            "INSERT INTO account_months (account_id, month, spent_micros) VALUES (%s, '2020-01-01', 5)", one.account_id
+        )
+    async with transaction(pool) as connection:
+        _, state = await admission.lock_and_read(
+            connection,
+            account_ids=[world.account_id],
+            key_ids=[world.key_id],
+            idempotency=[(world.account_id, "same"), (neighbour.account_id, "other")],
+            billing_enabled=False,
+            skip_locked=False,
+        )
+    assert [one.id for one in state.accounts] == [world.account_id]
+    assert [one.id for one in state.keys] == [world.key_id]
+    assert [one.account_id for one in state.windows] == [world.account_id]
+    assert [(one.account_id, one.spent_micros) for one in state.months] == [(world.account_id, 0)]
+    assert [one.balance_micros for one in state.grants] == [7]
+    assert [(one.account_id, one.key) for one in state.idempotency] == [(world.account_id, "same")]
+
+
+@pytest.mark.parametrize("store", LOCKS)
+async def test_accounts_are_locked_in_order_of_their_ids(
+    world: World, neighbour: World, pool: Pool, store: Any
+) -> None:
+    """Who waits for the later one holds the earlier one, however the table lies on the disk: no two can deadlock."""
+    worlds = sorted((world, neighbour), key=lambda one: one.account_id)
+    # The later id is made to lie first: an update that moves the row puts the earlier one behind it.
+    await world.rows("UPDATE accounts SET handle = handle || 'x' WHERE id = %s", worlds[0].account_id)
+    (early,), (late,) = [await accept(one, pool) for one in worlds]
+    asked = [late.cast_id, early.cast_id] if store is settlement else [one.account_id for one in worlds[::-1]]
+
+    async def lock_both() -> None:
+        async with transaction(pool) as connection:
+            await connection.execute(b"SET LOCAL enable_seqscan = on")
+            await connection.execute(b"SET LOCAL enable_hashjoin = on")
+            await connection.execute(b"SET LOCAL enable_indexscan = off")
+            await connection.execute(b"SET LOCAL enable_bitmapscan = off")
+            await be_patient(connection)
+            assert await lock(connection, store, asked) == {one.account_id for one in worlds}
+
+    async with asyncio.TaskGroup() as group, held(pool, worlds[1].account_id):
+        group.create_task(lock_both())
+        await until_somebody_waits(pool)
+        with pytest.raises(LockTimeoutError):
+            async with held(pool, worlds[0].account_id):
+                pass
+
+
+@pytest.mark.parametrize("store", LOCKS)
+async def test_only_free_accounts_that_are_asked_for_are_locked(
+    world: World, neighbour: World, database_url: str, pool: Pool, store: Any
+) -> None:
+    stranger = await make_world(database_url)
+    jobs = [(await accept(one, pool))[0] for one in (world, neighbour, stranger)]
+    asked = [job.cast_id for job in jobs[:2]] if store is settlement else [world.account_id, neighbour.account_id]
+    async with held(pool, neighbour.account_id), transaction(pool) as connection:
+        assert await lock(connection, store, asked, skip_locked=True) == {world.account_id}
+        with pytest.raises(LockTimeoutError):
+            async with held(pool, world.account_id):
+                pass
+        async with held(pool, stranger.account_id):
+            pass
+
+
+async def test_only_what_is_queued_starts(world: World, pool: Pool) -> None:
+    queued, other, running_one, ended = await accept(world, pool, *[world.spec()] * 4)
+    await settle_all(pool, event_of(running_one, None, started_ms=1_000))
+    await settle_all(pool, event_of(ended, started_ms=2_000))
+    rows = [settlement.StartRow(id=job.cast_id, started_ms=9_000) for job in (queued, running_one, ended)]
+    async with transaction(pool) as connection:
+        assert await settlement.start(connection, rows) == 1
+    found = await world.rows(
+        "SELECT id, status, (extract(epoch FROM started_at) * 1000)::bigint FROM casts ORDER BY id"
+    )
+    assert found == [
+        (queued.cast_id, "running", 9_000),
+        (other.cast_id, "queued", None),
+        (running_one.cast_id, "running", 1_000),
+        (ended.cast_id, "succeeded", 2_000),
+    ]
+
+
+async def test_each_cast_keeps_all_that_was_said_of_it(world: World, pool: Pool) -> None:
+    jobs = await accept(world, pool, *[world.spec()] * 3)
+    told: list[dict[str, Any]] = [
+        {"exit_code": 0, "fuel": 11, "cpu_us": 12, "memory_bytes_peak": 13, "wall_us": 14, "attempts": 2},
+        {"exit_code": 7, "fuel": 21, "cpu_us": 22, "memory_bytes_peak": 23, "wall_us": 24, "attempts": 1},
+    ]
+    events = [
+        event_of(jobs[0], output=b"one", log=b"first", started_ms=3_000, finished_ms=4_000, **told[0]),
+        event_of(
+            jobs[1],
+            Outcome.EXIT_NONZERO,
+            output=b"two",
+            log=b"second",
+            message="It said no.",
+            started_ms=5_000,
+            finished_ms=6_000,
+            **told[1],
+        ),
+    ]
+    await settle_all(pool, *events)
+    found = await world.rows(
+        "SELECT status, error_code, error_message, exit_code, fuel, cpu_us, memory_bytes_peak, wall_us, attempts,"
+        " (extract(epoch FROM started_at) * 1000)::bigint, (extract(epoch FROM finished_at) * 1000)::bigint,"
+        " output, log, cost_micros FROM casts ORDER BY id"
+    )
+    assert found[0] == ("succeeded", None, "", 0, 11, 12, 13, 14, 2, 3_000, 4_000, b"one", b"first", 1_001)
+    assert found[1] == (
+        *("failed", "exit_nonzero", "It said no.", 7, 21, 22, 23, 24, 1, 5_000, 6_000, b"two", b"second", 1_001),
+    )
+    assert found[2] == ("queued", *[None] * 2, *found[2][3:])
+    usage = await world.rows("SELECT outcome, fuel, cpu_us, memory_bytes_peak, wall_us FROM usage_events ORDER BY id")
+    assert usage == [("succeeded", 11, 12, 13, 14), ("exit_nonzero", 21, 22, 23, 24)]
+
+
+async def test_counters_add_up_batch_by_batch(world: World, pool: Pool) -> None:
+    first, second = await accept(world, pool, *[world.spec()] * 2)
+    await settle_all(pool, event_of(first, fuel=2_000_000, cpu_us=30))
+    await settle_all(pool, event_of(second, Outcome.TRAP, fuel=3_000_000, cpu_us=50))
+    counted = await world.rows(
+        "SELECT DISTINCT casts, failed, fuel, cpu_us, cost_micros FROM usage_counters WHERE dimension <> 'spell'"
+    )
+    assert counted == [(2, 1, 5_000_000, 80, 1_003 + 1_005)]
+
+
+async def test_places_on_the_wire_are_counted_for_each_pool(world: World, pool: Pool) -> None:
+    count = "SELECT open_casts, on_wire_default, on_wire_large FROM accounts WHERE id = %s"
+    large = world.spec(pool=WorkerPool.LARGE)
+    jobs = await accept(world, pool, world.spec(), large, large)
+    assert await world.rows(count, world.account_id) == [(3, 1, 2)]
+    assert await world.rows("SELECT open_casts FROM api_keys WHERE id = %s", world.key_id) == [(3,)]
+    await settle_all(pool, event_of(jobs[1]))
+    assert await world.rows(count, world.account_id) == [(2, 1, 1)]
+    assert await world.rows("SELECT open_casts FROM api_keys WHERE id = %s", world.key_id) == [(2,)]
+
+
+async def test_free_places_go_to_the_account_and_pool_they_came_free_in(
+    world: World, neighbour: World, pool: Pool
+) -> None:
+    await neighbour.rows(
+        "UPDATE accounts SET open_casts_max = 100000 WHERE id = ANY(%s)", [world.account_id, neighbour.account_id]
+    )
+    large = world.spec(pool=WorkerPool.LARGE)
+    small = await accept(world, pool, *[world.spec()] * 258)
+    others = await accept(world, pool, *[large] * 258)
+    await accept(neighbour, pool, *[neighbour.spec()] * 258)
+    settled = await settle_all(pool, event_of(others[0]), event_of(others[1]), event_of(others[2]))
+    # Three places and two who wait: each in its own pool, none of the neighbour's.
+    assert [job.cast_id for _, job in settled.freed] == [job.cast_id for job in others[256:]]
+    waiting = await columns(
+        world, "SELECT id FROM casts WHERE NOT on_wire AND account_id = %s ORDER BY id", world.account_id
+    )
+    assert waiting == [job.cast_id for job in small[256:]]
+    async with transaction(pool) as connection:
+        await cancel(connection, world.account_id, waiting[:1], batch_id=uuid4(), token_key=TOKEN_KEY)
+    settled = await settle_all(pool, event_of(small[0]), event_of(small[1]))
+    assert [job.cast_id for _, job in settled.freed] == waiting[1:]
+    assert await columns(
+        world, "SELECT count(*) FROM casts WHERE NOT on_wire AND account_id = %s", neighbour.account_id
+    ) == [2]
+    assert await broken(world.database_url) == {}
+
+
+async def test_stopping_is_asked_of_open_casts_of_the_account_alone(world: World, neighbour: World, pool: Pool) -> None:
+    queued, started, ended, not_asked = await accept(world, pool, *[world.spec()] * 4)
+    (foreign,) = await accept(neighbour, pool)
+    await settle_all(pool, event_of(started, None), event_of(ended))
+    asked = [job.cast_id for job in (queued, started, ended, foreign)]
+    async with transaction(pool) as connection:
+        mine = await settlement.of_account(connection, world.account_id, asked)
+        assert sorted(mine) == sorted(job.cast_id for job in (queued, started, ended))
+        await settlement.request_cancel(connection, mine)
+    assert await columns(world, "SELECT id FROM casts WHERE cancel_requested ORDER BY id") == [
+        queued.cast_id,
+        started.cast_id,
+    ]
+    assert not_asked.cast_id not in mine
+
+
+async def test_open_casts_are_overdue_oldest_deadline_first(world: World, pool: Pool) -> None:
+    jobs = await accept(world, pool, *[world.spec()] * 5)
+    await settle_all(pool, event_of(jobs[3], None), event_of(jobs[4]))
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    for hours, job in zip((3, 2, 0, 1, 4), jobs, strict=True):
+        await world.rows(
+            "UPDATE casts SET deadline_at = %s WHERE id = %s", moment - timedelta(hours=hours), job.cast_id
+        )
+    async with transaction(pool) as connection:
+        everything = await settlement.overdue(connection, before=moment, limit=10)
+        some = await settlement.overdue(connection, before=moment, limit=2)
+    # The third's deadline is the moment itself, the last has ended.
+    assert everything == [jobs[0].cast_id, jobs[1].cast_id, jobs[3].cast_id]
+    assert some == everything[:2]
+
+
+async def test_casts_meant_for_the_wire_come_in_pages(world: World, pool: Pool) -> None:
+    jobs = await accept(world, pool, *[world.spec()] * 5)
+    await accept(world, pool, world.spec(pool=WorkerPool.LARGE))
+    await settle_all(pool, event_of(jobs[1], None), event_of(jobs[2]))
+    await world.rows("UPDATE casts SET on_wire = false WHERE id = %s", jobs[3].cast_id)
+    # An update moves a row to the end of the table: only its id says that it comes first.
+    await world.rows("UPDATE casts SET cancel_requested = true WHERE id = %s", jobs[0].cast_id)
+
+    async def page(after: UUID, before: UUID, limit: int = 10) -> Sequence[tuple[UUID, bool]]:
+        async with transaction(pool) as connection:
+            await connection.execute(b"SET LOCAL enable_indexscan = off")
+            await connection.execute(b"SET LOCAL enable_bitmapscan = off")
+            return await settlement.meant_for_wire(
+                connection, WorkerPool.DEFAULT, after=after, before=before, limit=limit
+            )
+
+    everything = [(jobs[0].cast_id, True), (jobs[1].cast_id, False), (jobs[4].cast_id, False)]
+    assert await page(FIRST, LAST) == everything
+    assert await page(FIRST, LAST, 2) == everything[:2]
+    assert await page(jobs[0].cast_id, LAST) == everything[1:]
+    assert await page(FIRST, jobs[4].cast_id) == everything[:2]
+
+
+async def test_jobs_are_made_of_open_casts_each_with_its_own_module(world: World, pool: Pool) -> None:
+    queued, started, ended, not_asked = await accept(world, pool, *[world.spec()] * 4)
+    await settle_all(pool, event_of(started, None), event_of(ended))
+    other = await other_version(world)
+    await world.rows("UPDATE casts SET version_id = %s WHERE id = %s", other, started.cast_id)
+    async with transaction(pool) as connection:
+        found = await settlement.jobs(connection, [queued.cast_id, started.cast_id, ended.cast_id])
+        _, held_casts, _ = await settlement.lock_and_read(connection, [queued.cast_id, started.cast_id])
+    assert {cast.cast_id: cast.digest for cast in found} == {
+        queued.cast_id: b"d" * 32,
+        started.cast_id: b"e" * 32,
+    }
+    assert {cast.id: cast.digest for cast in held_casts} == {queued.cast_id: b"d" * 32, started.cast_id: b"e" * 32}
+    assert not_asked.cast_id not in {cast.cast_id for cast in found}
+
+
+async def other_version(world: World) -> UUID:
+    version_id = uuid4()
+    await world.rows("INSERT INTO blobs (digest, size_bytes) VALUES (%s, 1)", b"e" * 32)
+    await world.rows(
+        "INSERT INTO spell_versions (id, spell_id, account_id, version, digest, size_bytes, manifest)"
+        " VALUES (%s, %s, %s, '2.0.0', %s, 1, '{}')",
+        version_id, world.spell_id, world.creator_id, b"e" * 32,
+    )  # fmt: skip
+    return version_id
