@@ -14,6 +14,7 @@ from domain.flow.reconcile import reconcile as compare
 from domain.flow.suspend_spells import suspend_spells
 from domain.model.messages import Pool as WorkerPool
 from domain.model.periods import month_of
+from domain.store import outgoing
 from domain.store import schedule as store
 from domain.store.connection import Pool, snapshot, transaction
 from gateways.metrics import Counter, Gauge
@@ -32,6 +33,10 @@ SLOTS_KEPT: Final = timedelta(days=2)
 # Replays are promised for 24 hours; twice that forgives a client's clock.
 IDEMPOTENCY_KEPT: Final = timedelta(hours=48)
 TRIM_AT_ONCE_MAX: Final = 5_000
+# Ten times as long as a delivery is tried: time to find out what a receiver missed, and to have it sent again.
+OUTGOING_KEPT: Final = timedelta(days=30)
+# Times TRIM_AT_ONCE_MAX, a minute: more events than there are casts, and less than a slot's lease takes.
+OUTGOING_PIECES_MAX: Final = 20
 # Times DROP_AT_ONCE_MAX, a minute: more casts than one Postgres accepts, and less than a slot's lease takes.
 DROP_PIECES_MAX: Final = 400
 
@@ -165,6 +170,18 @@ async def trim(clockwork: Clockwork, now: datetime) -> str:
         keys += gone
         if gone < TRIM_AT_ONCE_MAX:
             return f"{slots} slots and {keys} idempotency keys deleted"
+
+
+async def trim_outgoing(clockwork: Clockwork, now: datetime) -> str:
+    """Delete what was sent, given up or canceled long ago, with its attempts, in pieces."""
+    gone = 0
+    for _ in range(OUTGOING_PIECES_MAX):
+        async with transaction(clockwork.slow_pool) as connection:
+            trimmed = await outgoing.trim_finished(connection, before=now - OUTGOING_KEPT, limit=TRIM_AT_ONCE_MAX)
+        gone += trimmed
+        if trimmed < TRIM_AT_ONCE_MAX:
+            break
+    return f"{gone} deliveries deleted"
 
 
 async def retention(clockwork: Clockwork, now: datetime) -> str:

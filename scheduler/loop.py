@@ -45,6 +45,7 @@ JOBS: Final[Sequence[Job]] = (
     Job(name="measure", every=timedelta(seconds=5), run=jobs.measure),
     Job(name="suspend-crashing", every=timedelta(minutes=1), run=jobs.suspend_crashing),
     Job(name="retention", every=timedelta(minutes=1), run=jobs.retention),
+    Job(name="trim-outgoing", every=timedelta(minutes=1), run=jobs.trim_outgoing),
     Job(name="partitions", every=timedelta(hours=1), run=jobs.partitions),
     Job(name="trim", every=timedelta(hours=1), run=jobs.trim),
     Job(name="reconcile", every=timedelta(days=1), run=jobs.reconcile),

@@ -131,6 +131,31 @@ async def test_trim_keeps_the_replays_that_were_promised(world: World, clockwork
     assert "1 idempotency keys" in await jobs.trim(clockwork, datetime.now(UTC) + timedelta(hours=49))
 
 
+async def test_deliveries_are_kept_for_thirty_days_after_their_end(
+    world: World, clockwork: Clockwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "TRIM_AT_ONCE_MAX", 2)
+    now = datetime.now(UTC)
+    ends = [now - timedelta(days=29), *[now - timedelta(days=30, minutes=1)] * 5, None]
+    for end in ends:
+        delivery_id = uuid4()
+        await world.rows(
+            "INSERT INTO outgoing (id, account_id, kind, event_id, event_type, target, payload, created_at,"
+            " next_attempt_at, status, finished_at) VALUES (%s, %s, 'webhook', %s, 'webhook.test', 'https://a.example',"
+            " '1', %s, %s, %s, %s)",
+            *(delivery_id, world.account_id, uuid4(), now - timedelta(days=90), now - timedelta(days=90)),
+            *("pending" if end is None else "failed", end),
+        )
+        await world.rows(
+            "INSERT INTO outgoing_attempts VALUES (%s, 1, %s, now(), 1, '{}', NULL, NULL, 'no answer')",
+            *(delivery_id, world.account_id),
+        )
+    assert await jobs.trim_outgoing(clockwork, now) == "5 deliveries deleted"
+    assert await jobs.trim_outgoing(clockwork, now) == "0 deliveries deleted"
+    assert await world.rows("SELECT status FROM outgoing ORDER BY status") == [("failed",), ("pending",)]
+    assert await world.rows("SELECT count(*) FROM outgoing_attempts") == [(2,)]
+
+
 async def test_of_ten_schedulers_one_runs_each_slot(clockwork: Clockwork) -> None:
     ran: list[datetime] = []
 
