@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 import httpx
 
 from spell.async_resources import (
+    AsyncAccount,
     AsyncBudgets,
     AsyncCasts,
     AsyncHolds,
@@ -69,6 +70,7 @@ class AsyncClient:
         self._offer()
 
     def _offer(self) -> None:
+        self.account = AsyncAccount(self)
         self.casts = AsyncCasts(self)
         self.spells = AsyncSpells(self)
         self.keys = AsyncKeys(self)

@@ -2,7 +2,7 @@
 
 from spell.awaiting import AsyncEvents, AsyncResource, iterator, method
 from spell.models.casts import Cast
-from spell.operations import batches, budgets, casts, keys, spells, usage, webhooks
+from spell.operations import batches, budgets, casts, identity, keys, spells, usage, webhooks
 
 
 class AsyncCasts(AsyncResource):
@@ -92,3 +92,9 @@ class AsyncWebhooks(AsyncResource):
     rotate_secret = method(webhooks.rotate_secret)
     send_test = method(webhooks.send_test)
     follow = method(webhooks.follow)
+
+
+class AsyncAccount(AsyncResource):
+    """See whose key it is."""
+
+    whoami = method(identity.whoami)

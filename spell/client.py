@@ -13,7 +13,7 @@ from spell.blocking import Events
 from spell.core.event_stream import Following
 from spell.core.exchange import Broken, Call, Reply, Send, Sleep
 from spell.models.casts import Cast, CastEvent
-from spell.resources import Budgets, Casts, Holds, Keys, Spells, UsageReports, Webhooks
+from spell.resources import Account, Budgets, Casts, Holds, Keys, Spells, UsageReports, Webhooks
 from spell.settings import (
     RETRIES_MAX_DEFAULT,
     TIMEOUT_S_DEFAULT,
@@ -63,6 +63,7 @@ class Client:
         self._offer()
 
     def _offer(self) -> None:
+        self.account = Account(self)
         self.casts = Casts(self)
         self.spells = Spells(self)
         self.keys = Keys(self)

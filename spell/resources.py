@@ -2,7 +2,7 @@
 
 from spell.blocking import Events, Resource, iterator, method
 from spell.models.casts import Cast
-from spell.operations import batches, budgets, casts, keys, spells, usage, webhooks
+from spell.operations import batches, budgets, casts, identity, keys, spells, usage, webhooks
 
 
 class Casts(Resource):
@@ -92,3 +92,9 @@ class Webhooks(Resource):
     rotate_secret = method(webhooks.rotate_secret)
     send_test = method(webhooks.send_test)
     follow = method(webhooks.follow)
+
+
+class Account(Resource):
+    """See whose key it is."""
+
+    whoami = method(identity.whoami)

@@ -9,8 +9,8 @@ import uuid
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
-from urllib.parse import urlsplit
 
+import httpx
 import msgspec
 
 from spell.core.exchange import Request, Session
@@ -25,6 +25,7 @@ TIMEOUT_S_DEFAULT: Final = 30.0
 # One call with all its retries. A caller that waits longer has given up itself.
 TOTAL_TIMEOUT_S_DEFAULT: Final = 120.0
 RETRIES_MAX_DEFAULT: Final = 4
+_PORT_MAX: Final = 65_535
 _SENDABLE: Final = re.compile(r"[\x21-\x7e]+")
 
 
@@ -65,14 +66,7 @@ def settings_of(
 ) -> Settings:
     """Return what was given, completed from the environment. MissingApiKey, or SpellError for what makes no sense."""
     url = (base_url or os.environ.get(URL_VARIABLE) or URL_DEFAULT).rstrip("/")
-    parts = urlsplit(url)
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or parts.query
-        or parts.fragment
-        or "@" in parts.netloc
-    ):
+    if not _is_address(url):
         message = f"base_url or {URL_VARIABLE} is no address of a platform: it should look like {URL_DEFAULT}"
         raise SpellError(message)
     key = (api_key or os.environ.get(KEY_VARIABLE) or "").strip()
@@ -94,6 +88,16 @@ def settings_of(
             new_key=lambda: str(uuid.uuid4()),
         ),
     )
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL:
+        return False
+    extra = parts.query or parts.fragment or parts.userinfo
+    port_fits = parts.port is None or 0 < parts.port <= _PORT_MAX
+    return parts.scheme in {"http", "https"} and bool(parts.host) and "%" not in parts.host and port_fits and not extra
 
 
 def changed(

@@ -1,6 +1,7 @@
 """One operation of the API: how it is asked, how its answer is read, when it is tried again."""
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
@@ -24,6 +25,7 @@ UNDONE_STATUSES: Final = frozenset({503})
 _INTERNAL_ERROR: Final = 500
 _NOT_FOUND: Final = 404
 IDEMPOTENCY_KEY: Final = "idempotency-key"
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class Operation(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -42,7 +44,7 @@ class Operation(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
         """Send it until it is answered for good. SpellError after the last try."""
         request, key = self.request, None
         if self.creates:
-            key = self.idempotency_key or session.new_key()
+            key = checked_key(self.idempotency_key) or session.new_key()
             request = msgspec.structs.replace(request, headers={**request.headers, IDEMPOTENCY_KEY: key})
         give_up_at = session.clock() + session.total_timeout_s + self.patience_s
         maybe_done = False
@@ -87,6 +89,14 @@ def _maybe_done(outcome: Reply | Broken, error: SpellError) -> bool:
     return outcome.status >= _INTERNAL_ERROR and (
         outcome.status not in UNDONE_STATUSES or isinstance(error, OutcomeUnknown)
     )
+
+
+def checked_key(key: str | None) -> str | None:
+    """Return a caller's own Idempotency-Key. ValueError for one that no header can carry."""
+    if key is not None and _KEY.fullmatch(key) is None:
+        message = "an idempotency_key has 1 to 255 visible ASCII characters, like a UUID"
+        raise ValueError(message)
+    return key
 
 
 def decoded(kind: type[T]) -> Callable[[Reply], T]:

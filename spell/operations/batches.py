@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from spell.core.exchange import JSON, Plan, Request, Session, Steps
-from spell.core.operation import Operation, decoded
+from spell.core.operation import Operation, checked_key, decoded
 from spell.core.refusals import error_of_problem
 from spell.errors import OutcomeUnknown, Problem, SpellError
 from spell.models.casts import BatchVerdict, Cast, CastRequest
@@ -45,7 +45,7 @@ def batch(requests: Iterable[CastRequest], *, idempotency_key: str | None = None
     bodies = [request.body() for request in requests]
 
     def steps(session: Session) -> Steps[list[BatchVerdict]]:
-        key = idempotency_key or session.new_key()
+        key = checked_key(idempotency_key) or session.new_key()
         verdicts: list[BatchVerdict] = []
         for number, part in enumerate(_parts(bodies)):
             try:

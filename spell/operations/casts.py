@@ -49,7 +49,7 @@ def cast(
 
     def steps(session: Session) -> Steps[Cast]:
         give_up_at = session.clock() + wait_s
-        first_s = min(WAIT_STEP_S, math.ceil(wait_s))
+        first_s = math.ceil(max(0.0, min(WAIT_STEP_S, wait_s)))
         accepted = yield from _accepted(_create("/v1/cast", request, first_s, idempotency_key), session)
         return (yield from _until_final(accepted, give_up_at, session))
 

@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import math
 import pickle
 from typing import Any
 
@@ -14,6 +15,7 @@ from spell import (
     ApiError,
     AsyncClient,
     Cast,
+    CastRequest,
     Client,
     MissingApiKey,
     MoneyError,
@@ -91,7 +93,15 @@ def test_a_client_without_a_key_or_with_nonsense_says_what_to_do(
     with pytest.raises(SpellError, match="copy it again") as caught:
         kind(api_key="sk_live\nx: y")
     assert "x: y" not in str(caught.value)
-    for url in ("spell.example", "ftp://spell.example", "http://", "https://spell.example?a=1", "http://u:p@host"):
+    for url in (
+        "spell.example",
+        "ftp://spell.example",
+        "http://",
+        "https://spell.example?a=1",
+        "http://u:p@host",
+        "http://h:99999",
+        "http://a b",
+    ):
         with pytest.raises(SpellError, match="SPELL_URL") as caught:
             kind(api_key="k", base_url=url)
         assert "u:p" not in str(caught.value)
@@ -212,6 +222,23 @@ def test_what_cannot_be_sent_is_not_tried_again(do: Do) -> None:
 
     with pytest.raises(TypeError, match="object"):
         do("http://spell.example", lambda client: client.cast("a/b", object()), transport=httpx.MockTransport(serve))
+
+
+@pytest.mark.parametrize("key", ["", "a\nb: c", "ü", "x" * 256, "a b"])
+def test_an_idempotency_key_no_header_can_carry_is_the_callers_mistake(do: Do, key: str) -> None:
+    for call in (
+        lambda client: client.cast("a/b", idempotency_key=key),
+        lambda client: client.casts.batch([CastRequest("a/b")], idempotency_key=key),
+    ):
+        with pytest.raises(ValueError, match="255 visible ASCII"):
+            do("http://127.0.0.1:1", call)
+
+
+@pytest.mark.parametrize(("wait_s", "asked"), [(-1, "wait=0"), (0, "wait=0"), (0.5, "wait=1"), (math.inf, "wait=30")])
+def test_how_long_to_wait_is_asked_in_whole_seconds(server: Scripted, do: Do, wait_s: float, asked: str) -> None:
+    server.will(answer(200, DONE))
+    do(server.url, lambda client: client.cast("a/b", wait_s=wait_s))
+    assert server.seen[0].headers["prefer"] == asked
 
 
 def test_every_public_name_is_there() -> None:

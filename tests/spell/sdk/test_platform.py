@@ -157,6 +157,11 @@ def test_holds_show_what_open_casts_hold(client: Client) -> None:
     client.casts.cancel(cast)
 
 
+def test_a_key_says_whose_it_is(stack: Stack, key: str, do: Do) -> None:
+    me = do(stack.url, lambda client: client.account.whoami(), key=key)
+    assert key.startswith(str(me.key_prefix))
+
+
 def test_usage_adds_up_in_every_view(stack: Stack, key: str, do: Do) -> None:
     def own(call: Callable[[Any], Any]) -> Any:
         return do(stack.url, call, key=key)
