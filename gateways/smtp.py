@@ -61,7 +61,7 @@ class Mailer:
         """Hand in one mail and return what the server said; its id is the same each time. Never raises."""
         try:
             message = self._message(to, letter, event_id)
-        except (ValueError, MessageError) as fault:
+        except (ValueError, IndexError, MessageError) as fault:
             return Answer(error=f"the mail cannot be written: {type(fault).__name__}", hopeless=True)
         try:
             async with asyncio.timeout(self._seconds_max), self._places:

@@ -1,8 +1,10 @@
 """Catches the platform's mail: an SMTP server that delivers nothing, and a page that shows what it was given."""
 
+import asyncio
 import html
 import re
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -14,7 +16,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
 
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from local.folder import LocalServerError, make_private_folder
@@ -24,8 +25,6 @@ SMTP_PORT_FILE: Final = "smtp-port"
 MAILS_KEPT_MAX: Final = 500
 MAIL_BYTES_MAX: Final = 1024 * 1024
 TEXT_SHOWN_MAX: Final = 20_000
-# Listening is instant; a loaded machine may take its time to get there.
-_READY_SECONDS_MAX: Final = 60.0
 _STOP_SECONDS_MAX: Final = 10.0
 _NAME: Final = re.compile(r"[0-9]{20}-[0-9a-f]{8}")
 _STYLE: Final = (
@@ -48,22 +47,14 @@ class MailCatcher:
         """`folder` keeps the mail and both ports; it is made when missing. Raises LocalServerError."""
         make_private_folder(folder)
         self._outbox: Final = Outbox(folder / "outbox")
-        self._smtp: Final = Controller(
-            self._outbox,
-            hostname=LOOPBACK,
-            port=kept_port(folder / SMTP_PORT_FILE),
-            ready_timeout=_READY_SECONDS_MAX,
-            data_size_limit=MAIL_BYTES_MAX,
-            enable_SMTPUTF8=True,
-        )
+        self._smtp_port: Final = kept_port(folder / SMTP_PORT_FILE)
         self._page_port: Final = kept_port(folder / "page-port")
-        self._page: _Page | None = None
-        self._thread: threading.Thread | None = None
+        self._running: _Running | None = None
 
     @property
     def smtp_url(self) -> str:
         """Where mail is handed in, as SMTP_URL."""
-        return f"smtp://{LOOPBACK}:{self._smtp.port}"
+        return f"smtp://{LOOPBACK}:{self._smtp_port}"
 
     @property
     def url(self) -> str:
@@ -72,22 +63,64 @@ class MailCatcher:
 
     def start(self) -> None:
         """Listen. Raises LocalServerError."""
+        assert self._running is None, "the mail catcher is running already"
         try:
-            self._smtp.start()
-            self._page = _Page(self._outbox, self._page_port)
+            listener = socket.create_server((LOOPBACK, self._smtp_port))
+            page = _Page(self._outbox, self._page_port)
         except OSError as error:
             message = f"The mail catcher cannot listen ({error.strerror}): stop what took its port, then start again."
             raise LocalServerError(message) from error
-        self._thread = threading.Thread(target=self._page.serve_forever, name="mail page", daemon=True)
-        self._thread.start()
+        self._running = _Running(_SmtpThread(self._outbox, listener), page)
 
     def stop(self) -> None:
-        """Stop listening; what was caught stays."""
-        self._smtp.stop(no_assert=True)
-        if self._page is not None and self._thread is not None:
-            self._page.shutdown()
-            self._page.server_close()
-            self._thread.join(_STOP_SECONDS_MAX)
+        """Stop listening; what was caught stays. Does nothing when it is not started."""
+        if self._running is not None:
+            self._running.stop()
+            self._running = None
+
+
+class _Running:
+    """Both servers, each in a thread of its own."""
+
+    def __init__(self, smtp: "_SmtpThread", page: "_Page") -> None:
+        self._smtp: Final = smtp
+        self._page: Final = page
+        self._page_thread: Final = threading.Thread(target=page.serve_forever, name="mail page", daemon=True)
+        self._smtp.start()
+        self._page_thread.start()
+
+    def stop(self) -> None:
+        self._smtp.stop()
+        self._page.shutdown()
+        self._page.server_close()
+        self._page_thread.join(_STOP_SECONDS_MAX)
+
+
+class _SmtpThread(threading.Thread):
+    """An event loop for the SMTP server. The library's own controller gives itself a second to come up."""
+
+    def __init__(self, outbox: "Outbox", listener: socket.socket) -> None:
+        super().__init__(name="mail smtp", daemon=True)
+        self._outbox: Final = outbox
+        self._listener: Final = listener
+        self._loop: Final = asyncio.new_event_loop()
+        self._ended: Final = asyncio.Event()
+
+    def run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self.join(_STOP_SECONDS_MAX)
+
+    async def _serve(self) -> None:
+        server = await asyncio.get_running_loop().create_server(self._session, sock=self._listener)
+        await self._ended.wait()
+        server.close()
+
+    def _session(self) -> SMTP:
+        return SMTP(self._outbox, data_size_limit=MAIL_BYTES_MAX, enable_SMTPUTF8=True, loop=self._loop)
 
 
 class Outbox:
