@@ -9,7 +9,8 @@ from api.errors import KINDS, Answer, problem
 from api.guard import admit_request, caller_of
 from api.services import Services
 from domain.model.admission import Accepted, AdmissionRequest, CastSpec, Judged, Replayed, Verdict
-from domain.model.cast_view import CastView, VersionName, view_of_accepted
+from domain.model.advice import CastWarning
+from domain.model.cast_view import CastView, VersionName, view_of_accepted, warned
 from domain.model.errors import Code, Refusal, RefusedError
 from domain.model.webhook_url import parse_networks
 
@@ -31,6 +32,7 @@ class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class _Wanted(msgspec.Struct, frozen=True, kw_only=True):
     spec: CastSpec
     name: VersionName
+    warnings: tuple[CastWarning, ...]
 
 
 async def cast_many(
@@ -68,7 +70,7 @@ async def cast_many(
     results = [
         _refused(services, call, one, path)
         if isinstance(one, Refusal)
-        else _result(services, call, one.name, next(verdicts), path)
+        else _result(services, call, one, next(verdicts), path)
         for one in wanted
     ]
     call.cast_ids = tuple(result.cast.id for result in results if result.cast is not None)
@@ -90,7 +92,7 @@ async def _wanted(services: Services, principal: Principal, raw: bytes, tracepar
         digest=spell.digest,
         output_encoding=spell.output_encoding,
     )
-    return _Wanted(spec=spec, name=name)
+    return _Wanted(spec=spec, name=name, warnings=spell.warnings)
 
 
 def _results(verdict: Verdict) -> list[Accepted | Refusal]:
@@ -104,10 +106,11 @@ def _results(verdict: Verdict) -> list[Accepted | Refusal]:
     return list(verdict.results)
 
 
-def _result(services: Services, call: Call, name: VersionName, verdict: Accepted | Refusal, path: str) -> BatchResult:
+def _result(services: Services, call: Call, wanted: _Wanted, verdict: Accepted | Refusal, path: str) -> BatchResult:
     if isinstance(verdict, Refusal):
         return _refused(services, call, verdict, path)
-    return BatchResult(status=202, cast=view_of_accepted(verdict, name, casts_url=services.casts.casts_url))
+    view = view_of_accepted(verdict, wanted.name, casts_url=services.casts.casts_url)
+    return BatchResult(status=202, cast=warned(view, wanted.warnings))
 
 
 def _refused(services: Services, call: Call, refusal: Refusal, path: str) -> BatchResult:

@@ -125,6 +125,17 @@ _CAST: Final[Json] = {
             "properties": {name: {"type": "string"} for name in ("self", "cancel", "events", "receipt")},
         },
         "metadata": {"type": "object"},
+        "warnings": {
+            "type": "array",
+            "description": "Only in the answer to a cast of a version that is yanked or deprecated.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "code": {"enum": ["yanked", "spell_deprecated", "version_deprecated"]},
+                    "message": {"type": "string"},
+                },
+            },
+        },
     },
 }
 _PROBLEM: Final[Json] = {

@@ -28,7 +28,8 @@ from api.guard import admit_request, authenticate, caller_of
 from api.services import Services
 from api.trouble import refusal_of
 from domain.model.admission import Accepted, AdmissionRequest, Judged, Replayed
-from domain.model.cast_view import CastView, VersionName, view_of_accepted
+from domain.model.advice import CastWarning
+from domain.model.cast_view import CastView, VersionName, view_of_accepted, warned
 from domain.model.errors import Code, Fault, Refusal, RefusedError, refuse
 from domain.model.key_rules import KeyScope
 from domain.model.webhook_url import parse_networks
@@ -151,7 +152,7 @@ class CastEndpoints:
                     output_encoding=spell.output_encoding,
                 ),
             )
-        return await self._render(call, principal, admitted, name, wish)
+        return _cast_answer(*await self._cast_of(call, principal, admitted, name, wish), spell.warnings)
 
     def _name(self, version_id: UUID, name: VersionName) -> VersionName:
         if len(self._names) > _NAMES_MAX:
@@ -160,9 +161,9 @@ class CastEndpoints:
         self._services.casts.learn(version_id, name)
         return name
 
-    async def _render(
+    async def _cast_of(
         self, call: Call, principal: Principal, admitted: Admitted, name: VersionName, wish: Wish
-    ) -> Answer:
+    ) -> tuple[int, CastView]:
         verdict = admitted.verdict
         if isinstance(verdict, Refusal):
             raise RefusedError(verdict)
@@ -176,10 +177,10 @@ class CastEndpoints:
         call.answer_headers += self._standing_headers(principal, result)
         view = None if admitted.waiter is None else await self._result(admitted.waiter, wish.wait_s)
         if view is not None:
-            return _cast_answer(200, view)
-        return _cast_answer(202, view_of_accepted(result, name, casts_url=self._services.casts.casts_url))
+            return 200, view
+        return 202, view_of_accepted(result, name, casts_url=self._services.casts.casts_url)
 
-    async def _replay(self, call: Call, principal: Principal, cast_id: UUID, wish: Wish) -> Answer:
+    async def _replay(self, call: Call, principal: Principal, cast_id: UUID, wish: Wish) -> tuple[int, CastView]:
         """Answer with the cast of before, as it is now, waiting for it as the first request did."""
         reader = self._services.casts
         call.cast_ids = (cast_id,)
@@ -190,8 +191,8 @@ class CastEndpoints:
             if row.is_final:
                 self._services.waiting.forget(waiter)
             elif (view := await self._result(waiter, wish.wait_s)) is not None:
-                return _cast_answer(200, view)
-        return _cast_answer(200 if row.is_final else 202, (await reader.views([row]))[0])
+                return 200, view
+        return 200 if row.is_final else 202, (await reader.views([row]))[0]
 
     async def _result(self, waiter: Waiter, wait_s: int) -> CastView | None:
         try:
@@ -237,8 +238,8 @@ _READ: Final = needs(KeyScope.CASTS_READ)
 _NAMES_MAX: Final = 10_000
 
 
-def _cast_answer(status: int, view: CastView) -> Answer:
-    body = _encode(view)
+def _cast_answer(status: int, view: CastView, warnings: tuple[CastWarning, ...]) -> Answer:
+    body = _encode(warned(view, warnings))
     headers = [
         (b"content-type", _JSON),
         (b"content-length", b"%d" % len(body)),

@@ -12,6 +12,7 @@ import msgspec
 from api.auth import Principal
 from api.spells.schemas import compile_schema
 from domain.model import versions
+from domain.model.advice import CastWarning, warnings_of
 from domain.model.errors import Code, Refusal, RefusedError
 from domain.model.limits import CastLimits
 from domain.model.manifest import (
@@ -64,6 +65,8 @@ class ResolvedSpell(msgspec.Struct, frozen=True, kw_only=True):
     """Checks the decoded input; None when the manifest gives no schema for it."""
     output_encoding: OutputEncoding | None
     """Fixed by the manifest, or None: the first of json, text, base64 that fits the bytes."""
+    warnings: tuple[CastWarning, ...] = ()
+    """What whoever casts it should know."""
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +134,7 @@ class Catalog:
         async with transaction(self._pool) as connection:
             spell = await spells.spell_get(connection, owner=reference.owner, name=reference.name)
             version = None if spell is None else await find_version(connection, spell.id, reference)
-        resolved = None if spell is None or version is None else self._compile(spell, version)
+        resolved = None if spell is None or version is None else _advised(self._compile(spell, version), spell, version)
         return _Entry(asked_at=asked_at, spell=spell, resolved=resolved)
 
     def _compile(self, spell: Spell, version: SpellVersion) -> ResolvedSpell:
@@ -172,6 +175,17 @@ def _answer(reference: str, entry: _Entry, account_id: UUID | None) -> ResolvedS
         detail = f"The spell {path} has no version that fits @{selector or 'latest'}."
         raise RefusedError(Refusal(code=Code.NOT_FOUND, detail=detail))
     return entry.resolved
+
+
+def _advised(resolved: ResolvedSpell, spell: Spell, version: SpellVersion) -> ResolvedSpell:
+    """Return the version with what may change about it: how its creator speaks of it."""
+    warnings = warnings_of(
+        reference=f"{spell.owner}/{spell.name}@{version.version}",
+        yanked=version.yanked_at is not None,
+        spell_deprecation=spell.deprecation,
+        version_deprecation=version.deprecation,
+    )
+    return msgspec.structs.replace(resolved, warnings=warnings) if warnings else resolved
 
 
 def _resolved(spell: Spell, version: SpellVersion) -> ResolvedSpell:

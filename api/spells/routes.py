@@ -24,6 +24,7 @@ from api.spells.views import (
     SpellDetail,
     SpellList,
     SpellView,
+    VersionChange,
     VersionList,
     VersionView,
     spell_detail,
@@ -32,7 +33,9 @@ from api.spells.views import (
 )
 from domain.flow.create_spell import NewSpell, create_spell
 from domain.flow.edit_spell import edit_spell
+from domain.flow.edit_version import edit_version
 from domain.flow.retire_spell import retire_spell
+from domain.flow.unyank_version import unyank_version
 from domain.flow.yank_version import yank_version
 from domain.model.errors import Code, Fault, RefusedError, refuse
 from domain.model.key_rules import KeyScope
@@ -137,7 +140,7 @@ async def make_spell(
 
 @patch("/v1/spells/{owner:str}/{name:str}", access=needs(KeyScope.SPELLS_WRITE))
 async def change_spell(services: Services, principal: Principal, owner: str, name: str, data: SpellChange) -> SpellView:
-    """Change the description of one's own spell, or who sees it."""
+    """Change the description of one's own spell, who sees it, or deprecate it with a message."""
     _check_owner(principal, owner)
     async with transaction(services.engine_pool) as connection:
         changed = await edit_spell(
@@ -147,9 +150,29 @@ async def change_spell(services: Services, principal: Principal, owner: str, nam
             name=name,
             description=data.description,
             visibility=data.visibility,
+            deprecation=data.deprecation,
         )
     services.catalog.forget(owner, name)
     return spell_view(changed)
+
+
+@patch("/v1/spells/{owner:str}/{name:str}/versions/{version:str}", access=needs(KeyScope.SPELLS_WRITE))
+async def change_version(
+    *, services: Services, principal: Principal, owner: str, name: str, version: str, data: VersionChange
+) -> VersionView:
+    """Deprecate a version of one's own spell with a message, or take that back: whoever casts it is told."""
+    _check_owner(principal, owner)
+    async with transaction(services.engine_pool) as connection:
+        changed = await edit_version(
+            connection,
+            account_id=principal.account_id,
+            owner=owner,
+            name=name,
+            version=version,
+            deprecation=data.deprecation,
+        )
+    services.catalog.forget(owner, name)
+    return version_view(owner, name, changed)
 
 
 @delete("/v1/spells/{owner:str}/{name:str}", status_code=204, access=needs(KeyScope.SPELLS_WRITE))
@@ -226,6 +249,24 @@ async def take_back_version(
     return version_view(owner, name, yanked)
 
 
+@delete(
+    "/v1/spells/{owner:str}/{name:str}/versions/{version:str}/yank",
+    status_code=200,
+    access=needs(KeyScope.SPELLS_WRITE),
+)
+async def put_back_version(
+    services: Services, principal: Principal, owner: str, name: str, version: str
+) -> VersionView:
+    """Take back a yank: ranges mean the version again."""
+    _check_owner(principal, owner)
+    async with transaction(services.engine_pool) as connection:
+        back = await unyank_version(
+            connection, account_id=principal.account_id, owner=owner, name=name, version=version
+        )
+    services.catalog.forget(owner, name)
+    return version_view(owner, name, back)
+
+
 def _check_owner(principal: Principal, owner: str) -> None:
     if principal.handle != owner:
         raise refuse(Code.FORBIDDEN, f"You are '{principal.handle}'; only '{owner[:50]}' can do this with its spells.")
@@ -283,4 +324,6 @@ ROUTES: Final = [
     end_spell,
     publish_version,
     take_back_version,
+    put_back_version,
+    change_version,
 ]

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 
 from domain.flow.create_spell import Visibility
+from domain.model.advice import DEPRECATION_CHARACTERS_MAX
 from domain.model.limits import CastLimits
 from domain.model.manifest import (
     DESCRIPTION_CHARACTERS_MAX,
@@ -19,6 +20,9 @@ from domain.model.messages import Pool
 from domain.store.spells import Spell, SpellVersion
 
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$")]
+_Deprecation = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=DEPRECATION_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
 _Description = Annotated[str, msgspec.Meta(max_length=DESCRIPTION_CHARACTERS_MAX, pattern=r"^[^\x00]*$")]
 
 
@@ -35,6 +39,15 @@ class SpellChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     description: _Description | None = None
     visibility: Visibility | None = None
+    deprecation: _Deprecation | msgspec.UnsetType | None = msgspec.UNSET
+    """Why not to use the spell any more, told to whoever casts it; null takes it back."""
+
+
+class VersionChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be said about a version; the version itself never changes."""
+
+    deprecation: _Deprecation | None
+    """Why not to use it any more; null takes it back."""
 
 
 class SpellView(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +60,8 @@ class SpellView(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     visibility: str
     suspended: bool
+    deprecation: str | None
+    """Why its creator advises against it; null as a rule."""
     created_at: datetime
 
 
@@ -73,6 +88,8 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     price_micros: int
     manifest: msgspec.Raw
     yanked: bool
+    """No range means it any more; its exact name and its digest do."""
+    deprecation: str | None
     created_at: datetime
 
 
@@ -100,6 +117,7 @@ def spell_view(spell: Spell) -> SpellView:
         description=spell.description,
         visibility=spell.visibility,
         suspended=spell.suspended_at is not None,
+        deprecation=spell.deprecation,
         created_at=spell.created_at,
     )
 
@@ -127,5 +145,6 @@ def version_view(owner: str, name: str, version: SpellVersion) -> VersionView:
         price_micros=version.creator_price_micros,
         manifest=msgspec.Raw(version.manifest.encode()),
         yanked=version.yanked_at is not None,
+        deprecation=version.deprecation,
         created_at=version.created_at,
     )

@@ -19,9 +19,11 @@ async def edit_spell(
     name: str,
     description: str | None,
     visibility: Visibility | None,
+    deprecation: str | msgspec.UnsetType | None = msgspec.UNSET,
 ) -> spells.Spell:
     """Set what is not None, and return the spell. Setting the same again changes nothing.
 
+    `deprecation` says why not to use the spell; None takes that back, UNSET leaves it.
     Casts of others that were accepted before run on. Raises RefusedError (not found) for a spell of somebody else.
     """
     spell = await owned_spell(conn, account_id=account_id, owner=owner, name=name)
@@ -29,8 +31,15 @@ async def edit_spell(
         spell,
         description=spell.description if description is None else description,
         visibility=spell.visibility if visibility is None else visibility,
+        deprecation=spell.deprecation if isinstance(deprecation, msgspec.UnsetType) else deprecation,
     )
-    await spells.spell_update(conn, spell_id=spell.id, description=changed.description, visibility=changed.visibility)
+    await spells.spell_update(
+        conn,
+        spell_id=spell.id,
+        description=changed.description,
+        visibility=changed.visibility,
+        deprecation=changed.deprecation,
+    )
     return changed
 
 

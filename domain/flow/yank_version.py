@@ -4,8 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from domain.flow.edit_spell import owned_spell
-from domain.model.errors import Code, refuse
-from domain.model.versions import parse
+from domain.flow.edit_version import owned_version
 from domain.store import spells
 from domain.store.connection import Connection
 
@@ -18,10 +17,6 @@ async def yank_version(
     Again changes nothing. Raises RefusedError (not found) for a version there is not, or of somebody else.
     """
     spell = await owned_spell(conn, account_id=account_id, owner=owner, name=name)
-    parsed = parse(version)
-    yanked = None
-    if parsed is not None and await spells.version_yank(conn, spell_id=spell.id, version=str(parsed), now=now):
-        yanked = await spells.version_get(conn, spell_id=spell.id, version=str(parsed))
-    if yanked is None:
-        raise refuse(Code.NOT_FOUND, f"The spell {owner}/{name} has no version {version[:64]}.")
-    return yanked
+    found = await owned_version(conn, spell, version)
+    await spells.version_yank(conn, spell_id=spell.id, version=found.version, now=now)
+    return await owned_version(conn, spell, version)

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from domain.model.admission import Accepted
+from domain.model.advice import CastWarning
 from domain.model.manifest import OutputEncoding
 from domain.model.pricing import MICROS_PER_CENT
 
@@ -120,6 +121,8 @@ class CastView(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     urls: UrlsView
     metadata: msgspec.Raw
+    warnings: tuple[CastWarning, ...] | msgspec.UnsetType = msgspec.UNSET
+    """In the answer to whoever casts a version it should leave; not there when there is nothing to say."""
 
 
 def view_of_accepted(accepted: Accepted, name: VersionName, *, casts_url: str) -> CastView:
@@ -186,6 +189,11 @@ def view_of_row(row: CastRow, name: VersionName, *, casts_url: str) -> CastView:
         urls=_urls(f"{casts_url}/{row.id}"),
         metadata=msgspec.Raw(row.metadata),
     )
+
+
+def warned(view: CastView, warnings: tuple[CastWarning, ...]) -> CastView:
+    """Return the cast with what its caller should know of the version, where there is anything."""
+    return msgspec.structs.replace(view, warnings=warnings) if warnings else view
 
 
 def shown(output: bytes, fixed: OutputEncoding | None) -> tuple[OutputEncoding, msgspec.Raw | str]:

@@ -24,6 +24,8 @@ class Spell(msgspec.Struct, frozen=True, kw_only=True):
     visibility: str
     suspended_at: datetime | None
     created_at: datetime
+    deprecation: str | None = None
+    """Why its creator advises against it."""
 
     def seen_by(self, account_id: UUID | None) -> bool:
         """Tell whether this account, or nobody in particular, may know that the spell exists."""
@@ -44,6 +46,8 @@ class SpellVersion(msgspec.Struct, frozen=True, kw_only=True):
     creator_price_micros: int
     yanked_at: datetime | None
     created_at: datetime
+    deprecation: str | None = None
+    """Why its creator advises against it."""
 
 
 async def spell_insert(
@@ -85,9 +89,14 @@ async def spell_get(conn: Connection, *, owner: str, name: str) -> Spell | None:
         return await cursor.fetchone()
 
 
-async def spell_update(conn: Connection, *, spell_id: UUID, description: str, visibility: str) -> None:
+async def spell_update(
+    conn: Connection, *, spell_id: UUID, description: str, visibility: str, deprecation: str | None
+) -> None:
     """Change a spell's words and who sees it."""
-    await conn.execute(_QUERIES["spell_update"], {"id": spell_id, "description": description, "visibility": visibility})
+    await conn.execute(
+        _QUERIES["spell_update"],
+        {"id": spell_id, "description": description, "visibility": visibility, "deprecation": deprecation},
+    )
 
 
 async def spells_list(
@@ -154,6 +163,18 @@ async def version_yank(conn: Connection, *, spell_id: UUID, version: str, now: d
     """Take a version out of ranges; True when there is one, also when it was yanked before."""
     cursor = await conn.execute(_QUERIES["version_yank"], {"spell_id": spell_id, "version": version, "now": now})
     return cursor.rowcount == 1
+
+
+async def version_unyank(conn: Connection, *, spell_id: UUID, version: str) -> None:
+    """Bring a version back into ranges."""
+    await conn.execute(_QUERIES["version_unyank"], {"spell_id": spell_id, "version": version})
+
+
+async def version_deprecate(conn: Connection, *, spell_id: UUID, version: str, deprecation: str | None) -> None:
+    """Say why not to use a version; None takes it back."""
+    await conn.execute(
+        _QUERIES["version_deprecate"], {"spell_id": spell_id, "version": version, "deprecation": deprecation}
+    )
 
 
 async def versions_yank_all(conn: Connection, *, spell_id: UUID, now: datetime) -> int:

@@ -10,13 +10,15 @@ SELECT id FROM spells WHERE account_id = %(account_id)s AND name = %(name)s FOR 
 
 -- name: spell_get
 -- One spell by its owner's handle and its name, whoever may see it.
-SELECT s.id, s.account_id, a.handle AS owner, s.name, s.description, s.visibility, s.suspended_at, s.created_at
+SELECT s.id, s.account_id, a.handle AS owner, s.name, s.description, s.visibility, s.suspended_at, s.created_at,
+  s.deprecation
 FROM spells s JOIN accounts a ON a.id = s.account_id
 WHERE a.handle = %(owner)s AND s.name = %(name)s
 
 -- name: spell_update
 -- Change what an owner may change of a spell.
-UPDATE spells SET description = %(description)s, visibility = %(visibility)s WHERE id = %(id)s
+UPDATE spells SET description = %(description)s, visibility = %(visibility)s, deprecation = %(deprecation)s
+WHERE id = %(id)s
 
 -- name: versions_yank_all
 -- Retire a spell: no range resolves to it any more, exact versions and digests still do.
@@ -24,7 +26,8 @@ UPDATE spell_versions SET yanked_at = %(now)s WHERE spell_id = %(spell_id)s AND 
 
 -- name: spells_list
 -- Page through the spells a caller may see that can be cast by name: public ones and its own, newest first.
-SELECT s.id, s.account_id, a.handle AS owner, s.name, s.description, s.visibility, s.suspended_at, s.created_at
+SELECT s.id, s.account_id, a.handle AS owner, s.name, s.description, s.visibility, s.suspended_at, s.created_at,
+  s.deprecation
 FROM spells s JOIN accounts a ON a.id = s.account_id
 WHERE (s.visibility = 'public' OR s.account_id = %(viewer)s)
   AND s.suspended_at IS NULL
@@ -36,7 +39,7 @@ ORDER BY s.created_at DESC, s.id DESC
 LIMIT %(limit)s
 
 -- name: version_insert
--- Write a version. It never changes, but for being yanked.
+-- Write a version. It never changes, but for being yanked and deprecated.
 INSERT INTO spell_versions (
   id, spell_id, account_id, version, digest, size_bytes, manifest, imports, creator_price_micros, created_at)
 VALUES (
@@ -46,13 +49,13 @@ VALUES (
 -- name: version_get
 -- One version of a spell by its exact name.
 SELECT id, spell_id, account_id, version, digest, size_bytes, manifest::text AS manifest, imports, creator_price_micros,
-  yanked_at, created_at
+  yanked_at, created_at, deprecation
 FROM spell_versions WHERE spell_id = %(spell_id)s AND version = %(version)s
 
 -- name: version_by_digest
 -- The newest version of a spell with this module, not yanked before yanked.
 SELECT id, spell_id, account_id, version, digest, size_bytes, manifest::text AS manifest, imports, creator_price_micros,
-  yanked_at, created_at
+  yanked_at, created_at, deprecation
 FROM spell_versions WHERE spell_id = %(spell_id)s AND digest = %(digest)s
 ORDER BY yanked_at IS NOT NULL, created_at DESC, id DESC
 LIMIT 1
@@ -60,7 +63,7 @@ LIMIT 1
 -- name: versions_list
 -- Every version of a spell, newest first.
 SELECT id, spell_id, account_id, version, digest, size_bytes, manifest::text AS manifest, imports, creator_price_micros,
-  yanked_at, created_at
+  yanked_at, created_at, deprecation
 FROM spell_versions WHERE spell_id = %(spell_id)s ORDER BY created_at DESC, id DESC
 
 -- name: versions_offered
@@ -76,3 +79,11 @@ SELECT count(*) FROM spell_versions WHERE spell_id = %(spell_id)s
 UPDATE spell_versions SET yanked_at = coalesce(yanked_at, %(now)s)
 WHERE spell_id = %(spell_id)s AND version = %(version)s
 RETURNING id
+
+-- name: version_unyank
+-- Bring a version back into ranges; a second time changes nothing.
+UPDATE spell_versions SET yanked_at = NULL WHERE spell_id = %(spell_id)s AND version = %(version)s
+
+-- name: version_deprecate
+-- Say why not to use a version, or that there is no reason any more.
+UPDATE spell_versions SET deprecation = %(deprecation)s WHERE spell_id = %(spell_id)s AND version = %(version)s

@@ -90,6 +90,8 @@ SPELLS: Final = (
     _row("PUT", _VERSION, "spells:write", 409, stranger=403, content=b"\0asm\1\0\0\0"),
     _row("GET", f"{_VERSION}/module", "spells:write", stranger=403),
     _row("POST", f"{_VERSION}/yank", "spells:write", stranger=403),
+    _row("DELETE", f"{_VERSION}/yank", "spells:write", stranger=403),
+    _row("PATCH", _VERSION, "spells:write", stranger=403, json={"deprecation": "use another"}),
 )
 
 _HOOK: Final = "/v1/webhooks/{webhook_id:uuid}"

@@ -248,7 +248,7 @@ async def test_spells_are_listed_in_pages_and_versions_found(world: World, pool:
         assert {first.name, second.name} == {"parser", "wordcount"}
         assert await page(None, second) == []
         assert [spell.name for spell in await page(None, None, "text")] == ["parser"]
-        await spells.spell_update(connection, spell_id=spell_id, description="", visibility="private")
+        await spells.spell_update(connection, spell_id=spell_id, description="", visibility="private", deprecation=None)
         assert await page(None, None, "text") == []
         (own,) = await page(world.creator_id, None, "text")
         assert own.seen_by(world.creator_id)
