@@ -26,6 +26,7 @@ from domain.settings import WorkerSettings
 from gateways import process
 from gateways.collector import collect_rarely
 from gateways.metrics import Counter, Histogram
+from workers.ahead import BatchAhead, UsualTimes
 from workers.artifacts import ArtifactCache, ArtifactUnavailableError
 from workers.broker import MsgpackEncoder, StreamsBroker
 from workers.broker.entries import AnyMessage, StreamMessage
@@ -133,6 +134,13 @@ class _Running(msgspec.Struct, kw_only=True):
     said: bool = False
 
 
+class _Slot(msgspec.Struct, frozen=True, kw_only=True):
+    """What belongs to one worker thread."""
+
+    executor: Executor
+    ahead: BatchAhead
+
+
 class CastWorker:
     """Runs casts. `run` is called by Dramatiq's threads, each of which gets an executor child of its own."""
 
@@ -146,6 +154,7 @@ class CastWorker:
         self._executors: Final[list[Executor]] = []
         self._running: Final[dict[UUID, _Running]] = {}
         self._name: Final = f"{os.uname().nodename}:{os.getpid()}"
+        self._usual: Final = UsualTimes()
         self._casts: Final[dict[Outcome, Counter]] = {}
         self._duration: Final = DURATION.labels(settings.pool.value)
         said = msgspec.json.encode(WorkerFacts(pool=settings.pool, slots=settings.worker_threads, executor=facts))
@@ -153,13 +162,17 @@ class CastWorker:
             settings.redis_url.reveal(),
             middleware=[
                 CurrentMessage(),
-                ExecutorPerThread(lambda: self._executor().start()),
+                ExecutorPerThread(self.boot_thread),
                 Retries(max_retries=RETRIES_MAX, min_backoff=BACKOFF_MS_MIN, max_backoff=BACKOFF_MS_MAX),
             ],
             metered={settings.pool.value: lost_event},
             on_cancel=self.cancel,
             facts=lambda: said,
         )
+
+    def boot_thread(self) -> None:
+        """Bring this thread's child up."""
+        self._slot().executor.start()
 
     def cancel(self, cast_id: UUID) -> None:
         """Kill the child that runs this cast, if one does."""
@@ -175,16 +188,19 @@ class CastWorker:
         """Run one cast to its end and report it; raises to be tried again."""
         message = CurrentMessage.get_current_message()  # pyright: ignore[reportUnknownMemberType] Dramatiq leaves the result type open
         assert isinstance(message, StreamMessage), "the broker hands out its own proxies"
-        if _decode_version(body).v > MESSAGE_VERSION:
-            self.broker.enqueue(message, delay=NEWER_DELAY_MS)
-            return
-        job = _decode_job(body)
+        slot = self._slot()
+        job = slot.ahead.job(message)
+        if job is None:
+            if _decode_version(body).v > MESSAGE_VERSION:
+                self.broker.enqueue(message, delay=NEWER_DELAY_MS)
+                return
+            job = _decode_job(body)
         attempts = int(message.options.get("retries", 0)) + 1
         started_ms = _now_ms()
         if started_ms > job.deadline_ms + DEADLINE_MARGIN_MS:
             result, started_ms = ExecuteResult(outcome=Outcome.DEADLINE_PASSED), 0
         else:
-            result = self._execute(message, job, started_ms)
+            result = self._execute(slot.executor, message, job, started_ms)
         if result.outcome in _TRIED_AGAIN:
             said = {"cast_id": job.cast_id, "attempt": attempts, "outcome": result.outcome, "reason": result.message}
             log.warning("cast not run to an end", extra=said)
@@ -196,7 +212,7 @@ class CastWorker:
             return
         self._report(message, job, result, started_ms, attempts)
 
-    def _execute(self, message: StreamMessage, job: CastJob, started_ms: int) -> ExecuteResult:
+    def _execute(self, executor: Executor, message: StreamMessage, job: CastJob, started_ms: int) -> ExecuteResult:
         stdin = job.input if job.input is not None else self.broker.load_input(message)
         if stdin is None:
             return ExecuteResult(outcome=Outcome.PLATFORM_ERROR, message="The input was lost on its way to the worker.")
@@ -207,20 +223,22 @@ class CastWorker:
         request = ExecuteRequest(cast_id=job.cast_id, digest=job.digest, limits=job.limits, input=stdin)
         self._running[job.cast_id] = _Running(message=message, job=job, since=time.monotonic(), started_ms=started_ms)
         try:
-            result = self._executor().run(request)
+            result = executor.run(request)
         finally:
             self._running.pop(job.cast_id, None)
+        self._usual.note(job.digest, result.cpu_us or result.wall_us)
         if result.outcome is Outcome.PLATFORM_ERROR:
             self._artifacts.forget(job.digest)  # it may be the file on this disk; the next attempt fetches it anew
         return result
 
-    def _executor(self) -> Executor:
-        """Return this thread's executor; its child lives as long as the thread that started it."""
-        executor: Executor | None = getattr(self._local, "executor", None)
-        if executor is None:
-            executor = self._local.executor = Executor(self._config)
-            self._executors.append(executor)
-        return executor
+    def _slot(self) -> _Slot:
+        """Return this thread's slot; its child lives as long as the thread that started it."""
+        slot: _Slot | None = getattr(self._local, "slot", None)
+        if slot is None:
+            ahead = BatchAhead(self.broker, self._usual)
+            slot = self._local.slot = _Slot(executor=Executor(self._config, ahead), ahead=ahead)
+            self._executors.append(slot.executor)
+        return slot
 
     def _report(
         self, message: StreamMessage, job: CastJob, result: ExecuteResult, started_ms: int, attempts: int

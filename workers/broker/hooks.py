@@ -1,5 +1,6 @@
 """The first middleware of every StreamsBroker: what must be asked on the worker's thread before a message runs."""
 
+import threading
 from typing import TYPE_CHECKING
 
 import dramatiq
@@ -21,7 +22,11 @@ class EntryHooks(dramatiq.Middleware):
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002  Dramatiq's signature
         """Give the worker a faster queue, before any of its threads exists."""
-        worker.work_queue = WorkQueue()
+        worker.work_queue = self._broker.work_queue = WorkQueue()
+
+    def before_worker_thread_shutdown(self, broker: dramatiq.Broker, thread: threading.Thread) -> None:  # noqa: ARG002  Dramatiq's signature
+        """Let the worker find what its thread had reserved, so that it is given back."""
+        self._broker.work_queue.give_back()
 
     def before_process_message(self, broker: dramatiq.Broker, message: MessageProxy) -> None:  # noqa: ARG002  Dramatiq's signature
         """Mark the entry as running, or raise SkipMessage."""

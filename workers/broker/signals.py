@@ -7,7 +7,8 @@ the default list that was a third of a message's time, measured.
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from dramatiq.middleware import Middleware
+import dramatiq
+from dramatiq.middleware import Middleware, MiddlewareError
 
 Listener: TypeAlias = tuple[Middleware, Callable[..., Any]]
 
@@ -36,3 +37,35 @@ def _listens(middleware: Middleware, signal: str) -> bool:
     """Tell whether a middleware has a method of its own for a signal, from its class or set on itself."""
     nothing = getattr(Middleware, signal, None)
     return getattr(type(middleware), signal, None) is not nothing or signal in vars(middleware)
+
+
+class QuietBroker(dramatiq.Broker):
+    """A Dramatiq broker that sends a signal to those who listen, in Dramatiq's order and with its care for failures."""
+
+    def __init__(self, middleware: list[Middleware]) -> None:
+        self._listeners = Listeners(())
+        super().__init__(middleware)
+
+    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:  # Any: Dramatiq's signature
+        """Tell those middlewares that listen; only a MiddlewareError comes through."""
+        for middleware, hear in self._listening().of("before_" + signal):
+            try:
+                hear(self, *args, **kwargs)
+            except MiddlewareError:
+                raise
+            except Exception:
+                self.logger.critical("Unexpected failure in before_%s of %r.", signal, middleware, exc_info=True)
+
+    def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:  # Any: Dramatiq's signature
+        """Tell those middlewares that listen, the last first; nothing comes through."""
+        for middleware, hear in reversed(self._listening().of("after_" + signal)):
+            try:
+                hear(self, *args, **kwargs)
+            except Exception:
+                self.logger.critical("Unexpected failure in after_%s of %r.", signal, middleware, exc_info=True)
+
+    def _listening(self) -> Listeners:
+        # The list is public, and a worker adds to it as it starts.
+        if not self._listeners.are_of(self.middleware):
+            self._listeners = Listeners(self.middleware)
+        return self._listeners

@@ -14,11 +14,10 @@ from functools import cached_property
 from typing import Any, Final
 from uuid import UUID
 
-import dramatiq
 from dramatiq.broker import MessageProxy
 from dramatiq.common import current_millis, dq_name, q_name
 from dramatiq.errors import ConnectionClosed, QueueJoinTimeout, QueueNotFound
-from dramatiq.middleware import Middleware, MiddlewareError, default_middleware
+from dramatiq.middleware import Middleware, default_middleware
 from redis.exceptions import ResponseError
 
 from workers import keys
@@ -37,8 +36,9 @@ from workers.broker.entries import (
 from workers.broker.flusher import Flusher
 from workers.broker.hooks import EntryHooks
 from workers.broker.link import LINK_ERRORS, Command, Link, checked, connection_pool
-from workers.broker.signals import Listeners
+from workers.broker.signals import QuietBroker
 from workers.broker.suspects import Suspects
+from workers.broker.work_queue import WorkQueue
 
 PREFETCH_MAX: Final = 256
 # Five missed heartbeats: a worker that silent is dead, or paused for so long that running twice is the better evil.
@@ -54,7 +54,7 @@ FLUSH_TIMEOUT_S: Final = 5.0
 REQUEUE_COUNT_MAX: Final = 128
 
 
-class StreamsBroker(dramatiq.Broker):
+class StreamsBroker(QuietBroker):
     """The broker of the platform, and of any Dramatiq program that has a Redis.
 
     `metered` maps a queue to what makes a usage event for a message that ended without one (`LostEvent`). On a metered
@@ -78,7 +78,6 @@ class StreamsBroker(dramatiq.Broker):
         usage_length_max: int = USAGE_LENGTH_MAX,
     ) -> None:
         chosen = [make() for make in default_middleware] if middleware is None else middleware
-        self._listeners = Listeners(())
         super().__init__(middleware=[EntryHooks(self), *chosen])
         self.queues: dict[str, QueueState] = {}
         self.prefetch_max = prefetch_max
@@ -86,6 +85,8 @@ class StreamsBroker(dramatiq.Broker):
         self.link = Link(connection_pool(url))
         self.flusher = Flusher(self.link, self._note_failure)
         self.suspects = Suspects(self._held_count)
+        self.work_queue = WorkQueue()
+        """Between the threads of the worker that runs; each worker brings its own."""
         self._beat = Beat(self, heartbeat_ms / 1000, facts)
         self._metered = dict(metered or {})
         self._on_cancel = on_cancel
@@ -104,24 +105,6 @@ class StreamsBroker(dramatiq.Broker):
         return f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
 
     # Dramatiq's contract
-
-    def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:  # Any: Dramatiq's signature
-        """Tell those middlewares that listen; only a MiddlewareError comes through."""
-        for middleware, hear in self._listening().of("before_" + signal):
-            try:
-                hear(self, *args, **kwargs)
-            except MiddlewareError:
-                raise
-            except Exception:
-                self.logger.critical("Unexpected failure in before_%s of %r.", signal, middleware, exc_info=True)
-
-    def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:  # Any: Dramatiq's signature
-        """Tell those middlewares that listen, the last first; nothing comes through."""
-        for middleware, hear in reversed(self._listening().of("after_" + signal)):
-            try:
-                hear(self, *args, **kwargs)
-            except Exception:
-                self.logger.critical("Unexpected failure in after_%s of %r.", signal, middleware, exc_info=True)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30_000) -> StreamsConsumer:
         """Return a consumer of a declared queue; `prefetch` is where its bound starts, `timeout` is in ms."""
@@ -217,6 +200,24 @@ class StreamsBroker(dramatiq.Broker):
             completion = Completion(message.entry.queue)
             completion.usage = event
             self.flusher.add(completion)
+
+    def reserve(self, wanted: Callable[[StreamMessage], bool], count_max: int) -> None:
+        """Keep the messages that come next for the thread that calls, up to the first not wanted or not to be run.
+
+        Its worker thread gets exactly these next, in the order in which `wanted` saw them, unless it gives them back.
+        """
+
+        def is_wanted(item: Any) -> bool:  # Any: Dramatiq keeps the type of its items to itself
+            message = item.message
+            assert isinstance(message, StreamMessage), "the queue holds what this broker's consumers handed on"
+            entry = message.entry
+            return not (entry.lost or entry.canceled or entry.suspect) and wanted(message)
+
+        self.work_queue.reserve(is_wanted, count_max)
+
+    def give_back_reserved(self) -> None:
+        """Let every thread have what the calling one reserved and has not begun."""
+        self.work_queue.give_back()
 
     def load_input(self, message: MessageProxy) -> bytes | None:
         """Return the input that lies beside the stream, None when it is gone; its end deletes it."""
@@ -351,12 +352,6 @@ class StreamsBroker(dramatiq.Broker):
         return full or replies.integer(checked(length)) > self._usage_length_max
 
     # Inside
-
-    def _listening(self) -> Listeners:
-        # The list is public, and a worker adds to it as it starts.
-        if not self._listeners.are_of(self.middleware):
-            self._listeners = Listeners(self.middleware)
-        return self._listeners
 
     def _queue(self, queue_name: str) -> QueueState:
         try:

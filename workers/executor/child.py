@@ -24,6 +24,7 @@ from workers.executor.loader import ArtifactError, Loader
 from workers.executor.protocol import (
     LENGTH_PREFIX,
     MESSAGE_CHARACTERS_MAX,
+    NOT_BEGUN,
     REQUEST_BYTES_MAX,
     CastFrame,
     ChildConfig,
@@ -56,22 +57,31 @@ class _Channel:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor: Final = descriptor
+        self._unread = b""
 
     def receive(self) -> bytes | None:
         """Return the next frame, or None when the parent has gone."""
-        data = os.read(self._descriptor, _READ_BYTES)
-        while data and len(data) < LENGTH_PREFIX.size:
+        data, prefix = self._unread, LENGTH_PREFIX.size
+        while len(data) < prefix:
             more = os.read(self._descriptor, _READ_BYTES)
             if not more:
                 return None
             data += more
-        if not data:
-            return None
         length = LENGTH_PREFIX.unpack_from(data)[0]
         assert length <= REQUEST_BYTES_MAX, "the parent bounds what it sends"
-        pieces, missing = [data[LENGTH_PREFIX.size :]], length + LENGTH_PREFIX.size - len(data)
+        end = prefix + length
+        if len(data) < end:
+            data = self._rest(data, end)
+            if data is None:
+                return None
+        self._unread = data[end:]
+        return data[prefix:end]
+
+    def _rest(self, data: bytes, end: int) -> bytes | None:
+        """Read on until there are `end` bytes: a long frame comes in pieces."""
+        pieces, missing = [data], end - len(data)
         while missing > 0:
-            piece = os.read(self._descriptor, min(missing, _READ_BYTES))
+            piece = os.read(self._descriptor, _READ_BYTES)
             if not piece:
                 return None
             pieces.append(piece)
@@ -170,6 +180,9 @@ def serve(descriptor: int) -> None:
     decoder, encoder, cpu_limit = msgspec.msgpack.Decoder(CastFrame), msgspec.msgpack.Encoder(), _CpuLimit()
     while (frame := channel.receive()) is not None:
         cast = decoder.decode(frame)
+        if cast.begin_by_ns and time.monotonic_ns() > cast.begin_by_ns:
+            channel.send(NOT_BEGUN)
+            continue
         if config.moves_cpu_limit:
             cpu_limit.follow(cast.limits.wall_ms)
         channel.send(encoder.encode(_execute(loader, sandbox, cast)))

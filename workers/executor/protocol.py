@@ -14,6 +14,8 @@ from domain.model.limits import INPUT_BYTES_MAX, KIB, LOG_BYTES_MAX, OUTPUT_BYTE
 from domain.model.messages import Outcome
 
 LENGTH_PREFIX: Final = struct.Struct(">I")
+# The answer, an empty frame, to a cast whose turn came too late.
+NOT_BEGUN: Final = b""
 # What a frame holds beside input, output and log: names, numbers, and a message of 500 characters.
 _FRAME_ENVELOPE_BYTES_MAX: Final = 16 * KIB
 REQUEST_BYTES_MAX: Final = INPUT_BYTES_MAX + _FRAME_ENVELOPE_BYTES_MAX
@@ -68,6 +70,8 @@ class CastFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     digest: bytes
     limits: CastLimits
     input: bytes
+    begin_by_ns: int = 0
+    """CLOCK_MONOTONIC: not begun by then, it is not run, and the answer is NOT_BEGUN. 0: no such bound."""
 
 
 class ExecuteRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -76,3 +76,39 @@ def test_every_item_goes_to_one_thread_and_nobody_waits_beyond_the_time(queue: W
     for worker in workers:
         worker.join()
     assert sorted(int(name) for mine in got for name in mine) == list(range(count))
+
+
+def test_a_thread_gets_what_it_reserved_before_anything_else(queue: WorkQueue) -> None:
+    for name in "abcdef":
+        queue.put(Item(0, name))
+    assert queue.get().name == "a"
+    seen: list[str] = []
+    queue.reserve(lambda item: seen.append(item.name) is None, 8)
+    assert seen == ["b", "c"]  # half of what waits, for the other threads wait for it too
+    queue.put(Item(-1, "urgent"))
+    others: list[str] = []
+    thread = threading.Thread(target=lambda: others.append(queue.get().name))
+    thread.start()
+    thread.join()
+    assert others == ["urgent"]
+    assert list(names(queue)) == ["b", "c", "d", "e", "f"]
+
+
+def test_what_is_not_wanted_stays_first_in_line(queue: WorkQueue) -> None:
+    for name in "abcd":
+        queue.put(Item(0, name))
+    queue.reserve(lambda item: item.name != "b", 8)
+    queue.give_back()
+    assert list(names(queue)) == ["a", "b", "c", "d"]
+
+
+def test_what_is_given_back_comes_first_for_every_thread(queue: WorkQueue) -> None:
+    for name in "abcd":
+        queue.put(Item(0, name))
+    queue.reserve(lambda _: True, 8)
+    queue.give_back()
+    others: list[str] = []
+    thread = threading.Thread(target=lambda: others.extend(names(queue)))
+    thread.start()
+    thread.join()
+    assert others == ["a", "b", "c", "d"]

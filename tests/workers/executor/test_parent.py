@@ -15,7 +15,7 @@ import pytest
 from domain.model.limits import CastLimits
 from domain.model.messages import Outcome
 from gateways.signing import Signer, Verifier, generate_key_pair
-from workers.executor import loader, parent
+from workers.executor import loader, parent, process
 from workers.executor.loader import ArtifactError, Loader
 from workers.executor.parent import Executor, ExecutorConfig, ExecutorStartError
 from workers.executor.protocol import LENGTH_PREFIX, ExecuteRequest, ExecuteResult, JailMode
@@ -161,7 +161,7 @@ LIES = {
 def test_a_child_that_lies_is_killed(
     lie: str, tmp_path: Path, library: Library, make_request: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parent.sys, "executable", str(fake_child(tmp_path, LIES[lie])))
+    monkeypatch.setattr(process.sys, "executable", str(fake_child(tmp_path, LIES[lie])))
     executor = Executor(library.config())
     result = executor.run(make_request(bytes(32), output_bytes=10))
     executor.close()
@@ -173,7 +173,7 @@ def test_the_fake_child_is_believed_when_it_tells_the_truth(
     tmp_path: Path, library: Library, make_request: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = frame(b"\x99\xa9succeeded\x00\x01\x00\x00\x00\xc4\x02ok\xc4\x00\xa0")
-    monkeypatch.setattr(parent.sys, "executable", str(fake_child(tmp_path, truth)))
+    monkeypatch.setattr(process.sys, "executable", str(fake_child(tmp_path, truth)))
     executor = Executor(library.config())
     assert executor.run(make_request(bytes(32), output_bytes=10)).output == b"ok"
     executor.close()
@@ -196,7 +196,7 @@ def test_a_child_that_cannot_start_says_why(library: Library, make_request: Requ
 def test_a_program_that_is_not_there_is_said_so(
     program: str, text: str, library: Library, make_request: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parent.sys, "executable", program)
+    monkeypatch.setattr(process.sys, "executable", program)
     executor = Executor(library.config())
     with pytest.raises(ExecutorStartError, match=text):
         executor.start()
