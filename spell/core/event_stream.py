@@ -92,6 +92,7 @@ class Following:
         """Take bytes and return the events that are complete now and were not seen before."""
         events: list[CastEvent] = []
         for event in self._parser.feed(chunk):
+            self._retries = 0  # also by what was seen before: proxies cut the stream of a long cast again and again
             if event.id in self._seen or self.done:
                 continue
             try:
@@ -100,7 +101,6 @@ class Following:
                 message = f"an event of the stream cannot be read: {error}"
                 raise UnexpectedAnswer(message) from error
             self._seen.append(event.id)
-            self._retries = 0
             self.done = cast.is_final
             events.append(CastEvent(id=event.id, type=event.type, cast=cast))
         return events

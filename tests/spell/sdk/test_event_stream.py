@@ -88,8 +88,10 @@ def test_each_connection_that_brings_an_event_gives_all_retries_back() -> None:
     following = Following(CAST["id"], session(retries_max=1))
     following.connect()
     following.lost(None)
-    types(following, [event("queued")])
-    following.lost(None)
+    for _ in range(3):
+        types(following, [event("queued")])
+        following.lost(None)
+        following.connect()
     with pytest.raises(ConnectionFailed, match="the stream ended before the cast did"):
         following.lost(None)
 
