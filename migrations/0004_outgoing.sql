@@ -24,7 +24,7 @@ CREATE TABLE webhook_endpoints (
 );
 CREATE INDEX webhook_endpoints_of_account ON webhook_endpoints (account_id, created_at) WHERE deleted_at IS NULL;
 -- Settlement looks for receivers only where there are any. `listening_until`: somebody follows the account's events
--- (`spell webhooks listen`), so until then they are written for them as well; has_webhooks is true while it is set.
+-- (`spell webhooks listen`), so until then they are written for them as well.
 ALTER TABLE accounts
   ADD COLUMN has_webhooks boolean NOT NULL DEFAULT false,
   ADD COLUMN listening_until timestamptz;

@@ -69,7 +69,8 @@ async def follow_events(
             if found or services.shutdown.started or services.clock() >= deadline:
                 break
             await _pause(services, min(LOOK_EVERY_S, deadline - services.clock()))
-    return EventPage(data=found, next_cursor=cursor_of(*position), following_until=following.until)
+    gap = following.gap and after is not None
+    return EventPage(data=found, next_cursor=cursor_of(*position), following_until=following.until, gap=gap)
 
 
 async def _following(services: Services, principal: Principal, *, begins: bool) -> Following:
@@ -79,7 +80,7 @@ async def _following(services: Services, principal: Principal, *, begins: bool) 
         async with account_transaction(services.app_pool, principal.account_id) as connection:
             until = await webhooks.listening_read(connection, account_id=principal.account_id)
         if until is not None and until > now + RENEW_BELOW:
-            return Following(since=now, until=until)
+            return Following(since=now, until=until, gap=False)
     async with transaction(services.engine_pool) as connection:
         return await follow(connection, account_id=principal.account_id)
 

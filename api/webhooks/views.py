@@ -159,6 +159,8 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: str
     following_until: datetime
     """Events are kept for you until then; asking again prolongs it."""
+    gap: bool
+    """Nobody had asked for more than ten minutes: what happened in between was not kept."""
 
 
 def webhook_view(endpoint: Endpoint) -> WebhookView:

@@ -25,6 +25,8 @@ class Following(msgspec.Struct, frozen=True, kw_only=True):
 
     since: datetime
     until: datetime
+    gap: bool
+    """They were not, right before `since`."""
 
 
 async def follow(conn: Connection, *, account_id: UUID) -> Following:
@@ -34,8 +36,9 @@ async def follow(conn: Connection, *, account_id: UUID) -> Following:
     """
     await lock_active_account(conn, account_id=account_id)
     now = await identity.instant_read(conn)
+    before = await webhooks.listening_read(conn, account_id=account_id)
     await webhooks.account_listen(conn, account_id=account_id, until=now + LISTENING)
-    return Following(since=now, until=now + LISTENING)
+    return Following(since=now, until=now + LISTENING, gap=before is None or before <= now)
 
 
 async def events_since(

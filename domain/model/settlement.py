@@ -75,7 +75,7 @@ class HeldCast(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     grant_micros: tuple[int, ...]
     webhook_url: str | None = None
     has_webhooks: bool = False
-    """Its account may have somebody to tell of casts."""
+    """Its account has an endpoint, or somebody follows its events: there may be somebody to tell."""
 
     @property
     def limits(self) -> CastLimits:

@@ -22,7 +22,8 @@ SELECT coalesce(json_agg(json_build_object(
   'output_bytes_limit', c.output_bytes_limit, 'log_bytes_limit', c.log_bytes_limit,
   'price_version', c.price_version, 'creator_price_micros', c.creator_price_micros, 'held_micros', c.held_micros,
   'funding', c.funding, 'window_ids', c.window_ids, 'grant_ids', c.grant_ids, 'grant_micros', c.grant_micros,
-  'webhook_url', c.webhook_url, 'has_webhooks', a.has_webhooks)), '[]')::text
+  'webhook_url', c.webhook_url,
+  'has_webhooks', a.has_webhooks OR coalesce(a.listening_until > clock_timestamp(), false))), '[]')::text
 FROM casts c JOIN spell_versions v ON v.id = c.version_id JOIN accounts a ON a.id = c.account_id
 WHERE c.id = ANY(%(cast_ids)b::uuid[])
 

@@ -50,15 +50,15 @@ WHERE id IN (
   AND status = 'pending'
 
 -- name: accounts_refresh
--- Whether an account has anybody to tell. True for longer than needed costs settlement a statement that writes nothing.
-UPDATE accounts a SET has_webhooks = coalesce(a.listening_until > clock_timestamp(), false) OR EXISTS (
+-- Whether an account has an endpoint to tell.
+UPDATE accounts a SET has_webhooks = EXISTS (
   SELECT FROM webhook_endpoints w
   WHERE w.account_id = a.id AND w.disabled_at IS NULL AND w.deleted_at IS NULL)
 WHERE a.id = ANY(%(account_ids)s::uuid[])
 
 -- name: account_listen
 -- Write the account's events down for who follows them, until then.
-UPDATE accounts SET has_webhooks = true, listening_until = greatest(listening_until, %(until)s) WHERE id = %(account_id)s
+UPDATE accounts SET listening_until = %(until)s WHERE id = %(account_id)s
 
 -- name: listening_read
 -- Until when the account's events are written down for who follows them.

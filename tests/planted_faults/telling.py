@@ -23,7 +23,7 @@ FAULTS = (
             "",
         ),
         tests=(
-            f"{EVENTS}test_a_cast_that_ends_is_told_once_to_each_receiver",
+            f"{EVENTS}test_every_way_to_end_is_told",
             f"{HTTP}test_an_endpoint_is_made_listed_changed_and_deleted",
         ),
     ),

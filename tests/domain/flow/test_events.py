@@ -19,6 +19,7 @@ from domain.model.messages import Outcome, UsageEvent
 from domain.model.settlement import ending_without_run
 from domain.store import settlement as store
 from domain.store.connection import Pool, transaction
+from domain.store.deliveries import deliveries_of_cast
 from tests.domain.admitted import accept
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
@@ -59,6 +60,10 @@ async def test_a_cast_that_ends_is_told_once_to_each_receiver(world: World, pool
         [(str(all_of_it), None), (str(casts), None), ("None", URL)]
     )
     assert failures not in {row.endpoint_id for row in rows}
+    async with transaction(pool) as connection:
+        for account_id, found in ((world.account_id, [URL]), (world.creator_id, [])):
+            listed = await deliveries_of_cast(connection, account_id=account_id, cast_id=job.cast_id)
+            assert [row.target for row in listed] == found
     assert await broken(world.database_url) == {}
 
 

@@ -5,13 +5,14 @@ from uuid import UUID, uuid4
 
 import msgspec
 
+from domain.flow.follow_events import LAST, events_since
 from domain.flow.settle import settle
 from domain.model.messages import CastJob, Outcome
 from domain.model.periods import Period
 from domain.store.connection import LockTimeoutError, Pool, transaction
 from tests.domain.admitted import accept
 from tests.domain.events import event_of
-from tests.domain.receivers import give_mail, subscribe, told
+from tests.domain.receivers import give_mail, start_following, subscribe, told
 from tests.domain.world import TOKEN_KEY, World
 
 COST = 1_002  # of a cast that succeeded
@@ -165,6 +166,18 @@ async def test_batches_that_settle_at_once_tell_each_share_once(world: World, po
     assert await percents(world, "mail") == found
     assert found == [50, 80, 100]  # one cast at a time: none of the three is jumped over
     assert await world.rows("SELECT notified_percent, spent_micros FROM budget_windows") == [(100, 24 * COST)]
+
+
+async def test_who_follows_reads_what_the_event_says(world: World, pool: Pool) -> None:
+    following = await start_following(pool, world.account_id)
+    budget = await soft_budget(world, COST)
+    await run(pool, *await accept(world, pool, world.spec()))
+    async with transaction(pool) as connection:
+        after = (following.since, LAST)
+        found = await events_since(connection, account_id=world.account_id, after=after, casts_url="https://spells")
+    bodies = {event.event_type: body for event, body in found}
+    said = msgspec.json.decode(bodies["budget.threshold_reached"] or b"")
+    assert (said["data"]["budget_id"], said["data"]["percent"]) == (str(budget), 100)
 
 
 async def test_the_mail_says_how_it_stands_and_how_to_change_it(world: World, pool: Pool) -> None:

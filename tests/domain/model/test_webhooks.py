@@ -110,7 +110,7 @@ def test_a_public_https_address_is_fine(url: str) -> None:
         *("https://127.0.0.1/", "https://10.1.2.3/", "https://192.168.0.1", "https://172.16.0.1", "https://0.0.0.0"),
         *("https://169.254.169.254/latest", "https://100.64.0.1", "https://224.0.0.1", "https://255.255.255.255"),
         *("https://2130706433/", "https://0x7f.1/", "https://127.1/", "https://0177.0.0.1/", "https://1.2.3.4.5/"),
-        *("https://[::1]/", "https://[::]/", "https://[fe80::1]/", "https://[fc00::1]/", "https://[ff02::1]/"),
+        *("https://[::1]/", "https://[::]/", "https://[fe80::1]/", "https://[fc00::1]/", "https://[fec0::1]/", "https://[ff02::1]/"),
         *("https://[::ffff:127.0.0.1]/", "https://[::ffff:a00:1]/", "https://[64:ff9b::7f00:1]/", "https://[2002:7f00:1::]/"),
         *("https://bücher.example/", "https://example.com\\@evil.example", "https://example.com\n", "https://[::1"),
         f"https://example.com/{'a' * URL_CHARACTERS_MAX}",
