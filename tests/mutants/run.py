@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("--only", default="", help="only mutants whose name contains this")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--notes", type=Path, help="which tests ask which query: read if it is there, else written")
     options = parser.parse_args(arguments)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="spell-mutants-", dir=memory) as name:
@@ -50,21 +51,21 @@ def main(arguments: Sequence[str]) -> int:
         postgres = Postgres(folder / "postgres", settings=FORGETFUL)
         postgres.start()
         try:
-            return _run(folder, postgres.database_url("postgres"), postgres.url, options.only, options.jobs)
+            return _run(folder, postgres.database_url("postgres"), postgres.url, options)
         finally:
             postgres.kill()
 
 
-def _run(folder: Path, server_url: str, database_url: str, only: str, jobs: int) -> int:
+def _run(folder: Path, server_url: str, database_url: str, options: argparse.Namespace) -> int:
     asyncio.run(migrate(database_url))
-    chosen, refused = _valid([mutant for mutant in every_mutant() if only in mutant.name], database_url)
+    chosen, refused = _valid([mutant for mutant in every_mutant() if options.only in mutant.name], database_url)
     _say(f"{len(chosen)} mutants; {refused} more were no SQL. First the tests without any ...")
-    notes = folder / "queries.json"
-    environment = {"QUERIES_FILE": str(notes), "QUERIES_OF": ",".join(MODULES)}
-    done = _pytest(server_url, TESTS, environment)
-    if done.returncode != 0:
-        _say(done.stdout)
-        return 1
+    notes = options.notes or folder / "queries.json"
+    if not notes.exists():
+        done = _pytest(server_url, TESTS, {"QUERIES_FILE": str(notes), "QUERIES_OF": ",".join(MODULES)})
+        if done.returncode != 0:
+            _say(done.stdout)
+            return 1
     tests_of: dict[str, list[str]] = json.loads(notes.read_text(encoding="utf-8"))
     count: Counter[str] = Counter()
 
@@ -72,7 +73,10 @@ def _run(folder: Path, server_url: str, database_url: str, only: str, jobs: int)
         number, mutant = item
         file = folder / f"mutant-{number}.sql"
         file.write_text(mutant.text, encoding="utf-8")
-        tests = tests_of.get(f"{mutant.module}.{mutant.query}", [])
+        # What is written for the statements first: most mistakes end there.
+        tests = sorted(
+            tests_of.get(f"{mutant.module}.{mutant.query}", []), key=lambda test: "test_statements" not in test
+        )
         if not tests:
             return mutant, True
         planted = {"MUTANT": f"{mutant.module}.{mutant.query}={file}"}
@@ -82,7 +86,7 @@ def _run(folder: Path, server_url: str, database_url: str, only: str, jobs: int)
             return mutant, False
 
     unexplained = 0
-    with ThreadPoolExecutor(jobs) as threads:
+    with ThreadPoolExecutor(options.jobs) as threads:
         for mutant, survived in threads.map(survives, enumerate(chosen)):
             verdict = "explained" if survived and mutant.name in EXPLAINED else "SURVIVED" if survived else "killed"
             count[verdict] += 1

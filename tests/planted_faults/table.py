@@ -7,7 +7,7 @@ from tests.planted_faults import client, ground, holding, settling, statements, 
 from tests.planted_faults.fault import REPOSITORY, Fault
 
 FAULTS: Final[tuple[Fault, ...]] = tuple(
-    chain(holding.FAULTS, settling.FAULTS, statements.FAULTS, wire.FAULTS, ground.FAULTS, client.FAULTS, telling.FAULTS)
+    chain(holding.FAULTS, settling.FAULTS, statements.FAULTS, wire.FAULTS, silence.FAULTS, ground.FAULTS, client.FAULTS, telling.FAULTS)
 )
 PAGE: Final = REPOSITORY / "tests" / "planted_faults.md"
 

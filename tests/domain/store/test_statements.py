@@ -25,6 +25,8 @@ LOCKS = [
     pytest.param(admission, id="admission"),
     pytest.param(settlement, id="settlement"),
 ]
+# For a lock that is asked for at once; longer than that only when nobody ever asks.
+WAIT_SECONDS_MAX = 60.0
 WAITING = "SELECT id FROM casts WHERE NOT on_wire AND account_id = %s ORDER BY id"
 ROWS_OF = (
     "SELECT to_jsonb(a) FROM accounts a WHERE id = %(id)s",
@@ -76,12 +78,13 @@ async def lock(connection: Connection, store: Any, ids: list[UUID], *, skip_lock
 
 async def until_somebody_waits(pool: Pool) -> None:
     query = b"SELECT count(*) FROM pg_locks WHERE NOT granted"
-    while True:
-        async with transaction(pool) as connection:
-            row = await (await connection.execute(query)).fetchone()
-        if row is not None and row[0]:
-            return
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        while True:
+            async with transaction(pool) as connection:
+                row = await (await connection.execute(query)).fetchone()
+            if row is not None and row[0]:
+                return
+            await asyncio.sleep(0.01)
 
 
 async def rows_of(world: World) -> list[list[tuple[Any, ...]]]:

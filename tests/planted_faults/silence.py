@@ -1,0 +1,53 @@
+"""Mistakes about networks that drop packets and say nothing, and about the order of locks."""
+
+from typing import Final
+
+from tests.planted_faults.fault import Fault, fault
+
+_SILENCE: Final = "tests/domain/store/test_silence.py::"
+_WIRE: Final = "tests/api/test_wire.py::"
+_STATEMENTS: Final = "tests/domain/store/test_statements.py::"
+_IN_ORDER: Final = "test_accounts_are_locked_in_order_of_their_ids"
+_LOCK: Final = "-- name: accounts_lock\n-- Take the mutex of each account's money, in the one order everybody uses.\n"
+_LOCKED: Final = "SELECT id FROM accounts WHERE id = ANY(%(account_ids)b::uuid[]) "
+
+FAULTS: Final[tuple[Fault, ...]] = (
+    fault(
+        "silence-left-to-the-kernel",
+        "A network that drops packets to Postgres stops every cast of an api for a quarter of an hour.",
+        ("domain/store/connection.py", '            "tcp_user_timeout": SILENCE_MS,\n', ""),
+        tests=(f"{_SILENCE}test_our_end_gives_up_on_a_silent_server",),
+    ),
+    fault(
+        "locks-of-the-unreachable",
+        "A ledger that is cut off in the middle of an answer keeps its accounts locked for a quarter of an hour.",
+        ("domain/store/connection.py", '        f" -c tcp_user_timeout={SILENCE_MS}"\n', ""),
+        tests=(f"{_SILENCE}test_the_server_gives_up_on_our_silent_end_and_its_locks",),
+    ),
+    fault(
+        "put-again-what-was-resent",
+        "An api that was cut off from Redis has thousands of casts run again that had ended meanwhile.",
+        ("api/admission/wire.py", "late = await self._leave_to_resend()", "late = 0"),
+        tests=(f"{_WIRE}test_what_waited_long_for_redis_is_left_to_resend",),
+    ),
+    fault(
+        "silence-shortens-the-line",
+        "While Redis is away an api accepts without end.",
+        (
+            "api/admission/wire.py",
+            '        await AsyncLink(self._redis).call("SCARD", keys.open_set(Pool.DEFAULT))\n',
+            "",
+        ),
+        tests=(f"{_WIRE}test_while_redis_is_silent_nothing_leaves_the_line",),
+    ),
+    fault(
+        "locks-in-any-order",
+        "Two batches with the same two accounts wait for each other until one is thrown away.",
+        (
+            "domain/store/admission.sql",
+            f"{_LOCK}{_LOCKED}ORDER BY id FOR NO KEY UPDATE",
+            f"{_LOCK}{_LOCKED}FOR NO KEY UPDATE",
+        ),
+        tests=(f"{_STATEMENTS}{_IN_ORDER}",),
+    ),
+)
