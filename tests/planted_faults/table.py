@@ -3,12 +3,11 @@
 from itertools import chain
 from typing import Final
 
-from tests.planted_faults import client, ground, holding, settling, statements, telling, wire
+from tests.planted_faults import client, ground, holding, settling, silence, statements, telling, wire
 from tests.planted_faults.fault import REPOSITORY, Fault
 
-FAULTS: Final[tuple[Fault, ...]] = tuple(
-    chain(holding.FAULTS, settling.FAULTS, statements.FAULTS, wire.FAULTS, silence.FAULTS, ground.FAULTS, client.FAULTS, telling.FAULTS)
-)
+_PARTS: Final = (holding, settling, statements, wire, silence, ground, client, telling)
+FAULTS: Final[tuple[Fault, ...]] = tuple(chain.from_iterable(part.FAULTS for part in _PARTS))
 PAGE: Final = REPOSITORY / "tests" / "planted_faults.md"
 
 _HEAD = """# Planted faults
