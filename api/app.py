@@ -47,6 +47,7 @@ from api.trouble import exception_handlers
 from api.usage import routes as usage
 from api.webhooks import deliveries, following
 from api.webhooks import endpoints as webhooks
+from api.webhooks.followers import Followers
 from domain.model.admission_state import Terms
 from domain.model.limits import MIB
 from domain.settings import ApiSettings
@@ -149,6 +150,7 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
         sampler=Sampler(metrics, log=log, app_pool=app_pool, engine_pool=engine_pool, redis=redis, clock=clock),
         probes=Probes(engine_pool, redis, wire, now=now),
         shutdown=shutdown,
+        followers=Followers(),
         metrics=metrics,
         log=log,
         proxies=Proxies(settings.trusted_proxies),

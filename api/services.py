@@ -21,6 +21,7 @@ from api.proxies import Proxies
 from api.shutdown import Shutdown
 from api.spells.catalog import Catalog
 from api.spells.publishing import Publisher
+from api.webhooks.followers import Followers
 from domain.settings import ApiSettings
 from domain.store.connection import Pool
 
@@ -46,6 +47,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     sampler: Sampler
     probes: Probes
     shutdown: Shutdown
+    followers: Followers
     metrics: Metrics
     log: Log
     proxies: Proxies

@@ -9,13 +9,11 @@ from litestar import get
 from litestar.params import Parameter
 
 from api.auth import Principal
-from api.errors import overloaded
 from api.listing import cursor_of, parse_cursor
 from api.services import Services
 from api.webhooks.endpoints import WRITE, account_secret
 from api.webhooks.views import EventPage, FollowedView
 from domain.flow.follow_events import LAST, RENEW_BELOW, Following, events_since, follow
-from domain.model.errors import RefusedError
 from domain.model.webhooks import matches, message_id, sign
 from domain.store import webhooks
 from domain.store.connection import account_transaction, transaction
@@ -24,26 +22,6 @@ from domain.store.deliveries import FollowedEvent
 WAIT_S_MAX: Final = 60
 # A developer looks at the screen; a look into an index a second costs nothing that matters.
 LOOK_EVERY_S: Final = 1.0
-# Each waits in a process of its own event loop for up to a minute and looks once a second.
-WAITING_MAX: Final = 100
-
-
-class _Waiting:
-    """How many callers wait in this process."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __enter__(self) -> None:
-        if self.count >= WAITING_MAX:
-            raise RefusedError(overloaded("Too many callers follow events. Try again."))
-        self.count += 1
-
-    def __exit__(self, *_: object) -> None:
-        self.count -= 1
-
-
-_waiting: Final = _Waiting()
 
 
 @get("/v1/webhooks/events", access=WRITE, tags=["webhooks"])
@@ -63,7 +41,7 @@ async def follow_events(
     position = parse_cursor(after) or (following.since, LAST)
     patterns = frozenset(types.split(","))
     deadline = services.clock() + wait
-    with _waiting:
+    with services.followers:
         while True:
             found, position = await _look(services, principal, position, patterns)
             if found or services.shutdown.started or services.clock() >= deadline:
