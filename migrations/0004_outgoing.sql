@@ -68,6 +68,8 @@ CREATE TABLE outgoing (
 );
 -- A courier goes from destination to destination: 100,000 due rows of one hide no other.
 CREATE INDEX outgoing_due ON outgoing (destination, next_attempt_at) WHERE status = 'pending';
+-- Whether there is anything to do at all, asked five times a second.
+CREATE INDEX outgoing_next ON outgoing (next_attempt_at) WHERE status = 'pending';
 CREATE INDEX outgoing_leased ON outgoing (lease_until) WHERE lease_until IS NOT NULL;
 CREATE INDEX outgoing_finished ON outgoing (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX outgoing_of_endpoint ON outgoing (endpoint_id, created_at, id);

@@ -58,6 +58,8 @@ async def take(
     now = await store.take_turn(connection)
     if now is None:
         return None
+    if not await store.anything_due(connection, now=now):
+        return Taken(deliveries=(), after=None)
     claimed = await store.claim(connection, limits, now=now, lease_until=now + lease, after=after)
     if not claimed.ids:
         return Taken(deliveries=(), after=claimed.after)

@@ -92,6 +92,13 @@ async def take_turn(connection: Connection) -> datetime | None:
     return row[1] if row[0] else None
 
 
+async def anything_due(connection: Connection, *, now: datetime) -> bool:
+    """Tell whether some row is due."""
+    row = await (await connection.execute(_QUERIES["due_exists"], {"now": now})).fetchone()
+    assert row is not None
+    return row[0]
+
+
 async def claim(
     connection: Connection, limits: ClaimLimits, *, now: datetime, lease_until: datetime, after: str
 ) -> Claimed:

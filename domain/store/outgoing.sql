@@ -3,6 +3,10 @@
 -- lock goes with the transaction. The time is read after it: no lease that another gave ends before it began.
 SELECT pg_try_advisory_xact_lock(%(lock)s), clock_timestamp()
 
+-- name: due_exists
+-- Whether there is anything to take; most of the time there is not, and this is all a courier asks.
+SELECT EXISTS (SELECT FROM outgoing WHERE status = 'pending' AND next_attempt_at <= %(now)s)
+
 -- name: deliveries_claim
 -- Go from destination to destination after `after`, by one look into the index each, and take what is due as far as
 -- each destination, each account and the courier have room: the first of every destination before the second of any.

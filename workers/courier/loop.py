@@ -94,17 +94,20 @@ class Courier:
         return taken
 
     async def _claim_until(self, stop: asyncio.Event) -> None:
+        clock_s = asyncio.get_running_loop().time
         while not stop.is_set():
             self._to_claim.clear()
+            began_s = clock_s()
             try:
                 taken = await self.claim_once()
             except StoreError as error:
                 log.warning("nothing could be claimed; trying again", extra={"reason": str(error)})
                 taken = 0
                 await asyncio.sleep(PAUSE_S)
-            # Behind the last destination there is nothing to do until something is recorded or becomes due.
+            # Behind the last destination there is nothing to do until something is recorded or becomes due. With
+            # thousands of destinations a claim takes a while; at most half of the time Postgres works on claims.
             if taken or self._after:
-                await asyncio.sleep(WINDOW_S)
+                await asyncio.sleep(max(WINDOW_S, clock_s() - began_s))
             else:
                 await _wait(self._to_claim, POLL_S)
 
