@@ -16,6 +16,7 @@ class Casts(Resource):
     list = iterator(casts.list_casts)
     cancel = method(casts.cancel)
     log = method(casts.log)
+    deliveries = method(webhooks.deliveries_of_cast)
 
     def events(self, cast: Cast | str) -> Events:
         """Follow a cast: yield it at each status it reaches, until the final one, over lost connections too."""
@@ -84,7 +85,6 @@ class Webhooks(Resource):
     update = method(webhooks.update)
     delete = method(webhooks.delete)
     deliveries = iterator(webhooks.deliveries)
-    deliveries_of_cast = method(webhooks.deliveries_of_cast)
     redeliver = method(webhooks.redeliver)
     redeliver_missed = method(webhooks.redeliver_missed)
     secret = method(webhooks.secret)

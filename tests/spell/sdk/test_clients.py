@@ -15,6 +15,7 @@ from spell import (
     ApiError,
     AsyncClient,
     Cast,
+    CastNotFinished,
     CastRequest,
     Client,
     MissingApiKey,
@@ -23,11 +24,12 @@ from spell import (
     ServerBusy,
     SpellError,
     UnexpectedAnswer,
+    WaitTimedOut,
 )
 from spell.awaiting import AsyncResource
 from spell.blocking import Resource
 from tests.spell.sdk.answers import CAST, DONE
-from tests.spell.sdk.clients import Do
+from tests.spell.sdk.clients import Do, Time
 from tests.spell.sdk.servers import Scripted, answer, refusal
 
 KEY = "sk_live_abcdefgh_secret"
@@ -239,6 +241,30 @@ def test_how_long_to_wait_is_asked_in_whole_seconds(server: Scripted, do: Do, wa
     server.will(answer(200, DONE))
     do(server.url, lambda client: client.cast("a/b", wait_s=wait_s))
     assert server.seen[0].headers["prefer"] == asked
+
+
+def test_a_platform_behind_something_that_lets_no_answer_wait_is_asked_now_and_then(
+    server: Scripted, do: Do, time: Time
+) -> None:
+    server.will(*[answer(202, CAST)] * 4, answer(200, DONE))
+    assert do(server.url, lambda client: client.cast("a/b"), time=time).result() == {"n": 1}
+    assert time.slept == [0.5, 0.5, 0.5]
+    assert [seen.path for seen in server.seen[1:]] == [f"/v1/casts/{CAST['id']}"] * 4
+    server.will(*[answer(200, CAST)] * 4)
+    with pytest.raises(WaitTimedOut, match="is still queued; wait again") as caught:
+        do(server.url, lambda client: client.casts.wait(CAST["id"], timeout_s=1.2))
+    with pytest.raises(CastNotFinished, match="wait for it"):
+        caught.value.cast.result()
+
+
+def test_a_request_that_no_connection_can_carry_is_not_tried_again(do: Do, time: Time) -> None:
+    def serve(request: httpx.Request) -> httpx.Response:
+        message = "illegal header"
+        raise httpx.LocalProtocolError(message, request=request)
+
+    with pytest.raises(SpellError, match="GET /v1/casts/c cannot be sent: illegal header"):
+        do("http://a.example", lambda client: client.casts.get("c"), time=time, transport=httpx.MockTransport(serve))
+    assert time.slept == []
 
 
 def test_every_public_name_is_there() -> None:

@@ -354,6 +354,17 @@ def test_a_webhook_is_made_tried_read_and_deleted(stack: Stack, do: Do) -> None:
         own(lambda client: client.webhooks.get(made.id))
 
 
+def test_where_a_casts_own_webhook_went_is_seen_and_can_be_repeated(stack: Stack, do: Do) -> None:
+    def own(call: Callable[[Any], Any]) -> Any:
+        return do(stack.url, call, key=stack.owner_key)
+
+    url = "https://receiver.example/hook"
+    cast = own(lambda client: client.cast("dev/echo", 1, webhook_url=url))
+    (sent,) = own(lambda client: client.casts.deliveries(cast))
+    assert (sent.url, sent.cast_id, sent.event_type) == (url, cast.id, "cast.succeeded")
+    assert own(lambda client: client.webhooks.redeliver(sent)).id == sent.id
+
+
 def test_events_that_are_followed_verify_with_the_accounts_secret(stack: Stack, do: Do) -> None:
     def own(call: Callable[[Any], Any]) -> Any:
         return do(stack.url, call, key=stack.owner_key)
