@@ -1,4 +1,4 @@
-"""The operator's view, behind X-Admin-Secret: holds, queues, the ledger's balance, dead letters."""
+"""The operator's view, behind X-Admin-Secret or the scope `admin`: holds, queues, the ledger, dead letters."""
 
 import hmac
 from typing import Annotated, Any, Final
@@ -11,10 +11,13 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import BaseRouteHandler
 from litestar.params import Parameter
 
+from api.access import needs
 from api.admission.wire import QueueState, queue_states
 from api.call import call_of
+from api.guard import admit_request, authenticate, caller_of
 from api.services import Services
 from domain.model.errors import Code, refuse
+from domain.model.key_rules import KeyScope
 from domain.store.casts import FIRST_ID
 from domain.store.connection import transaction
 from domain.store.ops import (
@@ -30,16 +33,26 @@ from domain.store.ops import (
 PAGE_MAX: Final = 1_000
 LEDGER_ACCOUNTS_MAX: Final = 10_000
 REPORTS_MAX: Final = 30
+_ADMIN: Final = needs(KeyScope.ADMIN)
 
 
-def require_admin(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-    """Let through whoever knows the secret; without one configured the routes do not exist."""
+async def require_admin(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Let through whoever knows the secret, or has a key with the scope `admin`, which the operator alone gives.
+
+    Where no secret is configured the routes do not exist for whoever shows no key.
+    """
     del handler
     services: Services = connection.app.state.services
+    call = call_of(connection.scope)
+    if b"x-admin-secret" not in call.headers and b"authorization" in call.headers:
+        principal = await authenticate(services, call)
+        await admit_request(services, call, caller_of(principal))
+        _ADMIN.check(principal)
+        return
     secret = services.settings.admin_secret
     if secret is None:
         raise NotFoundException
-    given = call_of(connection.scope).headers.get(b"x-admin-secret", b"")
+    given = call.headers.get(b"x-admin-secret", b"")
     if not hmac.compare_digest(given, secret.reveal().encode()):
         raise refuse(Code.UNAUTHORIZED, "Send the operator's secret as X-Admin-Secret.")
 

@@ -23,6 +23,7 @@ from tests.api.access_table import ANY_KEY, OPEN, OPERATOR, PUBLIC, ROWS, WORKER
 from tests.api.modules import WORKER_TOKEN
 from tests.api.platform import ADMIN_SECRET, Account, Api, Rows, api_environment, run_api
 
+_ADMIN_SCOPE = {OPERATOR: "admin"}
 EVERY_SCOPE = frozenset(map(str, KeyScope))
 
 
@@ -63,7 +64,7 @@ def key(rows: Rows, account: Account, scopes: frozenset[str]) -> Account:
 
 
 def scopes_of(row: Row) -> frozenset[str]:
-    names = (row.who,) if isinstance(row.who, str) else row.who
+    names = (_ADMIN_SCOPE.get(row.who, row.who),) if isinstance(row.who, str) else row.who
     return frozenset(names) & EVERY_SCOPE
 
 
@@ -137,8 +138,10 @@ def expected(row: Row) -> dict[str, int]:
     if row.who == PUBLIC:
         return dict.fromkeys(("anonymous", "revoked", "expired", "powerless", "stranger", "right"), row.right)
     dead = {"revoked": 401, "expired": 401}
-    if row.who in {OPERATOR, WORKER}:
+    if row.who == WORKER:
         return {**dead, "anonymous": 401, "stranger": 401, "powerless": 401, "owner": 401, "right": row.right}
+    if row.who == OPERATOR:
+        return {**dead, "anonymous": 401, "powerless": 403, "guesser": 401, "secret": row.right, "right": row.right}
     other = row.right if row.stranger is None else row.stranger
     if row.who == OPEN:
         return {**dead, "anonymous": row.right, "stranger": other, "powerless": row.right, "right": row.right}
@@ -151,15 +154,15 @@ def test_every_route_answers_everybody_as_the_table_says(api: Api, rows: Rows, r
     """The right caller asks last: what a route ends or changes, the others must have left alone."""
     ground = make_ground(api, rows, row)
     special = {
-        OPERATOR: {"x-admin-secret": ADMIN_SECRET},
-        WORKER: {"authorization": f"Bearer {WORKER_TOKEN}"},
+        "anonymous": {},
+        "secret": {"x-admin-secret": ADMIN_SECRET},
+        "guesser": {"x-admin-secret": ADMIN_SECRET[:-1] + "!", **ground.right.headers},
+        **({"right": {"authorization": f"Bearer {WORKER_TOKEN}"}} if row.who == WORKER else {}),
     }
-    found = {}
-    for caller in expected(row):
-        headers = {} if caller == "anonymous" else getattr(ground, caller).headers
-        if caller == "right" and isinstance(row.who, str):
-            headers = special.get(row.who, headers)
-        found[caller] = ask(api, row, ground, headers)
+    found = {
+        caller: ask(api, row, ground, special[caller] if caller in special else getattr(ground, caller).headers)
+        for caller in expected(row)
+    }
     assert found == expected(row)
 
 
