@@ -27,8 +27,9 @@ BLOCK_MS_MAX: Final = 100
 # Under load the delayed set is looked at this often at most.
 DUE_EVERY_S: Final = 0.02
 DUE_COUNT_MAX: Final = 256
-# With entries still running, waiting this long for more room makes the next read a batch.
-GATHER_S: Final = 0.006
+# While the threads have work, waiting this long for more room makes the next read a batch: a fifth of what is fetched
+# ahead at most, and cut short when half of that is done.
+GATHER_S: Final = 0.02
 # A second between looks for abandoned entries, give or take half, so that workers do not look in step.
 CLAIM_EVERY_S: Final = 1.0
 PENDING_COUNT_MAX: Final = 256
@@ -134,7 +135,9 @@ class StreamsConsumer(dramatiq.Consumer):
             # A short prefetch is drained within a flusher's window: then the flusher must not wait for the end of it.
             if bound <= self._prefetch:
                 self._broker.flusher.hurry()
-            self._wait_for_room(GATHER_S if room else self._timeout_s)
+            timeout_s = GATHER_S if room else self._timeout_s
+            with queue.room:
+                queue.room.wait_for(lambda: (bound - len(queue.held)) * 2 >= bound, timeout_s)
             room = bound - len(queue.held)
         return max(room, 0)
 

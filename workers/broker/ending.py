@@ -59,7 +59,7 @@ def understood(entry: Entry) -> StreamMessage | None:
         fields = decode_fields(entry.body)
         entry.message_id = fields["message_id"]
         if entry.queue.lost_event is not None:
-            entry.cast_id()
+            entry.cast_id_bytes()
     except (DecodeError, ValueError):
         return None
     if q_name(fields["queue_name"]) != entry.queue.name:

@@ -25,6 +25,7 @@ from workers import keys
 PREFETCH_AHEAD_S: Final = 0.1
 RATE_SAMPLE_S: Final = 0.05
 RATE_WEIGHT: Final = 0.3
+CAST_ID_BYTES: Final = 16
 
 AnyMessage: TypeAlias = Message[object]
 LostEvent: TypeAlias = Callable[[AnyMessage, str], bytes]
@@ -98,6 +99,14 @@ class Entry:
         self.output: bytes | None = None
         self.retry: tuple[int, bytes] | None = None
         """Delay in ms and the nonce followed by the copy to run again."""
+
+    def cast_id_bytes(self) -> bytes:
+        """Return the 16 bytes of the id, without the price of a UUID. ValueError when it is not one."""
+        raw = bytes.fromhex(self.message_id.replace("-", ""))
+        if len(raw) != CAST_ID_BYTES:
+            message = f"a cast id has {CAST_ID_BYTES} bytes, not {len(raw)}"
+            raise ValueError(message)
+        return raw
 
     def cast_id(self) -> UUID:
         """Return the cast this is; on a metered queue the message id is the cast id. ValueError when it is not one."""

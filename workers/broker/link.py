@@ -5,10 +5,11 @@ behind the caller's back: a broken connection surfaces, and who calls decides wh
 """
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 import redis
+from hiredis import pack_command
 from redis.exceptions import NoScriptError, ResponseError
 
 from workers.broker.scripts import Script
@@ -27,6 +28,9 @@ UNACKNOWLEDGED_MS: Final = 2_000
 _KEEP_ALIVE_IDLE_S: Final = 30
 _KEEP_ALIVE_INTERVAL_S: Final = 5
 _KEEP_ALIVE_PROBES: Final = 3
+
+# Its stub knows tuples of one only.
+_pack: Final = cast("Callable[[Command], bytes]", pack_command)
 
 LINK_ERRORS: Final = (redis.ConnectionError, redis.TimeoutError)
 
@@ -59,7 +63,6 @@ def tcp_options(url: str) -> Mapping[str, Any]:
 class _Connection(Protocol):
     """What is used of redis-py's connection, which has no types of its own."""
 
-    def pack_commands(self, commands: Sequence[Command]) -> list[bytes]: ...
     def send_packed_command(self, command: list[bytes]) -> None: ...
     def read_response(self, *, disable_decoding: bool) -> Reply: ...
     def disconnect(self) -> None: ...
@@ -88,7 +91,7 @@ class Link:
             return []
         connection = self._pool.get_connection()
         try:
-            connection.send_packed_command(connection.pack_commands(commands))
+            connection.send_packed_command([b"".join(map(_pack, commands))])
             return [_read(connection) for _ in commands]
         except BaseException:
             # Replies may be half read: this socket cannot be used again.

@@ -71,4 +71,6 @@ def memory(reply: Reply) -> tuple[int, int]:
 def _fields(raw: list[bytes] | dict[bytes, bytes] | None) -> dict[bytes, bytes] | None:
     if raw is None or isinstance(raw, dict):
         return raw
+    if len(raw) == 2:  # noqa: PLR2004  one name, one value: what every entry but a given-back suspect has
+        return {raw[0]: raw[1]}
     return dict(zip(raw[::2], raw[1::2], strict=True))

@@ -336,7 +336,7 @@ class StreamsBroker(QuietBroker):
         asked = [entry for entry in asked if entry.message_id]
         if not asked or queue.lost_event is None:
             return
-        ids = [entry.cast_id().bytes for entry in asked]
+        ids = [entry.cast_id_bytes() for entry in asked]
         answers = replies.integers(self.link.call("SMISMEMBER", queue.keys.canceled, *ids))
         for entry, answer in zip(asked, answers, strict=True):
             if answer:
