@@ -20,8 +20,10 @@ FAULTS = (
         (
             "gateways/webhook_http.py",
             "        reader, writer = await asyncio.open_connection(\n            str(address),\n",
-            "        address = (await self._addresses(target.host))[0]\n"
-            "        reader, writer = await asyncio.open_connection(\n            str(address),\n",
+            (
+                "        address = (await self._addresses(target.host))[0]\n"
+                "        reader, writer = await asyncio.open_connection(\n            str(address),\n"
+            ),
         ),
         tests=(f"{HTTP}test_a_name_that_changes_its_address_is_reached_where_it_was_judged",),
     ),
