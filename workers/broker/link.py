@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 import redis
-from hiredis import pack_command
+from hiredis import pack_command  # pyright: ignore[reportUnknownVariableType]  its stub leaves the result open
 from redis.exceptions import NoScriptError, ResponseError
 
 from workers.broker.scripts import Script
