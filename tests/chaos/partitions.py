@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from random import Random
 
+import psycopg
+
 from operate.processes import API, LEDGER, SCHEDULER, WORKER
 from tests.chaos import nemesis
 from tests.chaos.arena import Arena
@@ -20,7 +22,8 @@ from tests.stack import API_2, until
 
 # Shorter and longer than every patience: 0.2 s of the rate limiter, 2 s of a pool, 5 s of a silent session.
 CUT_SECONDS = (0.5, 3.0, 7.0, 12.0)
-# A scheduler holds a slot for milliseconds at a time, many times a second.
+# A slot comes every second; nobody is kept from the casts for longer than this in one piece.
+HELD_SECONDS_MAX = 3.0
 SLOT_SECONDS_MAX = 60.0
 LINKS = ((WORKER, REDIS), (LEDGER, POSTGRES), (LEDGER, REDIS), (API, REDIS), (API, POSTGRES), (SCHEDULER, REDIS))
 # Callers ask again all the time; what is waited for is 5 s of silence and the end of a batch or two, on a busy machine.
@@ -116,14 +119,18 @@ def cut_with_a_slot(network: Network) -> Fault:
 
 
 def stop_with_a_slot(arena: Arena, scheduler: str) -> None:
-    """SIGSTOP the only scheduler while a slot is begun and not finished."""
+    """SIGSTOP the only scheduler while a slot is begun and not finished: its job waits for a table that we hold."""
     old = set(arena.stack.rows.execute(UNFINISHED))
     deadline = time.monotonic() + SLOT_SECONDS_MAX
-    while time.monotonic() < deadline:
-        if set(arena.stack.rows.execute(UNFINISHED)) - old:
-            _signal(arena, scheduler, signal.SIGSTOP)
-            # What it had sent is done by the time these two have been answered.
-            if all(set(arena.stack.rows.execute(UNFINISHED)) - old for _ in range(2)):
+    with psycopg.connect(arena.stack.database_url) as connection:
+        while time.monotonic() < deadline:
+            with connection.transaction():
+                connection.execute("LOCK TABLE casts IN ACCESS EXCLUSIVE MODE")
+                let_go_at = time.monotonic() + HELD_SECONDS_MAX
+                while time.monotonic() < let_go_at and not set(arena.stack.rows.execute(UNFINISHED)) - old:
+                    time.sleep(0.005)
+                _signal(arena, scheduler, signal.SIGSTOP)
+            if set(arena.stack.rows.execute(UNFINISHED)) - old:
                 return
             _signal(arena, scheduler, signal.SIGCONT)
     message = f"{scheduler} was never seen with a slot"

@@ -1,6 +1,6 @@
-"""Pytest's part of a run against mutants (`-p tests.mutants.plugin`): plants one, or notes which tests ask which query.
+"""Pytest's part of a run against mutants (`-p tests.mutants.plugin`): notes which tests ask which query.
 
-MUTANT is `module.query` with the file of its text; QUERIES_FILE is where the notes go.
+QUERIES_FILE is where the notes go, QUERIES_OF the store modules. TEMPLATE_URL is a migrated database for all runs.
 """
 
 import importlib
@@ -8,9 +8,10 @@ import json
 import os
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from tests.servers import TestDatabases
 
 
 class NotedQueries(dict[str, bytes]):
@@ -31,23 +32,17 @@ _notes: dict[str, set[str]] = defaultdict(set)
 
 
 def pytest_configure() -> None:
-    planted = os.environ.get("MUTANT")
-    if planted:
-        name, _, file = planted.partition("=")
-        module, _, query = name.partition(".")
-        queries(module)[query] = Path(file).read_bytes()
+    template = os.environ["TEMPLATE_URL"]
+    drop = TestDatabases.drop
+    TestDatabases.create_migrated = lambda _databases: template
+    TestDatabases.drop = lambda databases, url: None if url == template else drop(databases, url)
     if os.environ.get("QUERIES_FILE"):
         for module in os.environ["QUERIES_OF"].split(","):
             store = importlib.import_module(f"domain.store.{module}")
-            store._QUERIES = NotedQueries(module, store._QUERIES, _notes)  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue] this is what a mutation run is for
+            store._QUERIES = NotedQueries(module, store._QUERIES, _notes)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     file = os.environ.get("QUERIES_FILE")
     if file and session.exitstatus == 0:
         Path(file).write_text(json.dumps({name: sorted(tests - {""}) for name, tests in _notes.items()}))
-
-
-def queries(module: str) -> dict[str, Any]:
-    """Return the queries a store module works with, to be changed in place."""
-    return importlib.import_module(f"domain.store.{module}")._QUERIES

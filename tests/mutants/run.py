@@ -1,48 +1,53 @@
 """Mutation testing of the SQL that money goes through: `make mutants [ARGS="--only NAME"]`.
 
-Each mutant is run against the tests of tests/domain that use its query, on a Postgres of its own in memory. Prints
-the score and every survivor that `explained.py` does not explain. Exit code 0 when the score is SCORE_MIN_PERCENT or
-more and none is unexplained.
+Each mutant is run against the tests of tests/domain that use its query, on a Postgres of its own in memory, in a
+process forked from one that has imported everything. Prints every survivor that `explained.py` does not explain, and
+the score. Exit code 0 when that is SCORE_MIN_PERCENT or more and none is unexplained.
 """
 
 import argparse
 import asyncio
+import importlib
 import json
+import multiprocessing
 import os
 import re
-import subprocess
+import signal
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 import psycopg
+import pytest
 
 from domain.store.queries import load
 from local.postgres import Postgres
+from local.servers import Servers
 from migrations.runner import migrate
 from tests.mutants.explained import EXPLAINED
 from tests.mutants.mutate import Mutant, mutants
+from tests.servers import TestDatabases
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 MODULES: Final = ("admission", "settlement")
 TESTS: Final = ("tests/domain/flow", "tests/domain/store", "tests/domain/test_money_machine.py")
 SCORE_MIN_PERCENT: Final = 90
 # A mutant that hangs is noticed: no statement of ours runs for longer than two seconds.
-SECONDS_MAX: Final = 600
+SECONDS_MAX: Final = 300
 # Nothing is kept of these databases.
 FORGETFUL: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_OPTIONS: Final = ("-q", "-x", "--tb=line", "-p", "no:cacheprovider", "-p", "tests.mutants.plugin")
 _PARAMETER: Final = re.compile(r"%\((\w+)\)[sb]")
+_FORK: Final = multiprocessing.get_context("fork")
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("--only", default="", help="only mutants whose name contains this")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--notes", type=Path, help="which tests ask which query: read if it is there, else written")
     options = parser.parse_args(arguments)
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="spell-mutants-", dir=memory) as name:
@@ -51,51 +56,70 @@ def main(arguments: Sequence[str]) -> int:
         postgres = Postgres(folder / "postgres", settings=FORGETFUL)
         postgres.start()
         try:
-            return _run(folder, postgres.database_url("postgres"), postgres.url, options)
+            return _run(folder, postgres.database_url("postgres"), options)
         finally:
             postgres.kill()
 
 
-def _run(folder: Path, server_url: str, database_url: str, options: argparse.Namespace) -> int:
-    asyncio.run(migrate(database_url))
-    chosen, refused = _valid([mutant for mutant in every_mutant() if options.only in mutant.name], database_url)
+def _run(folder: Path, server_url: str, options: argparse.Namespace) -> int:
+    databases = TestDatabases(Servers(database_url=server_url, redis_url="", postgres=None, redis=None))
+    planner_url, template_url = databases.create(), databases.create_migrated()
+    asyncio.run(migrate(planner_url))
+    chosen, refused = _valid([mutant for mutant in every_mutant() if options.only in mutant.name], planner_url)
     _say(f"{len(chosen)} mutants; {refused} more were no SQL. First the tests without any ...")
-    notes = options.notes or folder / "queries.json"
-    if not notes.exists():
-        done = _pytest(server_url, TESTS, {"QUERIES_FILE": str(notes), "QUERIES_OF": ",".join(MODULES)})
-        if done.returncode != 0:
-            _say(done.stdout)
+    os.environ |= {"TEST_DATABASE_URL": server_url, "TEMPLATE_URL": template_url}
+    notes, log = folder / "queries.json", folder / "first.log"
+    asked = {"QUERIES_FILE": str(notes), "QUERIES_OF": ",".join(MODULES)}
+    with _FORK.Pool(1) as processes:
+        if processes.apply(_pytest, (TESTS, log, asked)) != 0:
+            _say(log.read_text(encoding="utf-8"))
             return 1
+    # What this process has imported, those forked from it need not.
+    pytest.main([*_OPTIONS, "--collect-only", "-qq", *TESTS])
     tests_of: dict[str, list[str]] = json.loads(notes.read_text(encoding="utf-8"))
+    work = [(mutant, tests_of.get(f"{mutant.module}.{mutant.query}", [])) for mutant in chosen]
     count: Counter[str] = Counter()
-
-    def survives(item: tuple[int, Mutant]) -> tuple[Mutant, bool]:
-        number, mutant = item
-        file = folder / f"mutant-{number}.sql"
-        file.write_text(mutant.text, encoding="utf-8")
-        # What is written for the statements first: most mistakes end there.
-        tests = sorted(
-            tests_of.get(f"{mutant.module}.{mutant.query}", []), key=lambda test: "test_statements" not in test
-        )
-        if not tests:
-            return mutant, True
-        planted = {"MUTANT": f"{mutant.module}.{mutant.query}={file}"}
-        try:
-            return mutant, _pytest(server_url, ("-x", *tests), planted).returncode == 0
-        except subprocess.TimeoutExpired:
-            return mutant, False
-
-    unexplained = 0
-    with ThreadPoolExecutor(options.jobs) as threads:
-        for mutant, survived in threads.map(survives, enumerate(chosen)):
+    with _FORK.Pool(options.jobs, maxtasksperchild=1) as processes:
+        for mutant, survived in zip(chosen, processes.imap(_survives, work), strict=True):
             verdict = "explained" if survived and mutant.name in EXPLAINED else "SURVIVED" if survived else "killed"
             count[verdict] += 1
-            unexplained += verdict == "SURVIVED"
             _say(f"[{count.total():3}/{len(chosen)}] {verdict:9} {mutant.name}")
     score = 100 * count["killed"] / max(1, len(chosen) - count["explained"])
-    _say(f"{len(chosen)} mutants: {count['killed']} killed, {count['explained']} explained, {unexplained} neither.")
+    _say(
+        f"{len(chosen)} mutants: {count['killed']} killed, {count['explained']} explained, {count['SURVIVED']} neither."
+    )
     _say(f"Score {score:.1f} % of those that can be noticed.")
-    return 0 if score >= SCORE_MIN_PERCENT and not unexplained else 1
+    return 0 if score >= SCORE_MIN_PERCENT and not count["SURVIVED"] else 1
+
+
+def _survives(item: tuple[Mutant, list[str]]) -> bool:
+    """Plant the mutant in this process and run its tests; those written for the statements come first."""
+    mutant, tests = item
+    if not tests:
+        return True
+    importlib.import_module(f"domain.store.{mutant.module}")._QUERIES[mutant.query] = mutant.text.encode()
+    chosen = sorted(tests, key=lambda test: "test_statements" not in test)
+    return _pytest(chosen, Path(os.devnull), {}) == 0
+
+
+def _pytest(tests: Sequence[str], log: Path, environment: dict[str, str]) -> int:
+    """Run tests in this process, which is good for nothing else afterwards."""
+    os.environ |= environment
+    with log.open("wb") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    signal.signal(signal.SIGALRM, _give_up)
+    signal.alarm(SECONDS_MAX if log == Path(os.devnull) else 0)
+    try:
+        return int(pytest.main([*_OPTIONS, *tests]))
+    except TimeoutError:
+        return 1
+    finally:
+        signal.alarm(0)
+
+
+def _give_up(_number: int, _frame: object) -> None:
+    raise TimeoutError
 
 
 def every_mutant() -> list[Mutant]:
@@ -123,22 +147,6 @@ def _valid(candidates: Sequence[Mutant], database_url: str) -> tuple[list[Mutant
             connection.execute(b"DEALLOCATE mutant")
             valid.append(mutant)
     return valid, len(candidates) - len(valid)
-
-
-def _pytest(
-    server_url: str, arguments: Sequence[str], environment: dict[str, str]
-) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "tests.mutants.plugin"]
-    whole = {**os.environ, "TEST_DATABASE_URL": server_url, "PYTHONPATH": str(REPOSITORY), **environment}
-    return subprocess.run(
-        [*command, *arguments],
-        cwd=REPOSITORY,
-        env=whole,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS_MAX,
-        check=False,
-    )
 
 
 def _say(text: str) -> None:
