@@ -1,19 +1,20 @@
 """Everything the SDK raises. Catch `MoneyError` for every refusal about money, `SpellError` for all of it.
 
-SpellError
-MissingApiKey              no key was given, so nothing was sent
-ConnectionFailed           no answer; TimedOut when the server stayed silent
-UnexpectedAnswer           an answer that is none of the platform's
-CastFailed                 `cast.result()` of a cast that did not succeed; CastNotFinished while it is open
-WaitTimedOut               `wait()` ran out of time; the cast goes on
-SignatureInvalid           a webhook that is not from the platform, or too old
-ApiError                   the platform refused: see `code`
-MoneyError               402, never retried: BudgetExceeded, InsufficientCredits, FreeTierExhausted,
-PaymentRequired, SpendPaused
-Conflict                 409, never retried: PriceChanged
-RateLimited              429, retried: TooManyOpenCasts
-ServerBusy               503, retried: OutcomeUnknown
-Unauthorized, Forbidden, NotFound, ValidationError, IdempotencyKeyReused
+- SpellError
+  - MissingApiKey: no key was given, so nothing was sent
+  - ConnectionFailed: no answer; TimedOut: the server stayed silent
+  - UnexpectedAnswer: an answer that is none of the platform's
+  - CastFailed: `cast.result()` of a cast that did not succeed; CastNotFinished: while it is open
+  - OutputMissing: `cast.result()` of one whose output expired, or was left out of a list or a webhook
+  - WaitTimedOut: `wait()` ran out of time; the cast goes on
+  - SignatureInvalid: a webhook that is not from the platform, or too old
+  - ApiError: the platform refused; `code` says why
+    - MoneyError (402, never retried): BudgetExceeded, InsufficientCredits, FreeTierExhausted, PaymentRequired,
+      SpendPaused
+    - Conflict (409, never retried): PriceChanged
+    - RateLimited (429, retried): TooManyOpenCasts
+    - ServerBusy (503, retried): OutcomeUnknown
+    - Unauthorized, Forbidden, NotFound, ValidationError, IdempotencyKeyReused
 """
 
 # ruff: noqa: N818  # the names say what happened; `Error` at the end of each would say it twice
@@ -78,6 +79,20 @@ class CastNotFinished(CastFailed):
     def __str__(self) -> str:
         """Say which cast, and what to do."""
         return f"cast {self.cast.id} is {self.cast.status}; wait for it with casts.wait()"
+
+
+class OutputMissing(SpellError):
+    """The cast succeeded, but its output is not in this answer: it expired, or was left out of a list or a webhook."""
+
+    def __init__(self, cast: "Cast") -> None:
+        super().__init__(cast)
+        self.cast: Cast = cast
+
+    def __str__(self) -> str:
+        """Say which cast, and what to do."""
+        if self.cast.data_expired:
+            return f"the output of cast {self.cast.id} was kept until {self.cast.data_expires_at}"
+        return f"the output of cast {self.cast.id} was left out of this answer; ask for it with casts.get()"
 
 
 class WaitTimedOut(SpellError):

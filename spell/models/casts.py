@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from spell.errors import CastFailed, CastNotFinished, SpellError, UnexpectedAnswer
+from spell.errors import CastFailed, CastNotFinished, OutputMissing, SpellError, UnexpectedAnswer
 
 FINAL_STATUSES: Final = frozenset({"succeeded", "failed", "canceled", "expired"})
 _NULL: Final = msgspec.Raw(b"null")
@@ -72,6 +72,8 @@ class Cast(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None = None
     data_expires_at: datetime | None = None
     data_expired: bool = False
+    data_omitted: bool = False
+    """In a webhook: output and log were too long for it; `casts.get()` has them."""
     attempts: int = 0
     metadata: dict[str, Any] = {}
 
@@ -94,11 +96,16 @@ class Cast(msgspec.Struct, frozen=True, kw_only=True):
         return base64.b64decode(value) if self.output_encoding == "base64" and isinstance(value, str) else value
 
     def result(self) -> Any:  # as output
-        """Return `output` of a cast that succeeded. CastFailed when it ended otherwise, CastNotFinished before."""
+        """Return `output` of a cast that succeeded. CastFailed when it ended otherwise, CastNotFinished before.
+
+        OutputMissing when it is not in this answer: it expired, or a list or a webhook left it out.
+        """
         if not self.is_final:
             raise CastNotFinished(self)
         if self.status != "succeeded":
             raise CastFailed(self)
+        if self.output_encoding is None:
+            raise OutputMissing(self)
         return self.output
 
 

@@ -21,6 +21,7 @@ from spell import (
     MissingApiKey,
     MoneyError,
     NotFound,
+    OutputMissing,
     ServerBusy,
     SpellError,
     UnexpectedAnswer,
@@ -205,6 +206,22 @@ def test_an_output_python_cannot_hold_breaks_only_itself(server: Scripted, do: D
     cast = do(server.url, lambda client: client.casts.get("c"))
     assert (cast.status, bytes(cast.output_raw)) == ("succeeded", b"1e400000")
     with pytest.raises(UnexpectedAnswer, match="output_raw"):
+        cast.result()
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"data_expired": True, "data_expires_at": "2026-10-01T00:00:00Z"}, "kept until 2026-10-01"),
+        ({"data_omitted": True}, "ask for it with casts.get"),
+        ({}, "ask for it with casts.get"),
+    ],
+)
+def test_an_output_that_is_not_there_is_not_taken_for_none(members: dict[str, Any], words: str) -> None:
+    raw = msgspec.json.encode({**DONE, "output": None, "output_encoding": None, **members})
+    cast = msgspec.json.decode(raw, type=Cast)
+    assert cast.output is None
+    with pytest.raises(OutputMissing, match=words):
         cast.result()
 
 

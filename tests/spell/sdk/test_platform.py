@@ -82,6 +82,8 @@ def test_a_cast_gives_what_the_spell_wrote_and_says_what_it_cost(stack: Stack, k
     assert cast.cost.cost_micros == 1001
     assert cast.cost.held_micros >= cast.cost.cost_micros
     assert cast.usage.fuel > 0
+    assert do(stack.url, lambda client: client.cast("dev/empty"), key=key).result() == ""
+    assert do(stack.url, lambda client: client.cast("dev/echo", None), key=key).result() is None
     assert (cast.spell, cast.version, cast.metadata) == ("dev/echo", "1.0.0", {"order": 17})
 
 
