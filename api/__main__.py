@@ -17,6 +17,7 @@ import uvloop
 
 from api.access_log import Log, install, write_stdout
 from api.app import create_app
+from api.protocol import GatheringProtocol
 from api.shutdown import Shutdown
 from domain.settings import ApiSettings, SettingsError, load
 from gateways.collector import collect_rarely
@@ -67,7 +68,7 @@ async def serve(settings: ApiSettings, log: Log) -> None:
         host=_host(settings.public_url),
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=GatheringProtocol,
         ws="none",
         lifespan="on",
         access_log=False,

@@ -30,7 +30,7 @@ from api.casts.reader import CastReader
 from api.connections import LOOK_EVERY_S, ConnectionCheck
 from api.cors import Cors, KeyOrigins
 from api.docs import openapi_config
-from api.edge import App, Edge
+from api.edge import App, Edge, Shortcut
 from api.guard import provide_principal, provide_visitor
 from api.keys import routes as keys
 from api.operator import admin, dead_letters, health
@@ -106,9 +106,9 @@ def create_app(
         state=State({"services": services}),
         logging_config=None,
     )
-    # Middleware, outermost first: the edge, then CORS. That is all of it.
+    # Middleware, outermost first: the edge, CORS, the short way to the casts. That is all of it.
     cors = Cors(
-        cast("App", app),
+        Shortcut(cast("App", app), casts.paths(services)),
         origins=settings.cors_origins,
         key_origins=KeyOrigins(services.engine_pool, clock=clock),
         public_url=settings.public_url,

@@ -17,7 +17,7 @@ from api.errors import overloaded
 from domain.model.api_key import prefix_of
 from domain.model.errors import Code, Refusal, RefusedError, refuse
 from domain.model.key_rules import ACCOUNT_SCOPES
-from domain.store.connection import Pool, transaction
+from domain.store.connection import Pool, statement, transaction
 from domain.store.identity import keys_use
 from domain.store.principals import KeyOwner, principals_by_prefix
 
@@ -171,7 +171,7 @@ class Authenticator:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _look_up(self, prefixes: list[str]) -> dict[str, KeyOwner]:
-        async with transaction(self._pool) as connection:
+        async with statement(self._pool) as connection:
             return await principals_by_prefix(connection, prefixes=prefixes)
 
     async def _look_again(self, digest: bytes, known: _Known) -> _Known:

@@ -5,7 +5,7 @@ It is plain ASGI around Litestar, because a middleware stack would cost a cast m
 
 import itertools
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
 from api.access_log import Log, RequestLine
@@ -26,6 +26,23 @@ _STANDING: Final[Headers] = [
     (b"cache-control", b"no-store"),
 ]
 _SERVER_ERROR: Final = 500
+
+
+class Shortcut:
+    """ASGI application that serves `paths` itself and leaves everything else to `app`.
+
+    The routes of casts stand in Litestar too, for its documents and for other spellings of their paths; finding them
+    there, under its error handling, costs a cast as much as its log line, its metrics and its headers.
+    """
+
+    def __init__(self, app: App, paths: Mapping[str, App]) -> None:
+        self._app = app
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or lifespan."""
+        app = self._paths.get(scope["path"], self._app) if scope["type"] == "http" else self._app
+        await app(scope, receive, send)
 
 
 class Edge:

@@ -129,7 +129,7 @@ class Ledger:
         skip_locked = False
         for attempt in range(ATTEMPTS_MAX):
             try:
-                async with transaction(self._pool) as connection:
+                async with transaction(self._pool, begin=False) as connection:
                     return await settle(
                         connection, events, batch_id=uuid4(), token_key=self._token_key, skip_locked=skip_locked
                     )

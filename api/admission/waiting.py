@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from api.operator.metrics import Metrics
 from domain.model.cast_view import FINAL_STATUSES, CastRow
 from domain.store.casts import casts_by_id, casts_status
-from domain.store.connection import Pool, transaction
+from domain.store.connection import Pool, statement
 from workers import keys
 
 _logger: Final = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Waiting:
         ids = [UUID(bytes=raw) for raw in self._waiters]
         news = 0
         for start in range(0, len(ids), IDS_PER_QUESTION_MAX):
-            async with transaction(self._pool) as connection:
+            async with statement(self._pool) as connection:
                 statuses = await casts_status(connection, ids=ids[start : start + IDS_PER_QUESTION_MAX])
             for cast_id, status in statuses.items():
                 if any(waiter.wants(status) for waiter in self._waiters.get(cast_id.bytes, ())):
@@ -142,7 +142,7 @@ class Waiting:
                 ids = list(self._due)[:ROWS_PER_QUESTION_MAX]
                 for cast_id in ids:
                     del self._due[cast_id]
-                async with transaction(self._pool) as connection:
+                async with statement(self._pool) as connection:
                     rows = await casts_by_id(connection, ids=ids)
                 self._hand_out(rows)
         except Exception as error:  # noqa: BLE001  # the next question, in a quarter of a second, finds them again

@@ -12,7 +12,7 @@ from domain.flow.drop_data import drop_read
 from domain.model.cast_view import CastRow, CastView, VersionName, view_of_row
 from domain.model.errors import Code, refuse
 from domain.store.casts import casts_by_id, version_names
-from domain.store.connection import Pool, StoreError, transaction
+from domain.store.connection import Pool, StoreError, statement, transaction
 
 _logger: Final = logging.getLogger(__name__)
 ROWS_PER_QUESTION_MAX: Final = 200
@@ -45,7 +45,7 @@ class CastReader:
         missing = {row.version_id for row in rows} - self._names.keys()
         names: dict[UUID, VersionName] = {}
         if missing:
-            async with transaction(self._pool) as connection:
+            async with statement(self._pool) as connection:
                 names = await version_names(connection, ids=sorted(missing))
         for version_id, name in names.items():
             self.learn(version_id, name)
@@ -80,5 +80,5 @@ class CastReader:
         return {}
 
     async def _read(self, ids: list[UUID]) -> dict[UUID, CastRow]:
-        async with transaction(self._pool) as connection:
+        async with statement(self._pool) as connection:
             return await casts_by_id(connection, ids=ids)

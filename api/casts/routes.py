@@ -22,7 +22,7 @@ from api.casts.batch import cast_many
 from api.casts.prefer import Wish, wish_of
 from api.casts.reading import list_casts
 from api.casts.request import BODY_BYTES_MAX, parse_cast, spec_of
-from api.edge import Message, Receive, Scope, Send
+from api.edge import App, Message, Receive, Scope, Send
 from api.errors import KINDS, Answer, Headers, invalid, problem
 from api.guard import admit_request, authenticate, caller_of
 from api.services import Services
@@ -47,7 +47,7 @@ Methods = dict[str, tuple[Access, Serve]]
 
 
 class CastEndpoints:
-    """The raw handlers. One per process."""
+    """The raw handlers."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -310,11 +310,12 @@ def traceparent_of(raw: bytes | None) -> str | None:
     return raw.decode("ascii") if raw is not None and _TRACEPARENT.fullmatch(raw) is not None else None
 
 
-def routes(services: Services) -> list[ASGIRouteHandler]:
-    """Return the raw routes; `api.casts.openapi` describes them."""
+def paths(services: Services) -> dict[str, App]:
+    """Return the raw ASGI applications by their paths; `api.casts.openapi` describes them."""
     endpoints = CastEndpoints(services)
-    return [
-        raw_handler("/v1/cast", copy_scope=False)(endpoints.cast),
-        raw_handler("/v1/casts/batch", copy_scope=False)(endpoints.batch),
-        raw_handler("/v1/casts", copy_scope=False)(endpoints.casts),
-    ]
+    return {"/v1/cast": endpoints.cast, "/v1/casts/batch": endpoints.batch, "/v1/casts": endpoints.casts}
+
+
+def routes(services: Services) -> list[ASGIRouteHandler]:
+    """Return the same as routes of Litestar."""
+    return [raw_handler(path, copy_scope=False)(serve) for path, serve in paths(services).items()]

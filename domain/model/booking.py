@@ -65,17 +65,6 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     funding: str
 
 
-class CounterKey(NamedTuple):
-    """What a counter counts."""
-
-    account_id: UUID
-    dimension: str
-    subject_id: UUID
-    period: str
-    starts_on: date
-    funding: str
-
-
 class CounterRow(msgspec.Struct, kw_only=True):
     """What to add to one counter."""
 
@@ -166,6 +155,10 @@ def book(endings: Sequence[Ending], *, batch_id: UUID) -> Bookings:
     )
 
 
+def _row_order(row: HeldRow | CountRow | TransferRow) -> int:
+    return row.id.int  # see `_counters`
+
+
 def _groups(endings: Sequence[Ending]) -> list[_Group]:
     groups: dict[tuple[object, ...], _Group] = {}
     for ending in endings:
@@ -213,7 +206,7 @@ def _windows(groups: Sequence[_Group]) -> list[HeldRow]:
             row = rows.setdefault(identifier, HeldRow(id=identifier))
             row.held += group.held
             row.spent += group.cost
-    return sorted(rows.values(), key=lambda row: row.id)
+    return sorted(rows.values(), key=_row_order)
 
 
 def _months(groups: Sequence[_Group]) -> list[MonthRow]:
@@ -226,7 +219,7 @@ def _months(groups: Sequence[_Group]) -> list[MonthRow]:
         if group.cast.funding is Funding.FREE:
             row.free_held += group.casts
             row.free_used += group.charged  # what costs nothing uses up nothing
-    return sorted(rows.values(), key=lambda row: (row.account_id, row.month))
+    return sorted(rows.values(), key=lambda row: (row.account_id.int, row.month))
 
 
 def _grants(credited: Sequence[Ending]) -> list[HeldRow]:
@@ -237,7 +230,7 @@ def _grants(credited: Sequence[Ending]) -> list[HeldRow]:
             row = rows.setdefault(part.grant_id, HeldRow(id=part.grant_id))
             row.held += part.micros
             row.spent += paid.micros
-    return sorted(rows.values(), key=lambda row: row.id)
+    return sorted(rows.values(), key=_row_order)
 
 
 def _keys(groups: Sequence[_Group]) -> list[CountRow]:
@@ -245,7 +238,7 @@ def _keys(groups: Sequence[_Group]) -> list[CountRow]:
     for group in groups:
         if (key_id := group.cast.key_id) is not None:
             rows.setdefault(key_id, CountRow(id=key_id)).casts += group.casts
-    return sorted(rows.values(), key=lambda row: row.id)
+    return sorted(rows.values(), key=_row_order)
 
 
 def _accounts(groups: Sequence[_Group]) -> list[CountRow]:
@@ -255,27 +248,38 @@ def _accounts(groups: Sequence[_Group]) -> list[CountRow]:
         row.casts += group.casts
         row.on_wire_default += group.on_wire_default
         row.on_wire_large += group.on_wire_large
-    return sorted(rows.values(), key=lambda row: row.id)
+    return sorted(rows.values(), key=_row_order)
 
 
-def _counter_keys(cast: HeldCast) -> Iterable[CounterKey]:
+def _counter_keys(cast: HeldCast) -> Iterable[tuple[UUID, str, UUID, str, date]]:
+    """Return what the counters of a cast count: whose, which dimension, of what, per what, from when."""
     day, month = day_of_ms(cast.accepted_ms), month_of_ms(cast.accepted_ms)
-    account_id, funding = cast.account_id, cast.funding.value
-    yield CounterKey(account_id, "account", account_id, "day", day, funding)
-    yield CounterKey(account_id, "account", account_id, "month", month, funding)
+    account_id = cast.account_id
+    yield account_id, "account", account_id, "day", day
+    yield account_id, "account", account_id, "month", month
     if cast.key_id is not None:
-        yield CounterKey(account_id, "key", cast.key_id, "day", day, funding)
-    yield CounterKey(account_id, "account_spell", cast.spell_id, "day", day, funding)
-    yield CounterKey(cast.creator_id, "spell", cast.spell_id, "day", day, funding)
+        yield account_id, "key", cast.key_id, "day", day
+    yield account_id, "account_spell", cast.spell_id, "day", day
+    yield cast.creator_id, "spell", cast.spell_id, "day", day
 
 
 def _counters(groups: Sequence[_Group]) -> list[CounterRow]:
-    rows: dict[CounterKey, CounterRow] = {}
+    rows: dict[tuple[int, str, int, str, date, str], CounterRow] = {}
     for group in groups:
-        for key in _counter_keys(group.cast):
+        funding = group.cast.funding.value
+        for account_id, dimension, subject_id, period, starts_on in _counter_keys(group.cast):
+            # UUIDs are hashed and compared in Python, numbers are not.
+            key = (account_id.int, dimension, subject_id.int, period, starts_on, funding)
             row = rows.get(key)
             if row is None:
-                row = rows[key] = CounterRow(**key._asdict())
+                row = rows[key] = CounterRow(
+                    account_id=account_id,
+                    dimension=dimension,
+                    subject_id=subject_id,
+                    period=period,
+                    starts_on=starts_on,
+                    funding=funding,
+                )
             row.casts += group.casts
             row.failed += group.failed
             row.fuel += group.fuel
@@ -300,7 +304,7 @@ def _transfers(groups: Sequence[_Group], credited: Sequence[Ending], batch_id: U
             _add_shares(rows, ending.cast, payer, part.grant_id, platform=to_platform, cost=part.micros, casts=1)
     for key, row in rows.items():
         row.id, row.batch_id = uuid5(batch_id, "|".join(map(str, key))), batch_id
-    return sorted(rows.values(), key=lambda row: row.id)
+    return sorted(rows.values(), key=_row_order)
 
 
 def _add_shares(

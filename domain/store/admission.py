@@ -12,12 +12,22 @@ import msgspec
 from psycopg import AsyncCursor
 
 from domain.model.admission_state import AdmissionState
-from domain.store.connection import Connection, type_row
-from domain.store.queries import load
+from domain.store.connection import Connection, begin, type_row
+from domain.store.queries import load, together
 
 _QUERIES: Final = load(__file__)
 _decode_state: Final = msgspec.json.Decoder(AdmissionState).decode
 _encode: Final = msgspec.json.Encoder().encode
+_WRITTEN: Final = (
+    "windows_hold",
+    "grants_hold",
+    "months_hold",
+    "keys_open",
+    "accounts_open",
+    "casts_insert",
+    "idempotency_insert",
+)
+_WRITE: Final = together({name: _QUERIES[name] for name in _WRITTEN})
 
 
 class WindowRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +126,16 @@ class Holds(msgspec.Struct, frozen=True, kw_only=True):
     idempotency: list[IdempotencyRow]
 
 
+class _Held(msgspec.Struct, frozen=True):
+    """The windows and grants that had room."""
+
+    windows_hold: list[object]
+    grants_hold: list[object]
+
+
+_decode_held: Final = msgspec.json.Decoder(_Held).decode
+
+
 async def lock_and_read(
     connection: Connection,
     *,
@@ -132,6 +152,7 @@ async def lock_and_read(
     """
     lock = _QUERIES["accounts_lock_free" if skip_locked else "accounts_lock"]
     async with connection.pipeline():
+        await begin(connection)
         locked = await connection.execute(lock, {"account_ids": account_ids}, binary=True)
         state = await _read(connection, account_ids, key_ids, idempotency, billing_enabled=billing_enabled)
     rows = await locked.fetchall()
@@ -179,22 +200,26 @@ async def write(connection: Connection, holds: Holds) -> None:
     Asserts that every window and grant still had room: under the account lock nothing else can have taken it,
     so a smaller row count is a fault of ours and the batch must roll back.
     """
+    parameters = {
+        "windows_hold": _json(holds.windows),
+        "grants_hold": _json(holds.grants),
+        "months_hold": _json(holds.months),
+        "keys_open": _json(holds.keys),
+        "accounts_open": _json(holds.accounts),
+        "casts_insert": _json(holds.casts),
+        "inputs": holds.inputs,
+        "idempotency_insert": _json(holds.idempotency),
+    }
     async with connection.pipeline():
         if holds.new_windows:
-            await _write(connection, "windows_insert", holds.new_windows)
-        windows = await _write(connection, "windows_hold", holds.windows) if holds.windows else None
-        grants = await _write(connection, "grants_hold", holds.grants) if holds.grants else None
-        await _write(connection, "months_hold", holds.months)
-        if holds.keys:
-            await _write(connection, "keys_open", holds.keys)
-        await _write(connection, "accounts_open", holds.accounts)
-        rows = _encode(holds.casts).decode()
-        await connection.execute(_QUERIES["casts_insert"], {"rows": rows, "inputs": holds.inputs}, binary=True)
-        if holds.idempotency:
-            await _write(connection, "idempotency_insert", holds.idempotency)
-    assert windows is None or windows.rowcount == len(holds.windows), "a hard budget had no room under its own lock"
-    assert grants is None or grants.rowcount == len(holds.grants), "a credit grant had no room under its own lock"
+            await connection.execute(_QUERIES["windows_insert"], {"rows": _json(holds.new_windows)})
+        cursor = await connection.execute(_WRITE, parameters, binary=True)
+    row = await cursor.fetchone()
+    assert row is not None, "the statement answers with one row"
+    held = _decode_held(row[0])
+    assert len(held.windows_hold) == len(holds.windows), "a hard budget had no room under its own lock"
+    assert len(held.grants_hold) == len(holds.grants), "a credit grant had no room under its own lock"
 
 
-async def _write(connection: Connection, query: str, rows: Sequence[msgspec.Struct]) -> AsyncCursor[type_row]:
-    return await connection.execute(_QUERIES[query], {"rows": _encode(rows).decode()})
+def _json(rows: Sequence[msgspec.Struct]) -> str:
+    return _encode(rows).decode()

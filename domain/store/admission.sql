@@ -73,6 +73,7 @@ UPDATE budget_windows w SET held_micros = w.held_micros + r.micros
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, micros bigint)
 WHERE w.id = r.id
   AND (w.hard_limit_micros IS NULL OR w.spent_micros + w.held_micros + r.micros <= w.hard_limit_micros)
+RETURNING w.id
 
 -- name: months_hold
 -- Raise what the account holds of this month and of its free allowance.
@@ -87,6 +88,7 @@ DO UPDATE SET held_micros = m.held_micros + excluded.held_micros, free_held = m.
 UPDATE credit_grants g SET held_micros = g.held_micros + r.micros
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, micros bigint)
 WHERE g.id = r.id AND g.held_micros + r.micros <= g.balance_micros
+RETURNING g.id
 
 -- name: keys_open
 -- Count the casts a key has open.

@@ -18,7 +18,7 @@ LAST_ID: Final = UUID(int=(1 << 128) - 1)
 
 async def casts_by_id(connection: Connection, *, ids: Sequence[UUID]) -> dict[UUID, CastRow]:
     """Return those of `ids` that exist, of any account: needs Role.ENGINE, and a caller that compares the account."""
-    return {row.id: row for row in await _rows(connection, "casts_by_id", {"ids": list(ids)})}
+    return {row.id: row for row in await _rows(connection, "casts_by_id", _within(ids))}
 
 
 async def casts_list(
@@ -47,14 +47,14 @@ async def casts_list(
 
 async def casts_status(connection: Connection, *, ids: Sequence[UUID]) -> dict[UUID, str]:
     """Return the status of those of `ids` that exist: needs Role.ENGINE."""
-    cursor = await connection.execute(_QUERIES["casts_status"], {"ids": list(ids)}, binary=True)
+    cursor = await connection.execute(_QUERIES["casts_status"], _within(ids), binary=True)
     return {row[0]: row[1] for row in await cursor.fetchall()}
 
 
 async def casts_exist(connection: Connection, *, account_ids: Sequence[UUID], ids: Sequence[UUID]) -> set[UUID]:
     """Return which of `ids` were committed, certain either way: whoever wrote them held these accounts' locks."""
     await connection.execute(_QUERIES["accounts_lock"], {"account_ids": list(account_ids)})
-    cursor = await connection.execute(_QUERIES["casts_exist"], {"ids": list(ids)}, binary=True)
+    cursor = await connection.execute(_QUERIES["casts_exist"], _within(ids), binary=True)
     return {row[0] for row in await cursor.fetchall()}
 
 
@@ -70,6 +70,11 @@ async def version_names(connection: Connection, *, ids: Sequence[UUID]) -> dict[
         )
         for row in await cursor.fetchall()
     }
+
+
+def _within(ids: Sequence[UUID]) -> dict[str, object]:
+    """Return the ids and between which they are: by that a plan made beforehand leaves out the other months."""
+    return {"ids": list(ids), "first_id": min(ids, default=FIRST_ID), "last_id": max(ids, default=FIRST_ID)}
 
 
 async def _rows(connection: Connection, query: str, parameters: dict[str, Any]) -> list[CastRow]:

@@ -4,7 +4,7 @@ SELECT id, account_id, key_id, version_id, status, accepted_at, started_at, fini
   coalesce(data_expires_at <= clock_timestamp(), false) AS data_expired, data_once, held_micros, cost_micros, funding,
   output, log, metadata, error_code, error_message, exit_code, fuel, cpu_us, memory_bytes_peak, wall_us, attempts
 FROM casts
-WHERE id = ANY(%(ids)s)
+WHERE id = ANY(%(ids)b::uuid[]) AND id BETWEEN %(first_id)s AND %(last_id)s
 
 -- name: casts_list
 -- A page of an account's casts, newest first: ids are UUIDv7, so their order is that of acceptance.
@@ -25,11 +25,11 @@ LIMIT %(limit)s
 
 -- name: casts_status
 -- How far these casts are; asked a few times a second for everything somebody waits for, so it reads no blobs.
-SELECT id, status FROM casts WHERE id = ANY(%(ids)s)
+SELECT id, status FROM casts WHERE id = ANY(%(ids)b::uuid[]) AND id BETWEEN %(first_id)s AND %(last_id)s
 
 -- name: casts_exist
 -- Which of these ids were committed. Waits for a batch that is still committing, by asking for its accounts' locks.
-SELECT id FROM casts WHERE id = ANY(%(ids)s)
+SELECT id FROM casts WHERE id = ANY(%(ids)b::uuid[]) AND id BETWEEN %(first_id)s AND %(last_id)s
 
 -- name: accounts_lock
 -- Wait until no batch is open that wrote for these accounts.

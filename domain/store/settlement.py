@@ -16,13 +16,19 @@ from domain.model.messages import Pool
 from domain.model.pricing import Price
 from domain.model.settlement import Ending, HeldCast
 from domain.store import events as event_store
-from domain.store.connection import Connection, type_row
-from domain.store.queries import load
+from domain.store.connection import Connection, begin, type_row
+from domain.store.queries import load, together
 
 _QUERIES: Final = load(__file__)
 _encode: Final = msgspec.json.Encoder().encode
 _decode_casts: Final = msgspec.json.Decoder(list[HeldCast]).decode
 _decode_prices: Final = msgspec.json.Decoder(list[Price]).decode
+_NO_ID: Final = UUID(int=0)
+_READ: Final = b"SELECT (%s), (%s)" % (_QUERIES["casts_read"], _QUERIES["prices_read"])
+_SETTLED: Final = ("windows_settle", "months_settle", "grants_settle", "keys_close", "accounts_close")
+_BOOKED: Final = ("counters_raise", "usage_insert", "transfers_insert")
+_SETTLE: Final = together({name: _QUERIES[name] for name in _SETTLED})
+_BOOK: Final = together({name: _QUERIES[name] for name in _BOOKED})
 
 
 class StartRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,25 +90,57 @@ class WireCast(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     traceparent: str | None
 
 
+class _Step(msgspec.Struct, frozen=True):
+    """The share of its soft limit that a window has told of, before and after it was settled."""
+
+    percent_before: int
+    percent: int
+
+    @property
+    def is_up(self) -> bool:
+        return self.percent_before < self.percent
+
+
+class _ClosedAccount(msgspec.Struct, frozen=True):
+    id: UUID
+    waits: bool
+
+
+class _Written(msgspec.Struct, frozen=True):
+    """What the settling statements return, by their names."""
+
+    windows_settle: list[msgspec.Raw]
+    months_settle: list[msgspec.Raw]
+    grants_settle: list[msgspec.Raw]
+    accounts_close: list[_ClosedAccount]
+
+
+_decode_written: Final = msgspec.json.Decoder(_Written).decode
+_decode_step: Final = msgspec.json.Decoder(_Step).decode
+_decode_reached: Final = msgspec.json.Decoder(ReachedWindow).decode
+
+
 async def lock_and_read(
     connection: Connection, cast_ids: Sequence[UUID], *, skip_locked: bool = False
 ) -> tuple[set[UUID], list[HeldCast], dict[int, Price]]:
     """Lock the accounts of these casts, then read the casts and the price book; unknown ids are left out."""
     lock = _QUERIES["accounts_lock_free" if skip_locked else "accounts_lock"]
-    parameters = {"cast_ids": list(cast_ids)}
+    parameters = _within(cast_ids)
     async with connection.pipeline():
+        await begin(connection)
         locked = await connection.execute(lock, parameters, binary=True)
-        casts = await connection.execute(_QUERIES["casts_read"], parameters)
-        prices = await connection.execute(_QUERIES["prices_read"])
+        read = await connection.execute(_READ, parameters, binary=True)
     ids = {row[0] for row in await locked.fetchall()}
-    price_text = await _text(prices)
-    book = {price.version: price for price in _decode_prices(price_text)} if price_text else {}
-    return ids, _decode_casts(await _text(casts)), book
+    row = await read.fetchone()
+    assert row is not None, "aggregates make one row"
+    casts, prices = row
+    book = {price.version: price for price in _decode_prices(prices)} if prices else {}
+    return ids, _decode_casts(casts), book
 
 
 async def start(connection: Connection, rows: Sequence[StartRow]) -> int:
     """Mark casts as running; return how many were queued."""
-    parameters = {"rows": _json(rows), "cast_ids": [row.id for row in rows]}
+    parameters = {"rows": _json(rows), **_range([row.id for row in rows])}
     return (await connection.execute(_QUERIES["casts_start"], parameters)).rowcount
 
 
@@ -110,7 +148,7 @@ async def end(connection: Connection, endings: Sequence[Ending]) -> set[UUID]:
     """Pass `endings` through the gate; return the ids of the casts that were open and are final now."""
     parameters = {
         "rows": _json([_end_row(ending) for ending in endings]),
-        "cast_ids": [ending.cast.id for ending in endings],
+        **_range([ending.cast.id for ending in endings]),
         "outputs": [ending.output for ending in endings],
         "logs": [ending.log for ending in endings],
     }
@@ -132,22 +170,31 @@ async def write(
     the soft limit that was not told yet; it counts as told now.
     Asserts that every window, month and grant was there: a hold names only rows that exist.
     """
+    settled = {
+        "windows_settle": _json(bookings.windows),
+        "months_settle": _json(bookings.months),
+        "grants_settle": _json(bookings.grants),
+        "keys_close": _json(bookings.keys),
+        "accounts_close": _json(bookings.accounts),
+    }
+    booked = {
+        "counters_raise": _json(bookings.counters),
+        "usage_insert": _json(bookings.usage),
+        "transfers_insert": _json(bookings.transfers),
+    }
     async with connection.pipeline():
-        windows = await _write(connection, "windows_settle", bookings.windows)
-        months = await _write(connection, "months_settle", bookings.months)
-        grants = await _write(connection, "grants_settle", bookings.grants)
-        await _write(connection, "keys_close", bookings.keys)
-        accounts = await _write(connection, "accounts_close", bookings.accounts)
-        await _write(connection, "counters_raise", bookings.counters)
-        await _write(connection, "usage_insert", bookings.usage)
-        await _write(connection, "transfers_insert", bookings.transfers)
+        cursor = await connection.execute(_SETTLE, settled, binary=True)
+        await connection.execute(_BOOK, booked, binary=True)
         if events:
             await event_store.events_insert(connection, events)
-    for cursor, rows in ((windows, bookings.windows), (months, bookings.months), (grants, bookings.grants)):
-        assert cursor is None or cursor.rowcount == len(rows), "a hold named a row that is not there"
-    assert accounts is not None, "an ending has an account"
-    waiting = [account_id for account_id, more in await accounts.fetchall() if more]
-    return waiting, [] if windows is None else _reached(await windows.fetchall())
+    row = await cursor.fetchone()
+    assert row is not None, "the statement answers with one row"
+    written = _decode_written(row[0])
+    found = [len(written.windows_settle), len(written.months_settle), len(written.grants_settle)]
+    named = [len(bookings.windows), len(bookings.months), len(bookings.grants)]
+    assert found == named, "a hold named a row that is not there"
+    waiting = [account.id for account in written.accounts_close if account.waits]
+    return waiting, [_decode_reached(window) for window in written.windows_settle if _decode_step(window).is_up]
 
 
 async def name_next(connection: Connection, account_ids: Sequence[UUID]) -> list[WireCast]:
@@ -162,7 +209,7 @@ async def name_next(connection: Connection, account_ids: Sequence[UUID]) -> list
 
 async def jobs(connection: Connection, cast_ids: Sequence[UUID]) -> list[WireCast]:
     """Return what workers need of those of these casts that are open."""
-    cursor = await connection.execute(_QUERIES["casts_jobs"], {"cast_ids": list(cast_ids)}, binary=True)
+    cursor = await connection.execute(_QUERIES["casts_jobs"], _within(cast_ids), binary=True)
     return [_wire_cast(row) for row in await cursor.fetchall()]
 
 
@@ -190,12 +237,12 @@ async def lock_account(connection: Connection, account_id: UUID) -> None:
 
 async def of_account(connection: Connection, account_id: UUID, cast_ids: Sequence[UUID]) -> list[UUID]:
     """Return which of these casts belong to the account."""
-    return await _ids(connection, "casts_of_account", {"account_id": account_id, "cast_ids": list(cast_ids)})
+    return await _ids(connection, "casts_of_account", {"account_id": account_id, **_within(cast_ids)})
 
 
 async def request_cancel(connection: Connection, cast_ids: Sequence[UUID]) -> None:
     """Write down that these casts should stop."""
-    await connection.execute(_QUERIES["casts_cancel_request"], {"cast_ids": list(cast_ids)})
+    await connection.execute(_QUERIES["casts_cancel_request"], _within(cast_ids))
 
 
 async def _ids(connection: Connection, query: str, parameters: Mapping[str, object]) -> list[UUID]:
@@ -207,10 +254,13 @@ async def _write(connection: Connection, query: str, rows: Sequence[msgspec.Stru
     return await connection.execute(_QUERIES[query], {"rows": _json(rows)}) if rows else None
 
 
-async def _text(cursor: AsyncCursor[type_row]) -> str:
-    row = await cursor.fetchone()
-    assert row is not None, "an aggregate returns one row"
-    return row[0]
+def _within(cast_ids: Collection[UUID]) -> dict[str, object]:
+    return {"cast_ids": list(cast_ids), **_range(cast_ids)}
+
+
+def _range(cast_ids: Collection[UUID]) -> dict[str, UUID]:
+    """Return between which ids these are: by that a plan made beforehand leaves out the other months."""
+    return {"first_id": min(cast_ids, default=_NO_ID), "last_id": max(cast_ids, default=_NO_ID)}
 
 
 def _json(rows: Sequence[msgspec.Struct]) -> str:
@@ -233,12 +283,6 @@ def _end_row(ending: Ending) -> EndRow:
         started_ms=ending.started_ms,
         finished_ms=ending.finished_ms,
     )
-
-
-def _reached(rows: Sequence[tuple[Any, ...]]) -> list[ReachedWindow]:
-    """Return the windows among the settled ones that passed a share; the columns after the first are the fields."""
-    found = (ReachedWindow(**dict(zip(ReachedWindow.__struct_fields__, row[1:], strict=True))) for row in rows)
-    return [window for row, window in zip(rows, found, strict=True) if row[0] < window.percent]
 
 
 def _wire_cast(row: tuple[Any, ...]) -> WireCast:

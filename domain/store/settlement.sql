@@ -1,13 +1,15 @@
 -- name: accounts_lock
 -- Lock the accounts of these casts; a cast's account never changes, so the subquery needs no second look.
 SELECT id FROM accounts
-WHERE id IN (SELECT account_id FROM casts WHERE id = ANY(%(cast_ids)b::uuid[]))
+WHERE id IN (
+  SELECT account_id FROM casts WHERE id = ANY(%(cast_ids)b::uuid[]) AND id BETWEEN %(first_id)s AND %(last_id)s)
 ORDER BY id FOR NO KEY UPDATE
 
 -- name: accounts_lock_free
 -- The same without waiting.
 SELECT id FROM accounts
-WHERE id IN (SELECT account_id FROM casts WHERE id = ANY(%(cast_ids)b::uuid[]))
+WHERE id IN (
+  SELECT account_id FROM casts WHERE id = ANY(%(cast_ids)b::uuid[]) AND id BETWEEN %(first_id)s AND %(last_id)s)
 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: casts_read
@@ -25,7 +27,7 @@ SELECT coalesce(json_agg(json_build_object(
   'webhook_url', c.webhook_url,
   'has_webhooks', a.has_webhooks OR coalesce(a.listening_until > clock_timestamp(), false))), '[]')::text
 FROM casts c JOIN spell_versions v ON v.id = c.version_id JOIN accounts a ON a.id = c.account_id
-WHERE c.id = ANY(%(cast_ids)b::uuid[])
+WHERE c.id = ANY(%(cast_ids)b::uuid[]) AND c.id BETWEEN %(first_id)s AND %(last_id)s
 
 -- name: prices_read
 -- The whole price book: a handful of rows.
@@ -37,7 +39,7 @@ FROM price_book
 -- A cast that has been running for a while says so; a final one does not change.
 UPDATE casts c SET status = 'running', started_at = to_timestamp(r.started_ms / 1000.0)
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, started_ms bigint)
-WHERE c.id = r.id AND c.id = ANY(%(cast_ids)b::uuid[]) AND c.status = 'queued'
+WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s AND c.status = 'queued'
 
 -- name: casts_end
 -- The gate: a cast goes from open to final exactly once. Everything booked comes from the ids this returns.
@@ -63,16 +65,18 @@ FROM ROWS FROM (
   unnest(%(logs)b::bytea[])
 ) AS r(id, status, error_code, error_message, exit_code, fuel, cpu_us, memory_bytes_peak, wall_us, attempts,
   cost_micros, started_ms, finished_ms, output, log)
-WHERE c.id = r.id AND c.id = ANY(%(cast_ids)b::uuid[]) AND c.status IN ('queued', 'running')
+WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s AND c.status IN ('queued', 'running')
 RETURNING c.id
 
 -- name: casts_cancel_request
 -- Ask whoever runs these casts to stop.
-UPDATE casts SET cancel_requested = true WHERE id = ANY(%(cast_ids)b::uuid[]) AND status IN ('queued', 'running')
+UPDATE casts SET cancel_requested = true WHERE id = ANY(%(cast_ids)b::uuid[])
+  AND id BETWEEN %(first_id)s AND %(last_id)s AND status IN ('queued', 'running')
 
 -- name: casts_of_account
 -- Which of these casts belong to the account.
-SELECT id FROM casts WHERE id = ANY(%(cast_ids)b::uuid[]) AND account_id = %(account_id)s
+SELECT id FROM casts
+WHERE id BETWEEN %(first_id)s AND %(last_id)s AND id = ANY(%(cast_ids)b::uuid[]) AND account_id = %(account_id)s
 
 -- name: account_lock
 -- Take the mutex of one account.
@@ -119,12 +123,14 @@ UPDATE account_months m SET held_micros = m.held_micros - r.held, spent_micros =
 FROM json_to_recordset(%(rows)s::json)
   AS r(account_id uuid, month date, held bigint, spent bigint, free_held integer, free_used integer)
 WHERE m.account_id = r.account_id AND m.month = r.month
+RETURNING m.account_id
 
 -- name: grants_settle
 -- Take from each grant what the cast cost of it and release the rest of the hold.
 UPDATE credit_grants g SET held_micros = g.held_micros - r.held, balance_micros = g.balance_micros - r.spent
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, held bigint, spent bigint)
 WHERE g.id = r.id
+RETURNING g.id
 
 -- name: keys_close
 -- Count the casts a key no longer has open.
@@ -140,7 +146,7 @@ SET open_casts = a.open_casts - r.casts,
     on_wire_large = a.on_wire_large - r.on_wire_large
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, casts integer, on_wire_default integer, on_wire_large integer)
 WHERE a.id = r.id
-RETURNING a.id, a.open_casts > a.on_wire_default + a.on_wire_large
+RETURNING a.id, a.open_casts > a.on_wire_default + a.on_wire_large AS waits
 
 -- name: counters_raise
 -- Raise the counters in one sorted statement: rows shared between accounts are locked in the same order by everybody.
@@ -209,4 +215,4 @@ SELECT c.id, c.account_id, c.pool, v.digest, c.fuel_limit, c.wall_ms_limit, c.me
   c.output_bytes_limit, c.log_bytes_limit, c.input, (extract(epoch FROM c.accepted_at) * 1000)::bigint,
   (extract(epoch FROM c.deadline_at) * 1000)::bigint, c.traceparent
 FROM casts c JOIN spell_versions v ON v.id = c.version_id
-WHERE c.id = ANY(%(cast_ids)b::uuid[]) AND c.status IN ('queued', 'running')
+WHERE c.id = ANY(%(cast_ids)b::uuid[]) AND c.id BETWEEN %(first_id)s AND %(last_id)s AND c.status IN ('queued', 'running')

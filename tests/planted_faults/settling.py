@@ -8,10 +8,8 @@ GUARDS = "tests/domain/store/test_guards.py::"
 BOOK = "tests/domain/model/test_booking.py::"
 CLAIMS = "tests/domain/model/test_settlement.py::"
 
-_STATUS_FILTER = (
-    "WHERE c.id = r.id AND c.id = ANY(%(cast_ids)b::uuid[]) AND c.status IN ('queued', 'running')\nRETURNING"
-)
-_ANY_STATUS = "WHERE c.id = r.id AND c.id = ANY(%(cast_ids)b::uuid[])\nRETURNING"
+_ANY_STATUS = "WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s\nRETURNING"
+_STATUS_FILTER = _ANY_STATUS.replace("\n", " AND c.status IN ('queued', 'running')\n")
 _ONE_USAGE_EVENT = (
     "fuel bigint, cpu_us bigint, memory_bytes_peak bigint, wall_us bigint, cost_micros bigint, funding text)"
 )

@@ -9,6 +9,7 @@ HOLD = "domain/store/admission.sql"
 ENDS_ONCE = f"{SETTLE}test_a_cast_ends_once_and_costs_what_it_used"
 CREDITS = f"{SETTLE}test_credits_pay_in_the_order_they_were_held"
 PLACES = f"{SETTLE}test_the_places_that_come_free_go_to_the_oldest_waiting"
+PLANS = "tests/domain/store/test_plans.py::"
 CANCEL = f"{SETTLE}test_cancel_is_free_before_the_start_and_asks_the_worker_after"
 
 FAULTS = (
@@ -89,6 +90,28 @@ FAULTS = (
         "A running cast is never asked to stop, and runs to its end at the caller's cost.",
         (GATE, "UPDATE casts SET cancel_requested = true WHERE", "UPDATE casts SET cancel_requested = false WHERE"),
         tests=(CANCEL,),
+    ),
+    fault(
+        "plans-by-the-statistics",
+        "A plan made while a table was empty reads all of it for hours.",
+        ("domain/store/connection.py", '" -c enable_seqscan=off -c', '" -c'),
+        tests=(f"{PLANS}test_every_statement_finds_its_rows_by_key",),
+    ),
+    fault(
+        "plans-made-anew",
+        "Each batch of one is planned for longer than it runs.",
+        ("domain/store/connection.py", " -c plan_cache_mode=force_generic_plan", ""),
+        tests=(f"{PLANS}test_sessions_keep_their_plans",),
+    ),
+    fault(
+        "every-month-looked-into",
+        "What a cast costs grows with the months that are kept.",
+        (
+            GATE,
+            "WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s AND c.status = 'queued'",
+            "WHERE c.id = r.id AND %(first_id)s < %(last_id)s AND c.status = 'queued'",
+        ),
+        tests=(f"{PLANS}test_a_kept_plan_looks_into_the_months_of_the_ids_alone",),
     ),
     fault(
         "start-not-written",

@@ -42,7 +42,7 @@ FAULTS = (
     fault(
         "threshold-told-with-each-batch",
         "A budget at half of its soft limit mails its owner with every batch.",
-        ("domain/store/settlement.py", "if row[0] < window.percent]", "if window.percent]"),
+        ("domain/store/settlement.py", "return self.percent_before < self.percent", "return self.percent > 0"),
         tests=(
             f"{THRESHOLDS}test_each_share_is_told_once_by_webhook_and_mail",
             f"{THRESHOLDS}test_batches_that_settle_at_once_tell_each_share_once",
