@@ -14,6 +14,7 @@ from rich_click import RichCommand
 
 from domain.settings import (
     ApiSettings,
+    CourierSettings,
     LedgerSettings,
     ReleaseSettings,
     SchedulerSettings,
@@ -25,7 +26,7 @@ from operate.dev_environment import RELEASE, environments_of
 from operate.examine_machine import examine_disk, examine_executor, examine_python, examine_toolchains
 from operate.examine_servers import examine_postgres, examine_redis
 from operate.findings import Finding, Level, problem, warning, well
-from operate.processes import API, LEDGER, SCHEDULER, WORKER, WORKER_LARGE
+from operate.processes import API, COURIER, LEDGER, SCHEDULER, WORKER, WORKER_LARGE
 from spell.cli import EXIT_FAILED
 
 _MARK: Final = {Level.OK: "ok     ", Level.WARNING: "warning", Level.PROBLEM: "PROBLEM"}
@@ -35,6 +36,7 @@ _READERS: Final = {
     WORKER: WorkerSettings,
     WORKER_LARGE: WorkerSettings,
     LEDGER: LedgerSettings,
+    COURIER: CourierSettings,
     SCHEDULER: SchedulerSettings,
 }
 _DATABASE_NAMES: Final = ("MIGRATIONS_DATABASE_URL", "ENGINE_DATABASE_URL", "DATABASE_URL")
@@ -121,6 +123,8 @@ def examine_settings(name: str, environ: Mapping[str, str]) -> list[Finding]:
         return [_setting(title, line) for line in error.problems]
     if isinstance(settings, ApiSettings) and settings.warnings:
         return [warning(title, line, "set it where you need that part") for line in settings.warnings]
+    if isinstance(settings, CourierSettings) and settings.smtp_url is None:
+        return [warning(title, "SMTP_URL is not set: mail is not sent", "set it where you need mail")]
     return [well(title, "complete")]
 
 

@@ -38,9 +38,9 @@ FAULTS = (
         tests=(f"{HTTP}test_the_certificate_is_checked_for_the_name",),
     ),
     fault(
-        "nat64-is-public",
-        "On a network with NAT64 a webhook reaches private IPv4 addresses.",
-        ("domain/model/webhook_url.py", '        "64:ff9b::/96",\n', ""),
+        "six-to-four-is-public",
+        "On a network with a 6to4 relay a webhook reaches private IPv4 addresses.",
+        ("domain/model/webhook_url.py", '        "2002::/16",\n', ""),
         tests=(f"{HTTP}test_an_evil_url_reaches_nothing",),
     ),
     fault(
