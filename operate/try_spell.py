@@ -143,6 +143,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     help="The project. Default: here.",
 )
 @click.option("--lang", "language", type=click.Choice(LANGUAGES), help="Its language. Default: what its files say.")
+@click.option("--build/--no-build", "anew", default=True, help="Compile first, or take what `spell build` made.")
 @click.option("--raw", is_flag=True, help="Inputs are bytes, also where they are JSON.")
 @click.option(
     "--runtime",
@@ -152,14 +153,21 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each input.")
 @click.argument("inputs", nargs=-1)
 def try_spell(
-    *, folder: Path, language: str | None, raw: bool, runtime: Path | None, as_json: bool, inputs: tuple[str, ...]
+    *,
+    folder: Path,
+    language: str | None,
+    anew: bool,
+    raw: bool,
+    runtime: Path | None,
+    as_json: bool,
+    inputs: tuple[str, ...],
 ) -> int:
     """Build the project and run it on INPUTS, in the sandbox of production: result, log, fuel, memory, price.
 
     An input is JSON, other text, @FILE or - for standard input. Without one, the files under examples/ are tried, and
     where NAME.out lies beside NAME.json, the output must be that. Prices are those of a platform with default settings.
     """
-    project, module = built(folder, language)
+    project, module = built(folder, language, anew=anew)
     manifest = _manifest(project)
     given = [(read_input(text, raw=raw), None) for text in inputs] or [
         (read_input(f"@{path}", raw=raw), _expected(path)) for path in project.examples()

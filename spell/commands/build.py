@@ -55,11 +55,24 @@ def loaded(folder: Path, language: str | None = None) -> Project:
         raise CommandError(str(error)) from error
 
 
-def built(folder: Path, language: str | None = None) -> tuple[Project, bytes]:
-    """Build the project in `folder` and return it with its module, or its Python program. Raises CommandError."""
+def built(folder: Path, language: str | None = None, *, anew: bool = True) -> tuple[Project, bytes]:
+    """Return the project in `folder` and its module, or its Python program, built now. Raises CommandError.
+
+    Not `anew`: what the last `spell build` made, byte for byte.
+    """
     project = loaded(folder, language)
+    if not anew:
+        return project, _made_before(project)
     try:
         with stderr().status(f"compiling {project.name} ({project.language})"):
             return project, build_project(project)
     except BuildError as error:
         raise CommandError(str(error)) from error
+
+
+def _made_before(project: Project) -> bytes:
+    try:
+        return project.target.read_bytes()
+    except OSError as error:
+        message = f"{project.target} cannot be read ({error.strerror}): run `spell build`, or leave --no-build out"
+        raise CommandError(message) from error

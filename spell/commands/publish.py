@@ -1,12 +1,14 @@
 """`spell publish`: a project's module into the store."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 from rich_click import RichCommand
 
-from spell.building.project import VERSION, Project
+from spell.building.module import manifest_of
+from spell.building.project import VERSION
 from spell.client import Client
 from spell.commands.build import built
 from spell.commands.login import handle_of
@@ -25,16 +27,24 @@ from spell.screen import dollars, print_facts, print_json, say, size, stderr
     type=click.Choice(("public", "unlisted", "private")),
     help="Who sees it. Default: as before.",
 )
+@click.option("--build/--no-build", "anew", default=True, help="Compile first, or take what `spell build` made.")
 @platform_options
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
 def publish(
-    *, version: str | None, owner: str | None, visibility: str | None, url: str | None, as_json: bool, folder: Path
+    *,
+    version: str | None,
+    owner: str | None,
+    visibility: str | None,
+    anew: bool,
+    url: str | None,
+    as_json: bool,
+    folder: Path,
 ) -> None:
     """Build the project in FOLDER (default: here) and publish it. A version never changes; the same again is fine."""
     if version is not None and VERSION.fullmatch(version) is None:
         message = f"{version!r} is no version; write it like 1.2.0"
         raise CommandError(message, exit_code=EXIT_USAGE)
-    project, module = built(folder)
+    project, module = built(folder, anew=anew)
     if project.language == "python":
         message = (
             f"a Python program is no module, so it is not published: cast it with `spell cast {project.target} INPUT`, "
@@ -47,7 +57,7 @@ def publish(
         status.update(f"publishing {name}@{number} ({size(len(module))}); the platform compiles it")
         if visibility is not None:
             _show_to(client, name, visibility)
-        published = client.spells.publish(name, number, module, _manifest(project, number))
+        published = client.spells.publish(name, number, module, _manifest(module, number))
     if as_json:
         print_json(published)
         return
@@ -86,8 +96,10 @@ def _show_to(client: Client, name: str, visibility: str) -> None:
         client.spells.edit(name, visibility=visibility)
 
 
-def _manifest(project: Project, number: str) -> bytes | None:
+def _manifest(module: bytes, number: str) -> bytes | None:
     """Return the manifest to send beside the module: none, the one inside counts, unless it says another version."""
-    if project.manifest.get("version", number) == number:
+    inside = manifest_of(module)
+    manifest = {} if inside is None else msgspec.json.decode(inside, type=dict[str, Any])
+    if manifest.get("version", number) == number:
         return None
-    return msgspec.json.encode({**project.manifest, "version": number})
+    return msgspec.json.encode({**manifest, "version": number})
