@@ -3,10 +3,21 @@
 from itertools import chain
 from typing import Final
 
-from tests.planted_faults import client, ground, holding, sending, settling, silence, statements, telling, wire
+from tests.planted_faults import (
+    client,
+    ground,
+    holding,
+    permitting,
+    sending,
+    settling,
+    silence,
+    statements,
+    telling,
+    wire,
+)
 from tests.planted_faults.fault import REPOSITORY, Fault
 
-_PARTS: Final = (holding, settling, statements, wire, silence, ground, client, telling, sending)
+_PARTS: Final = (holding, settling, statements, wire, silence, ground, client, telling, sending, permitting)
 FAULTS: Final[tuple[Fault, ...]] = tuple(chain.from_iterable(part.FAULTS for part in _PARTS))
 PAGE: Final = REPOSITORY / "tests" / "planted_faults.md"
 
