@@ -32,15 +32,17 @@ ALTER TABLE casts ADD COLUMN webhook_url text;
 -- The highest of 50, 80 and 100 percent of the soft limit that this window has told of.
 ALTER TABLE budget_windows ADD COLUMN notified_percent smallint NOT NULL DEFAULT 0;
 
+-- Written behind the gate, many rows a cast where an account has many endpoints: no foreign keys, as `casts` has none
+-- (accounts and endpoints are never deleted), and an index only where somebody looks.
 CREATE TABLE outgoing (
   id uuid PRIMARY KEY,
-  account_id uuid NOT NULL REFERENCES accounts,
+  account_id uuid NOT NULL,
   -- 'listen': to be read by who follows the account's events; never sent, so it is 'delivered' from the start.
   kind text NOT NULL CHECK (kind IN ('webhook', 'mail', 'listen')),
   -- The same for every receiver of an event and for every attempt: what a receiver drops repeats by.
   event_id uuid NOT NULL,
   event_type text NOT NULL,
-  endpoint_id uuid REFERENCES webhook_endpoints,
+  endpoint_id uuid,
   -- Where no endpoint is named: the address given with a cast, or of the mail.
   target text,
   -- Deliveries to one destination never delay those to another: an endpoint, an account's mail, or the host of the
@@ -72,11 +74,10 @@ CREATE INDEX outgoing_due ON outgoing (destination, next_attempt_at) WHERE statu
 CREATE INDEX outgoing_next ON outgoing (next_attempt_at) WHERE status = 'pending';
 CREATE INDEX outgoing_leased ON outgoing (lease_until) WHERE lease_until IS NOT NULL;
 CREATE INDEX outgoing_finished ON outgoing (finished_at) WHERE finished_at IS NOT NULL;
-CREATE INDEX outgoing_of_endpoint ON outgoing (endpoint_id, created_at, id);
-CREATE INDEX outgoing_pending_of_endpoint ON outgoing (endpoint_id) WHERE status = 'pending';
+CREATE INDEX outgoing_of_endpoint ON outgoing (endpoint_id, created_at, id) WHERE endpoint_id IS NOT NULL;
 -- Rows of an account are written under its lock, so their times rise in the order of commits: who reads on from the
 -- last one it saw misses none.
-CREATE INDEX outgoing_of_account ON outgoing (account_id, kind, created_at, id);
+CREATE INDEX outgoing_followed ON outgoing (account_id, created_at, id) WHERE kind = 'listen';
 CREATE INDEX outgoing_of_cast ON outgoing (cast_id) WHERE endpoint_id IS NULL AND kind = 'webhook';
 
 CREATE TABLE outgoing_attempts (

@@ -43,10 +43,10 @@ UPDATE webhook_endpoints SET secret_version = secret_version + 1, previous_secre
 WHERE id = %(id)s AND account_id = %(account_id)s AND deleted_at IS NULL
 
 -- name: deliveries_cancel
--- What waits for an endpoint that gets nothing more, oldest first. A piece: the courier cancels what is left in its turn.
+-- What waits for an endpoint that gets nothing more. A piece: the courier cancels what is left in its turn.
 UPDATE outgoing SET status = 'canceled', finished_at = %(now)s, lease_until = NULL
 WHERE id IN (
-  SELECT id FROM outgoing WHERE endpoint_id = %(id)s AND status = 'pending' LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+  SELECT id FROM outgoing WHERE destination = (%(id)s::uuid)::text AND status = 'pending' LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
   AND status = 'pending'
 
 -- name: accounts_refresh
