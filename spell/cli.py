@@ -28,6 +28,7 @@ from spell.commands.login import login, logout, whoami
 from spell.commands.platform import command_error
 from spell.commands.publish import publish
 from spell.commands.store import info, store
+from spell.commands.usage import usage
 from spell.commands.webhooks import webhooks
 from spell.errors import SpellError
 from spell.exits import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO, EXIT_USAGE, CommandError
@@ -80,7 +81,7 @@ def spell() -> None:
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
     *(init, build, publish, store, info, cast, casts, cancel),
-    *(login, logout, whoami, keys, budgets, webhooks, completion),
+    *(login, logout, whoami, keys, budgets, usage, webhooks, completion),
 )
 for command in COMMANDS:
     spell.add_command(command)

@@ -13,7 +13,6 @@ from spell.exits import EXIT_DONE
 from spell.models.casts import FINAL_STATUSES, Cast
 from spell.screen import Cell, Column, dollars, print_facts, print_json, print_rows, say, size, status, when
 
-ROWS_DEFAULT: Final = 20
 _PAGE_MAX: Final = 100
 _STATUSES: Final = ("queued", "running", *sorted(FINAL_STATUSES))
 _COLUMNS: Final = (
@@ -36,7 +35,9 @@ def casts() -> None:
 @click.option("--status", "wanted", type=click.Choice(_STATUSES), help="Only these.")
 @click.option("--spell", metavar="OWNER/NAME", help="Only casts of this spell.")
 @click.option("--key", metavar="PREFIX", help="Only casts made with this key.")
-@click.option("--limit", "rows_max", type=click.IntRange(min=1), default=ROWS_DEFAULT, show_default=True)
+@click.option(
+    "--limit", "rows_max", type=click.IntRange(min=1), default=ROWS_DEFAULT, show_default=True, help="How many."
+)
 @platform_options
 def list_(
     *, wanted: str | None, spell: str | None, key: str | None, rows_max: int, url: str | None, as_json: bool

@@ -111,12 +111,13 @@ def update(
 
 
 @keys.command(cls=RichCommand)
+@click.option("--grace", "grace_s", type=click.IntRange(min=0), help="Seconds the old one stays valid. Default: a day.")
 @platform_options
 @click.argument("prefix")
-def rotate(*, url: str | None, as_json: bool, prefix: str) -> None:
+def rotate(*, grace_s: int | None, url: str | None, as_json: bool, prefix: str) -> None:
     """Give the key PREFIX a new secret and print it. The old one stays valid for a while; budgets stay with the key."""
     with platform(url) as client:
-        rotated = client.keys.rotate(prefix)
+        rotated = client.keys.rotate(prefix, grace_s=grace_s)
     show_secret(rotated, as_json=as_json)
     if rotated.previous_until is not None:
         say(f"The old secret is good until {rotated.previous_until:%Y-%m-%d %H:%M} UTC")

@@ -23,6 +23,8 @@ from spell.exits import (
 from spell.screen import dollars, when
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+# As many as a terminal shows at once.
+ROWS_DEFAULT: Final = 20
 LOGIN: Final = "run `spell login`, or set SPELL_API_KEY"
 
 # From what the SDK raises to how the program ends and what to do next; the first that fits.
@@ -58,6 +60,13 @@ def url_option(function: Function) -> Function:
         "--url", metavar="URL", help=f"Which platform. Default: {URL_VARIABLE}, then that of `spell login`."
     )
     return url(function)
+
+
+def rows_option(function: Function) -> Function:
+    """Give a list the option `--limit`."""
+    kind = click.IntRange(min=1)
+    rows = click.option("--limit", "rows_max", type=kind, default=ROWS_DEFAULT, show_default=True, help="How many.")
+    return rows(function)
 
 
 def chosen_url(url: str | None, config: Config, environ: Mapping[str, str]) -> str:

@@ -12,7 +12,6 @@ from spell.commands.publish import version_facts
 from spell.models.spells import SpellDetail, SpellVersion
 from spell.screen import Column, is_terminal, print_facts, print_json, print_rows, say, when
 
-ROWS_DEFAULT: Final = 20
 _COLUMNS: Final = (
     Column(title="spell"),
     Column(title="description", shrinks=True),
@@ -23,7 +22,9 @@ _COLUMNS: Final = (
 
 @click.command(cls=RichCommand)
 @click.option("--tag", help="Only spells with this tag.")
-@click.option("--limit", "rows_max", type=click.IntRange(min=1), default=ROWS_DEFAULT, show_default=True)
+@click.option(
+    "--limit", "rows_max", type=click.IntRange(min=1), default=ROWS_DEFAULT, show_default=True, help="How many."
+)
 @platform_options
 @click.argument("query", required=False)
 def store(*, tag: str | None, rows_max: int, url: str | None, as_json: bool, query: str | None) -> None:

@@ -15,7 +15,6 @@ from spell.exits import EXIT_NOT_FOUND, CommandError
 from spell.models.webhooks import Delivery, WebhookEndpoint
 from spell.screen import Cell, Column, print_done, print_json, print_rows, say, when
 
-ROWS_DEFAULT: Final = 20
 _PAGE_MAX: Final = 100
 _STATES: Final = ("pending", "delivered", "failed", "canceled")
 _ENDPOINTS: Final = (
@@ -98,7 +97,9 @@ def rotate(*, grace_s: int | None, url: str | None, as_json: bool, webhook_id: s
 
 @webhooks.command(cls=RichCommand)
 @click.option("--status", type=click.Choice(_STATES), help="Only these.")
-@click.option("--limit", "rows_max", type=click.IntRange(min=1), default=ROWS_DEFAULT, show_default=True)
+@click.option(
+    "--limit", "rows_max", type=click.IntRange(min=1), default=ROWS_DEFAULT, show_default=True, help="How many."
+)
 @platform_options
 @click.argument("webhook_id", metavar="ID")
 def deliveries(*, status: str | None, rows_max: int, url: str | None, as_json: bool, webhook_id: str) -> None:
