@@ -8,7 +8,7 @@ from rich_click import RichCommand, RichGroup
 
 from spell.commands.cast import watch_cast
 from spell.commands.cast_views import exit_code_of, output_of, show_ended, summary
-from spell.commands.platform import platform, platform_options, url_option
+from spell.commands.platform import platform, platform_options, rows_option, url_option
 from spell.exits import EXIT_DONE
 from spell.models.casts import FINAL_STATUSES, Cast
 from spell.screen import Cell, Column, dollars, print_facts, print_json, print_rows, say, size, status, when
@@ -35,9 +35,7 @@ def casts() -> None:
 @click.option("--status", "wanted", type=click.Choice(_STATUSES), help="Only these.")
 @click.option("--spell", metavar="OWNER/NAME", help="Only casts of this spell.")
 @click.option("--key", metavar="PREFIX", help="Only casts made with this key.")
-@click.option(
-    "--limit", "rows_max", type=click.IntRange(min=1), default=ROWS_DEFAULT, show_default=True, help="How many."
-)
+@rows_option
 @platform_options
 def list_(
     *, wanted: str | None, spell: str | None, key: str | None, rows_max: int, url: str | None, as_json: bool

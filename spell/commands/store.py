@@ -7,7 +7,7 @@ import click
 import msgspec
 from rich_click import RichCommand
 
-from spell.commands.platform import platform, platform_options
+from spell.commands.platform import platform, platform_options, rows_option
 from spell.commands.publish import version_facts
 from spell.models.spells import SpellDetail, SpellVersion
 from spell.screen import Column, is_terminal, print_facts, print_json, print_rows, say, when
@@ -22,9 +22,7 @@ _COLUMNS: Final = (
 
 @click.command(cls=RichCommand)
 @click.option("--tag", help="Only spells with this tag.")
-@click.option(
-    "--limit", "rows_max", type=click.IntRange(min=1), default=ROWS_DEFAULT, show_default=True, help="How many."
-)
+@rows_option
 @platform_options
 @click.argument("query", required=False)
 def store(*, tag: str | None, rows_max: int, url: str | None, as_json: bool, query: str | None) -> None:

@@ -10,7 +10,7 @@ from rich_click import RichCommand, RichGroup
 
 from spell.client import Client
 from spell.commands.listen import listen
-from spell.commands.platform import platform, platform_options
+from spell.commands.platform import platform, platform_options, rows_option
 from spell.exits import EXIT_NOT_FOUND, CommandError
 from spell.models.webhooks import Delivery, WebhookEndpoint
 from spell.screen import Cell, Column, print_done, print_json, print_rows, say, when
@@ -97,9 +97,7 @@ def rotate(*, grace_s: int | None, url: str | None, as_json: bool, webhook_id: s
 
 @webhooks.command(cls=RichCommand)
 @click.option("--status", type=click.Choice(_STATES), help="Only these.")
-@click.option(
-    "--limit", "rows_max", type=click.IntRange(min=1), default=ROWS_DEFAULT, show_default=True, help="How many."
-)
+@rows_option
 @platform_options
 @click.argument("webhook_id", metavar="ID")
 def deliveries(*, status: str | None, rows_max: int, url: str | None, as_json: bool, webhook_id: str) -> None:
