@@ -212,10 +212,13 @@ class Courier:
     async def _let_go(self) -> None:
         """Give back what did not end in time."""
         held = [*self._flying.values(), *(outcome.delivery for outcome in self._landed)]
-        for task in list(self._flying):
-            task.cancel()
         if not held:
             return
+        flying = list(self._flying)
+        for task in flying:
+            task.cancel()
+        if flying:
+            await asyncio.wait(flying)
         try:
             async with transaction(self._pool) as connection:
                 await deliver.release(connection, held, now=await clock(connection))
