@@ -119,6 +119,7 @@ def _again(letter: DeadLetter, terms: CastTerms, stdin: bytes) -> AdmissionReque
         input=stdin,
         deadline_ms=DEADLINE_MS_DEFAULT,
         metadata=terms.metadata,
+        webhook_url=terms.webhook_url,
     )
     assert letter.cast_id is not None
     return AdmissionRequest(

@@ -80,6 +80,7 @@ class CastTerms(msgspec.Struct, frozen=True, kw_only=True):
     input: bytes | None
     """None when it is no longer kept."""
     metadata: str
+    webhook_url: str | None
 
 
 async def cast_terms(connection: Connection, *, cast_id: UUID) -> CastTerms | None:

@@ -158,9 +158,9 @@ def bury(wire: redis.Redis, cast_id: str) -> str:
 
 
 def test_a_dead_letter_is_cast_once_more_with_a_new_hold_or_dropped(
-    api: Api, wire: redis.Redis, account: Account, spell: str
+    api: Api, rows: Rows, wire: redis.Redis, account: Account, spell: str
 ) -> None:
-    body = {"spell": spell, "input": {"n": 7}, "metadata": {"order": "1"}}
+    body = {"spell": spell, "input": {"n": 7}, "metadata": {"order": "1"}, "webhook_url": "https://example.com/told"}
     first = api.http.post("/v1/casts", json=body, headers=account.headers).json()["id"]
     letter, other, garbage = (
         bury(wire, first),
@@ -177,6 +177,8 @@ def test_a_dead_letter_is_cast_once_more_with_a_new_hold_or_dropped(
     assert again["held_micros"] == 2_500
     assert again["cast_id"] != first
     assert api.http.get(f"/v1/casts/{again['cast_id']}", headers=account.headers).json()["metadata"] == {"order": "1"}
+    told = rows.execute("SELECT webhook_url FROM casts WHERE id = %(id)s", {"id": again["cast_id"]})
+    assert told == [("https://example.com/told",)]
     assert api.http.post(f"/admin/dead-letters/default/{letter}/requeue", headers=ADMIN).status_code == 404
     assert api.http.post(f"/admin/dead-letters/default/{garbage.decode()}/requeue", headers=ADMIN).status_code == 409
     assert api.http.delete(f"/admin/dead-letters/default/{other}", headers=ADMIN).status_code == 204
