@@ -86,6 +86,9 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
 for command in COMMANDS:
     spell.add_command(command)
 
+# What a plugin puts its own command in the place of.
+PLUGIN_CHANGES: Final = frozenset({"keys"})
+
 # How `spell --help` shows them; a command of a plugin that is not installed is left out.
 PANELS: Final[Mapping[str, tuple[str, ...]]] = {
     "Write a spell": ("init", "build", "test", "publish"),
@@ -145,5 +148,15 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """Run the program on the arguments of the process, and exit."""
-    load_plugins(spell, entry_points(group=PLUGIN_GROUP))
+    if not is_complete_for(sys.argv[1:]):
+        load_plugins(spell, entry_points(group=PLUGIN_GROUP))
     sys.exit(run(sys.argv[1:]))
+
+
+def is_complete_for(arguments: Sequence[str]) -> bool:
+    """Tell whether the user's part alone can do this: importing the server's takes longer than a cast.
+
+    Lists of commands, completion, and what plugins bring or change (`keys`) need the plugins.
+    """
+    word = arguments[0] if arguments else ""
+    return word in spell.commands and word not in PLUGIN_CHANGES
