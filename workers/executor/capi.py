@@ -129,6 +129,9 @@ def take_error(error: int) -> str:
     return message
 
 
+_KIND_MEMORY: Final[int] = ffi.WASMTIME_EXTERN_MEMORY.value
+
+
 class Scratch:
     """Out-parameters, made once and used for every cast: a process runs one cast at a time."""
 
@@ -136,12 +139,16 @@ class Scratch:
         """Allocate the structs and remember their addresses."""
         self._instance: Final = bindings.wasmtime_instance_t()
         self._extern: Final = bindings.wasmtime_extern_t()
+        self._memory: Final = bindings.wasmtime_extern_t()
         self._trap: Final = c_void_p()
         self._fuel: Final = c_uint64()
         self._slots: Final = (c_uint64 * WORDS_PER_SLOT)()
         self.instance: Final = ctypes.addressof(self._instance)
         self.extern: Final = ctypes.addressof(self._extern)
         self.extern_item: Final = self.extern + bindings.wasmtime_extern_t.of.offset
+        self.memory: Final = ctypes.addressof(self._memory)
+        """Where the running guest's export `memory` is put."""
+        self.memory_item: Final = self.memory + bindings.wasmtime_extern_t.of.offset
         self.trap: Final = ctypes.addressof(self._trap)
         self.slots: Final = ctypes.addressof(self._slots)
         self._fuel_address: Final = ctypes.addressof(self._fuel)
@@ -158,9 +165,6 @@ class Scratch:
         self._trap.value = None
         return trap
 
-    def memory_handle(self) -> bytes | None:
-        """Return a copy of the memory handle in `extern`, or None when the export is no memory."""
-        kind = c_uint8.from_address(self.extern).value
-        if kind != ffi.WASMTIME_EXTERN_MEMORY.value:
-            return None
-        return ctypes.string_at(self.extern_item, ctypes.sizeof(bindings.wasmtime_memory_t))
+    def has_memory(self) -> bool:
+        """Tell whether what is in `memory` is one."""
+        return cast("int", self._memory.kind) == _KIND_MEMORY

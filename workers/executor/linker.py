@@ -5,7 +5,6 @@ at a time in one thread. An exception inside a host function never reaches the e
 last one in a variable shared by all threads): it is caught here and becomes a trap, and `Host` keeps the reason.
 """
 
-import ctypes
 import functools
 from collections.abc import Callable
 from typing import Any, Final
@@ -95,6 +94,7 @@ class Host:
         self.fault: BaseException | None = None
         """A defect of ours inside a host function; the cast ends as `platform_error`."""
         self._calls_left = 0
+        self._context = 0
         self._engine: Final = engine
         self._scratch: Final = scratch
         self._linker: Final = wasmtime.Linker(engine)
@@ -118,11 +118,8 @@ class Host:
 
     def _define(self, name: str) -> Any:  # Any: a ctypes callback has no type of its own
         letters, method = FUNCTIONS[name]
-        slots = tuple(
-            (capi.WORDS_PER_SLOT * index, _U32_MASK if letter == "i" else _U64_MASK)
-            for index, letter in enumerate(letters)
-        )
-        callback = capi.HOST_FUNCTION(functools.partial(self._enter, method, slots))
+        masks = tuple(_U32_MASK if letter == "i" else _U64_MASK for letter in letters)
+        callback = capi.HOST_FUNCTION(functools.partial(self._enter, method, masks, capi.WORDS_PER_SLOT * len(masks)))
         parameters = [wasmtime.ValType.i32() if letter == "i" else wasmtime.ValType.i64() for letter in letters]
         results = [] if name in NO_RESULT else [wasmtime.ValType.i32()]
         kind = wasmtime.FuncType(parameters, results)
@@ -137,7 +134,8 @@ class Host:
     def _enter(
         self,
         method: Callable[..., int],
-        slots: tuple[tuple[int, int], ...],
+        masks: tuple[int, ...],
+        words: int,
         _environment: int | None,
         caller: int,
         values: Any,  # Any: a ctypes array of 64-bit words
@@ -153,7 +151,7 @@ class Host:
                 raise cast.end(Outcome.TRAP, message)  # noqa: TRY301 # one way out of a host call
             if not self.memory.attached:
                 self._attach(caller)
-            values[0] = method(cast, *[values[index] & mask for index, mask in slots])
+            values[0] = method(cast, *map(int.__and__, values[0 : words : capi.WORDS_PER_SLOT], masks))
         except GuestFault:
             values[0] = FAULT
         except GuestStop:
@@ -165,17 +163,13 @@ class Host:
 
     def _attach(self, caller: int) -> None:
         """Find the exported memory; without one every pointer of the guest is invalid."""
-        if not capi.caller_export(caller, b"memory", 6, self._scratch.extern):
-            return
-        handle = self._scratch.memory_handle()
-        if handle is None:
-            return
-        buffer = ctypes.create_string_buffer(handle, len(handle))
-        self.memory.attach(functools.partial(_view, capi.caller_context(caller), buffer))
+        scratch = self._scratch
+        if capi.caller_export(caller, b"memory", 6, scratch.memory) and scratch.has_memory():
+            self._context = capi.caller_context(caller)
+            self.memory.attach(self._view)
 
-
-def _view(context: int, handle: "ctypes.Array[ctypes.c_char]") -> memoryview:
-    """Return the whole memory at its present size."""
-    pointer = ctypes.addressof(handle)
-    size = capi.memory_data_size(context, pointer)
-    return capi.memory_view(capi.memory_data(context, pointer), size, capi.VIEW_WRITABLE)
+    def _view(self) -> memoryview:
+        """Return the whole memory at its present size."""
+        pointer = self._scratch.memory_item
+        size = capi.memory_data_size(self._context, pointer)
+        return capi.memory_view(capi.memory_data(self._context, pointer), size, capi.VIEW_WRITABLE)

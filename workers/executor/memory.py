@@ -20,19 +20,18 @@ class GuestMemory:
         self._renew: Callable[[], memoryview] | None = None
         self._view = memoryview(b"")
         self._size = 0
-
-    @property
-    def attached(self) -> bool:
+        self.attached = False
         """Whether `attach` was called since the last `detach`."""
-        return self._renew is not None
 
     def attach(self, renew: Callable[[], memoryview]) -> None:
         """Take the function that returns a view of the whole memory at its present size."""
         self._renew = renew
+        self.attached = True
 
     def detach(self) -> None:
         """Forget the memory; call it before its store is thrown away."""
         self._renew = None
+        self.attached = False
         self._view = memoryview(b"")
         self._size = 0
 

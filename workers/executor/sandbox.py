@@ -169,9 +169,11 @@ class Sandbox:
 
     def _memory_bytes(self, context: int) -> int:
         scratch = self._scratch
-        if not capi.instance_export(context, scratch.instance, b"memory", 6, scratch.extern):
-            return 0
-        return capi.memory_data_size(context, scratch.extern_item) if scratch.memory_handle() else 0
+        if not self._host.memory.attached:  # no host call of this guest has looked for it
+            found = capi.instance_export(context, scratch.instance, b"memory", 6, scratch.memory)
+            if not found or not scratch.has_memory():
+                return 0
+        return capi.memory_data_size(context, scratch.memory_item)
 
 
 def _memory_refused(loaded: Loaded, limits: CastLimits) -> ExecuteResult:
