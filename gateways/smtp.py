@@ -74,7 +74,7 @@ class Mailer:
             return Answer(error=f"the SMTP server did not take it within {self._seconds_max:g} s")
         except (aiosmtplib.SMTPException, OSError) as failure:
             return Answer(error=f"the SMTP server cannot be used: {_short(failure)}")
-        return Answer(status_code=HTTPStatus.OK, body=said[:REPLY_CHARACTERS_MAX].encode())
+        return Answer(status_code=HTTPStatus.OK, body=said[:REPLY_CHARACTERS_MAX].encode("utf-8", "replace"))
 
     def _message(self, to: str, letter: Letter, event_id: UUID) -> EmailMessage:
         message = EmailMessage()

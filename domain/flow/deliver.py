@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 
 from domain.flow.render_event import Told, render_events
-from domain.model.delivery import FAILING_MAX, Answer, Delivery, Endpoint, Kind, Status, Verdict, judge
+from domain.model.delivery import FAILING_MAX, Answer, Delivery, Endpoint, Kind, Status, Verdict, judge, storable
 from domain.model.events import disabled_event
 from domain.store import outgoing as store
 from domain.store.connection import Connection
@@ -143,7 +143,7 @@ def _attempt(outcome: Outcome, answer: Answer) -> AttemptRow:
         request_headers=outcome.request_headers,
         status_code=answer.status_code,
         response_body=None if answer.status_code is None else answer.body,
-        error=answer.error,
+        error=None if answer.error is None else storable(answer.error),
     )
 
 

@@ -35,6 +35,8 @@ FAILING_MAX: Final = timedelta(days=3)
 WINDOW_NEW: Final = 2
 WINDOW_MAX: Final = 16
 WINDOW_SILENT: Final = 1
+# A sentence says what is wrong; more is somebody else's prose.
+ERROR_CHARACTERS_MAX: Final = 1_000
 
 _MAY_ASK_FOR_PATIENCE: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
@@ -135,6 +137,11 @@ def judge(answer: Answer, *, tries: int, now: datetime, jitter_permille: int) ->
     if answer.retry_after_s is not None and answer.status_code in _MAY_ASK_FOR_PATIENCE:
         pause = max(pause, min(timedelta(seconds=answer.retry_after_s), RETRY_AFTER_MAX))
     return Verdict(status=Status.PENDING, next_attempt_at=now + pause)
+
+
+def storable(error: str) -> str:
+    """Return `error`, of which somebody else may have written a part, as text that Postgres takes and people read."""
+    return error[:ERROR_CHARACTERS_MAX].encode("utf-8", "replace").decode().replace("\x00", "?")
 
 
 def next_window(window: int, *, answered: bool) -> int:

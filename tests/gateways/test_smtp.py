@@ -122,6 +122,31 @@ async def test_what_a_server_refuses_for_good_is_hopeless_and_what_for_now_is_no
     assert said[4:] in (answer.error or "")
 
 
+async def mumbling(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """An SMTP server whose last words are in no charset."""
+    writer.write(b"220 here\r\n")
+    while not (line := await reader.readline()).startswith(b"DATA"):
+        writer.write(b"250 OK\r\n" if line else b"")
+    writer.write(b"354 go on\r\n")
+    await reader.readuntil(b"\r\n.\r\n")
+    writer.write(b"250 \xff\xfe\r\n")
+    await reader.readline()
+    writer.write(b"221 bye\r\n")
+    writer.close()
+
+
+async def test_a_server_that_speaks_no_text_is_understood_all_the_same() -> None:
+    server = await asyncio.start_server(mumbling, "127.0.0.1", 0)
+    try:
+        port = server.sockets[0].getsockname()[1]
+        mailer = Mailer(f"smtp://127.0.0.1:{port}", mail_from=FROM)
+        answer = await mailer.send("ada@example.com", LETTER, event_id=EVENT)
+    finally:
+        server.close()
+    assert answer.delivered, answer.error
+    assert answer.body == b"??"
+
+
 async def test_a_server_that_is_away_is_tried_again() -> None:
     answer = await Mailer("smtp://127.0.0.1:1", mail_from=FROM).send("ada@example.com", LETTER, event_id=EVENT)
     assert (answer.delivered, answer.hopeless) == (False, False)

@@ -8,6 +8,8 @@ import httpx
 import pytest
 
 from domain.model.delivery import WINDOW_NEW
+from domain.store import outgoing
+from domain.store.connection import transaction
 from gateways.smtp import Mailer
 from local.mail import MailCatcher
 from tests.domain.world import make_world
@@ -58,6 +60,16 @@ async def test_an_account_has_its_places_and_leaves_the_rest_to_others(
             await theirs.wait_for(1, "/quiet")
             receiver.released.set()
             await courier.run_once()
+
+
+async def test_while_another_claims_a_courier_comes_back_later(setting: Setting) -> None:
+    async with receiving() as receiver, transaction(setting.pool) as other:
+        await setting.events(endpoint_id=await setting.endpoint(receiver.url("/ok")))
+        assert await outgoing.take_turn(other) is not None
+        courier = setting.courier()
+        assert await courier.run_once() == 0
+        await other.rollback()
+        assert await courier.run_once() == 1
 
 
 async def test_a_courier_takes_no_more_than_it_has_room_for(setting: Setting) -> None:

@@ -14,6 +14,7 @@ from domain.model.delivery import (
     Status,
     judge,
     next_window,
+    storable,
 )
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -80,6 +81,11 @@ def test_retry_after_prolongs_a_pause_within_bounds(status_code: int, asked_s: i
 
 def test_an_error_beside_a_status_is_no_delivery() -> None:
     assert not Answer(status_code=250, error="the SMTP server refused it").delivered
+
+
+def test_what_others_wrote_into_an_error_is_stored_as_text() -> None:
+    assert storable("550 no \x00 such \udcff mailbox") == "550 no ? such ? mailbox"
+    assert storable("e" * 10_000) == "e" * 1_000
 
 
 def test_a_window_grows_while_a_destination_answers_and_shrinks_to_one_when_it_does_not() -> None:
