@@ -32,7 +32,6 @@ _EXPOSED: Final = b", ".join((
     *(b"location", b"link", b"retry-after", b"x-request-id", b"preference-applied", b"idempotent-replayed"),
     *(b"ratelimit", b"ratelimit-policy", b"x-ratelimit-limit", b"x-ratelimit-remaining", b"x-ratelimit-reset"),
     *(b"budget-limit", b"budget-spent", b"budget-held", b"budget-reset", b"open-casts", b"open-casts-limit"),
-    *(b"warning",),
 ))  # fmt: skip
 _VARY: Final = (b"vary", b"origin")
 

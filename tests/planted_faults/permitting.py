@@ -21,7 +21,7 @@ FAULTS = (
         tests=(
             f"{ROTATION}test_without_grace_the_secret_ends_with_the_commit",
             f"{ROTATION}test_no_cast_is_accepted_for_a_secret_after_the_rotation_that_ended_it",
-            f"{HTTP}test_no_cast_is_accepted_with_a_secret_that_a_rotation_ended",
+            f"{HTTP}test_no_cast_is_accepted_with_a_secret_that_was_ended",
         ),
     ),
     fault(
