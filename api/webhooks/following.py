@@ -2,13 +2,14 @@
 
 import asyncio
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Any, Final
 from uuid import UUID
 
-from litestar import get
-from litestar.params import Parameter
+from litestar import Request, Response, get
 
 from api.auth import Principal
+from api.call import call_of
+from api.casts.prefer import wish_of
 from api.listing import cursor_of, parse_cursor
 from api.services import Services
 from api.webhooks.endpoints import WRITE, account_secret
@@ -19,20 +20,19 @@ from domain.store import webhooks
 from domain.store.connection import account_transaction, transaction
 from domain.store.deliveries import FollowedEvent
 
-WAIT_S_MAX: Final = 60
 # A developer looks at the screen; a look into an index a second costs nothing that matters.
 LOOK_EVERY_S: Final = 1.0
 
 
 @get("/v1/webhooks/events", access=WRITE, tags=["webhooks"])
 async def follow_events(
+    request: Request[Any, Any, Any],
     services: Services,
     principal: Principal,
     after: str | None = None,
-    wait: Annotated[int, Parameter(ge=0, le=WAIT_S_MAX)] = 0,
     types: str = "*",
-) -> EventPage:
-    """Return the account's events since `after`, signed as they would be delivered; wait up to `wait` seconds for one.
+) -> Response[EventPage]:
+    """Return the account's events since `after`, signed as they would be delivered; `Prefer: wait=n` waits for one.
 
     The first call, without `after`, begins: what happens from then on is kept for whoever asks again within ten
     minutes. `types` names event types or groups, separated by commas.
@@ -40,7 +40,8 @@ async def follow_events(
     following = await _following(services, principal, begins=after is None)
     position = parse_cursor(after) or (following.since, LAST)
     patterns = frozenset(types.split(","))
-    deadline = services.clock() + wait
+    wish = wish_of(call_of(request.scope).headers.get(b"prefer"), 0)
+    deadline = services.clock() + wish.wait_s
     with services.followers:
         while True:
             found, position = await _look(services, principal, position, patterns)
@@ -48,7 +49,8 @@ async def follow_events(
                 break
             await _pause(services, min(LOOK_EVERY_S, deadline - services.clock()))
     gap = following.gap and after is not None
-    return EventPage(data=found, next_cursor=cursor_of(*position), following_until=following.until, gap=gap)
+    page = EventPage(data=found, next_cursor=cursor_of(*position), following_until=following.until, gap=gap)
+    return Response(page, headers={} if wish.applied is None else {"preference-applied": wish.applied.decode("ascii")})
 
 
 async def _following(services: Services, principal: Principal, *, begins: bool) -> Following:

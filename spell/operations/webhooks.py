@@ -148,9 +148,12 @@ def follow(
 
     The first call, without `after`, begins: what happens from then on is kept for who asks again within minutes.
     """
-    query = query_of(after=after, wait=wait_s, types=",".join(event_types))
+    query = query_of(after=after, types=",".join(event_types))
+    headers = {"prefer": f"wait={wait_s}"} if wait_s else {}
     return Operation(
-        request=Request(method="GET", path=f"{_ALL}/events", query=query), decode=_followed, patience_s=wait_s
+        request=Request(method="GET", path=f"{_ALL}/events", query=query, headers=headers),
+        decode=_followed,
+        patience_s=wait_s,
     )
 
 

@@ -159,7 +159,7 @@ def test_a_rotated_secret_and_the_one_before_both_verify(http: httpx.Client, rec
 def test_who_follows_gets_what_an_endpoint_would_get(http: httpx.Client) -> None:
     begun = http.get("/v1/webhooks/events").json()
     ended = cast(http)
-    page = http.get(f"/v1/webhooks/events?after={begun['next_cursor']}&wait=20").json()
+    page = http.get(f"/v1/webhooks/events?after={begun['next_cursor']}", headers={"prefer": "wait=20"}).json()
     (event,) = page["data"]
     secret = http.get("/v1/webhooks/secret").json()["secret"]
     assert Webhook(secret).verify(event["body"], event["headers"])["data"]["id"] == ended["id"]
