@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench import accepts, broker, cold_load, end_to_end, executor, in_process, round_trip, settle
+from bench import accepts, broker, cold_load, end_to_end, executor, growth, in_process, memory, round_trip, settle
 from bench.cores import TooFewCoresError, two_cores
 from bench.generator import LoadError
 from bench.machine import machine, program
@@ -24,6 +24,8 @@ ROWS: Final[tuple[Row, ...]] = (
     cold_load.ROW,
     settle.ROW,
     round_trip.ROW,
+    growth.ROW,
+    memory.ROW,
 )
 # One disturbed round must not be the median.
 ROUNDS: Final = 3

@@ -72,7 +72,7 @@ _JSON_INSERT: Final = b"INSERT INTO usage_plain SELECT * FROM json_populate_reco
 
 
 def ours(cores: Cores) -> Sample:
-    with _postgres(cores) as url:
+    with postgres(cores) as url:
         seconds = uvloop.run(_settle_all(url))
         with psycopg.connect(url) as connection:
             _check(connection, b"SELECT count(*) FROM usage_events")
@@ -81,7 +81,7 @@ def ours(cores: Cores) -> Sample:
 
 
 def plain_insert(cores: Cores) -> Sample:
-    with _postgres(cores) as url:
+    with postgres(cores) as url:
         uvloop.run(_settle_all(url))  # only for the rows it leaves
         with psycopg.connect(url) as connection:
             connection.execute(_PLAIN_TABLE)
@@ -116,8 +116,8 @@ def _insert(connection: psycopg.Connection, statements: Sequence[tuple[bytes, Se
 
 
 @contextmanager
-def _postgres(cores: Cores) -> Generator[str]:
-    """Run a fresh Postgres with the whole schema; yield the owner's URL."""
+def postgres(cores: Cores) -> Generator[str]:
+    """Run a fresh Postgres with the whole schema on `cores`; yield the owner's URL."""
     WORK_FOLDER.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=WORK_FOLDER) as folder, starting_on(cores):
         server = Postgres(Path(folder) / "postgres")
@@ -136,13 +136,13 @@ async def _migrate(url: str) -> None:
 async def _settle_all(url: str) -> float:
     """Accept EVENTS casts, settle what a worker would report about them, and return the seconds of settling."""
     customers = await make_customers(url, ACCOUNTS)
-    spec = _make_spell(url)
+    spec = make_spell(url)
     async with open_pool(url, role=Role.ENGINE, size_max=1) as pool:
-        jobs = await _accept(pool, customers, spec)
-        events = [_event(job) for job in jobs]
+        jobs = await accept(pool, customers, spec)
+        events = [event_of(job) for job in jobs]
         started_at = time.monotonic()
         for first in range(0, EVENTS, BATCH):
-            async with transaction(pool) as connection:
+            async with transaction(pool, begin=False) as connection:
                 batch = events[first : first + BATCH]
                 settled = await settle(connection, batch, batch_id=uuid4(), token_key=TOKEN_KEY)
             if len(settled.endings) != len(batch):
@@ -151,7 +151,8 @@ async def _settle_all(url: str) -> float:
         return time.monotonic() - started_at
 
 
-def _make_spell(url: str) -> CastSpec:
+def make_spell(url: str) -> CastSpec:
+    """Make a spell with a version and the price book, in an empty database; return a cast of it."""
     spell_id, version_id, creator_id = uuid4(), uuid4(), uuid4()
     row: dict[str, UUID | bytes] = {
         "digest": DIGEST,
@@ -175,17 +176,19 @@ def _make_spell(url: str) -> CastSpec:
     )
 
 
-async def _accept(pool: DatabasePool, customers: Sequence[Customer], spec: CastSpec) -> list[CastJob]:
-    """Have EVENTS casts accepted, the accounts in turn."""
+async def accept(
+    pool: DatabasePool, customers: Sequence[Customer], spec: CastSpec, casts_per_account: int = CASTS_PER_ACCOUNT
+) -> list[CastJob]:
+    """Have casts accepted, the accounts in turn, ADMISSION_BATCH to a transaction."""
     requests = [
         AdmissionRequest(account_id=customer.account_id, key_id=customer.key_id, casts=(spec,))
-        for _ in range(CASTS_PER_ACCOUNT)
+        for _ in range(casts_per_account)
         for customer in customers
     ]
     jobs: list[CastJob] = []
     for first in range(0, EVENTS, ADMISSION_BATCH):
         batch = requests[first : first + ADMISSION_BATCH]
-        async with transaction(pool) as connection:
+        async with transaction(pool, begin=False) as connection:
             verdicts = await reserve(connection, batch, TERMS, entropy=os.urandom(ENTROPY_BYTES * len(batch)))
         for verdict in verdicts:
             if not isinstance(verdict, Judged) or not isinstance(verdict.results[0], Accepted):
@@ -195,7 +198,8 @@ async def _accept(pool: DatabasePool, customers: Sequence[Customer], spec: CastS
     return jobs
 
 
-def _event(job: CastJob) -> UsageEvent:
+def event_of(job: CastJob) -> UsageEvent:
+    """Return what a worker reports about a cast of `hello`."""
     return UsageEvent(
         cast_id=job.cast_id,
         token=job.token,

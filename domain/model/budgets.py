@@ -1,6 +1,7 @@
 """Budgets as they are asked for and shown: cents at the edge, micros inside, one window for each period."""
 
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Final, Literal
 from uuid import UUID, uuid5
 
@@ -70,8 +71,12 @@ def _is_above(limit: int | None, before: int | None) -> bool:
     return before is not None and (limit is None or limit > before)
 
 
+@lru_cache(maxsize=16_384)
 def window_id(budget_id: UUID, starts_on: date) -> UUID:
-    """Return the id of a budget's window: it follows from both, so whoever needs the window first can make it."""
+    """Return the id of a budget's window: it follows from both, so whoever needs the window first can make it.
+
+    Remembered: each batch asks for the windows of the accounts that were in the last.
+    """
     return uuid5(budget_id, starts_on.isoformat())
 
 

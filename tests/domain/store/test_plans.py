@@ -53,7 +53,7 @@ def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 async def explained(connection: Connection, query: bytes) -> list[Mapping[str, Any]]:
-    cursor = await connection.execute(query)
+    cursor = await connection.execute(query, prepare=False)  # its $1 has no value
     row = await cursor.fetchone()
     assert row is not None
     return list(nodes(cast("list[Mapping[str, Any]]", row[0])[0]["Plan"]))
