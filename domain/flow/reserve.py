@@ -1,7 +1,8 @@
 """Hold the money before the work: lock the accounts, read, decide, write. The edge commits."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
@@ -46,7 +47,7 @@ async def reserve(
     assert len(entropy) >= ENTROPY_BYTES * sum(len(request.casts) for request in requests)
     locked, state = await store.lock_and_read(
         connection,
-        account_ids=sorted({request.account_id for request in requests}),
+        account_ids=_in_order({request.account_id for request in requests}),
         key_ids=_key_ids(requests),
         idempotency=[(r.account_id, r.idempotency_key) for r in requests if r.idempotency_key is not None],
         billing_enabled=terms.billing_enabled,
@@ -69,7 +70,7 @@ async def judge(connection: Connection, requests: Sequence[AdmissionRequest], te
     assert all(request.retry_after_s is not None for request in requests), "only what is refused anyway"
     state: AdmissionState = await store.read(
         connection,
-        account_ids=sorted({request.account_id for request in requests}),
+        account_ids=_in_order({request.account_id for request in requests}),
         key_ids=_key_ids(requests),
         billing_enabled=terms.billing_enabled,
     )
@@ -77,7 +78,12 @@ async def judge(connection: Connection, requests: Sequence[AdmissionRequest], te
 
 
 def _key_ids(requests: Sequence[AdmissionRequest]) -> list[UUID]:
-    return sorted({request.key_id for request in requests if request.key_id is not None})
+    return _in_order({request.key_id for request in requests if request.key_id is not None})
+
+
+def _in_order(ids: Iterable[UUID]) -> list[UUID]:
+    """Return ids in Postgres' order; by their numbers, for UUIDs are compared in Python."""
+    return sorted(ids, key=attrgetter("int"))
 
 
 def _accepted(verdict: Verdict) -> list[Accepted]:
@@ -111,13 +117,14 @@ def _holds(accepted: list[Accepted], windows: dict[UUID, WindowState], verdicts:
         new_windows=[
             _window_row(windows[identifier]) for identifier in window_micros if not windows[identifier].exists
         ],
-        windows=[store.MicrosRow(id=identifier, micros=micros) for identifier, micros in sorted(window_micros.items())],
+        windows=[store.MicrosRow(id=identifier, micros=micros) for identifier, micros in window_micros.items()],
         months=[
             store.MonthRow(account_id=identifier, month=month, micros=micros, free=account_free[identifier])
-            for identifier, micros in sorted(account_micros.items())
+            for identifier, micros in account_micros.items()
         ],
-        grants=[store.MicrosRow(id=identifier, micros=micros) for identifier, micros in sorted(grant_micros.items())],
-        keys=[store.KeyRow(id=identifier, casts=casts) for identifier, casts in sorted(key_casts.items())],
+        grants=[store.MicrosRow(id=identifier, micros=micros) for identifier, micros in grant_micros.items()],
+        # Keys are the only rows here that are also written without their account's lock.
+        keys=[store.KeyRow(id=identifier, casts=key_casts[identifier]) for identifier in _in_order(key_casts)],
         accounts=[
             store.AccountRow(
                 id=identifier,
@@ -125,7 +132,7 @@ def _holds(accepted: list[Accepted], windows: dict[UUID, WindowState], verdicts:
                 on_wire_default=account_wire[identifier, Pool.DEFAULT],
                 on_wire_large=account_wire[identifier, Pool.LARGE],
             )
-            for identifier, casts in sorted(account_casts.items())
+            for identifier, casts in account_casts.items()
         ],
         casts=[_cast_row(cast) for cast in accepted],
         inputs=[cast.spec.input for cast in accepted],

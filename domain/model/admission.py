@@ -129,7 +129,7 @@ class _Batch:
         self._months = {month.account_id: month for month in state.months}
         self._remembered = {(row.account_id, row.key): row for row in state.idempotency}
         self._windows: dict[UUID, list[WindowState]] = {}
-        for window in sorted(state.windows, key=lambda window: window.id):
+        for window in sorted(state.windows, key=lambda window: window.id.int):
             self._windows.setdefault(window.account_id, []).append(window)
         self._grants: dict[UUID, list[Grant]] = {}
         for grant in sorted(state.grants, key=Grant.order):
