@@ -77,7 +77,8 @@ def init(*, language: str, folder: Path | None, as_json: bool, name: str) -> Non
         return
     for path in made:
         click.echo(path)
-    say(f"Next: cd {target}, then spell build, spell test, spell publish")
+    last = f"spell cast build/{name}.py INPUT" if language == "python" else "spell publish"
+    say(f"Next: cd {target}, then spell build, spell test, {last}")
 
 
 def _words(name: str, language: str) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 
@@ -70,6 +72,15 @@ def test_json_is_everywhere() -> None:
 def test_every_command_has_its_place_in_the_overview() -> None:
     shown = {name for names in cli.PANELS.values() for name in names}
     assert set(program.commands) == shown
+
+
+@pytest.mark.parametrize(("command", "imported"), [("cast", "False"), ("budgets", "False"), ("keys", "True")])
+def test_what_asks_a_platform_does_not_import_the_server(command: str, imported: str) -> None:
+    """The server's libraries take longer to import than a cast takes; only what a plugin brings or changes has them."""
+    tell = "atexit.register(lambda: print('psycopg' in sys.modules))"
+    say = f"import atexit, sys; {tell}; from spell.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", say, command, "-h"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == imported
 
 
 def test_exit_codes_are_those_of_the_document_and_of_the_docstring() -> None:
