@@ -101,11 +101,15 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     async def pass_time(self, outgoing_id: UUID | None = None) -> None:
-        """Let the time pass that pending rows wait for: that of their retry, or of the lease of a dead courier."""
+        """Let the time pass that pending rows wait for: that of their retry, or of the lease of a dead courier.
+
+        What a living one is writing at this moment stays as it is: two that lock many rows may wait for each other.
+        """
         await self.world.rows(
             "UPDATE outgoing SET next_attempt_at = now() - interval '1 second',"
             " lease_until = CASE WHEN lease_until IS NOT NULL THEN now() - interval '1 second' END"
-            " WHERE status = 'pending' AND (%s::uuid IS NULL OR id = %s)",
+            " WHERE id IN (SELECT id FROM outgoing"
+            " WHERE status = 'pending' AND (%s::uuid IS NULL OR id = %s) FOR UPDATE SKIP LOCKED)",
             outgoing_id,
             outgoing_id,
         )
@@ -120,7 +124,7 @@ async def make_setting(database_url: str) -> AsyncGenerator[Setting]:
 
 async def landed(courier: Courier, count: int) -> None:
     """Return when that many deliveries of the courier have ended and are not recorded yet."""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(300):
         while len(courier._landed) < count:
             await courier._to_record.wait()
             courier._to_record.clear()

@@ -45,7 +45,7 @@ class Receiver:
         def found() -> list[Received]:
             return [one for one in self.received if path in {None, one.path}]
 
-        async with asyncio.timeout(60), self.changed:
+        async with asyncio.timeout(300), self.changed:
             await self.changed.wait_for(lambda: len(found()) >= count)
         return found()
 
