@@ -13,6 +13,8 @@ _FLIPPED = {"<=": "<", ">=": ">", "<": "<=", ">": ">=", "=": "<>", "<>": "="}
 _COMPARISON = re.compile(r"(?<![<>=!:\-])(<=|>=|<>|<|>|=)(?![<>=])")
 _ARITHMETIC = re.compile(r"(?<= )[+-](?= )")
 _CONDITION = re.compile(r"\b(WHERE|AND|ON(?! CONFLICT))\s")
+# The AND that follows belongs to it.
+_BETWEEN = re.compile(r"\bBETWEEN\s+\S+\s+$")
 _CONDITION_ENDS = ("AND", "OR", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "FOR NO KEY", "RETURNING", "ON CONFLICT")
 _CONDITION_ENDS += ("LEFT JOIN", "JOIN", "CROSS JOIN", "UNION", "THEN", "DO UPDATE", "DO NOTHING")
 _ORDER_ENDS = ("LIMIT", "FOR NO KEY", "ON CONFLICT", "RETURNING")
@@ -62,7 +64,7 @@ def _edits(code: str) -> Iterator[tuple[str, int, int, str]]:
         yield "flip", match.start(), match.end(), _FLIPPED[match[1]]
     for match in _ARITHMETIC.finditer(code):
         yield "sign", match.start(), match.end(), "-" if match[0] == "+" else "+"
-    for match in _CONDITION.finditer(code):
+    for match in (found for found in _CONDITION.finditer(code) if not _BETWEEN.search(code, 0, found.start())):
         yield "condition", match.end(), _until(code, match.end(), _CONDITION_ENDS), "true "
     for match in _DROPPED.finditer(code):
         yield "drop", match.start(), match.end(), ""
@@ -115,6 +117,7 @@ def _until(code: str, begin: int, words: tuple[str, ...]) -> int:
             return place
         if depth == 0 and (place == 0 or not code[place - 1].isalnum()):
             inside_case += rest.startswith("CASE ") - rest.startswith("END")
-            if inside_case <= 0 and any(re.match(rf"{word}\b", rest) for word in words):
+            ends = inside_case <= 0 and any(re.match(rf"{word}\b", rest) for word in words)
+            if ends and not _BETWEEN.search(code, begin, place):
                 return place
     return len(code)

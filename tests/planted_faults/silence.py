@@ -6,7 +6,7 @@ from tests.planted_faults.fault import Fault, fault
 
 _SILENCE: Final = "tests/domain/store/test_silence.py::"
 _WIRE: Final = "tests/api/test_wire.py::"
-_STATEMENTS: Final = "tests/domain/store/test_statements.py::"
+_LOCKS: Final = "tests/domain/store/test_locks.py::"
 _IN_ORDER: Final = "test_accounts_are_locked_in_order_of_their_ids"
 _LOCK: Final = "-- name: accounts_lock\n-- Take the mutex of each account's money, in the one order everybody uses.\n"
 _LOCKED: Final = "SELECT id FROM accounts WHERE id = ANY(%(account_ids)b::uuid[]) "
@@ -48,6 +48,6 @@ FAULTS: Final[tuple[Fault, ...]] = (
             f"{_LOCK}{_LOCKED}ORDER BY id FOR NO KEY UPDATE",
             f"{_LOCK}{_LOCKED}FOR NO KEY UPDATE",
         ),
-        tests=(f"{_STATEMENTS}{_IN_ORDER}",),
+        tests=(f"{_LOCKS}{_IN_ORDER}",),
     ),
 )

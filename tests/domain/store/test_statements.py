@@ -1,32 +1,26 @@
 """What each statement of admission and settlement touches, and what it must leave alone (`make mutants`)."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
 from domain.flow.cancel import cancel
 from domain.flow.settle import Settled, settle
+from domain.model.admission import Accepted, Judged
 from domain.model.messages import Outcome, UsageEvent
 from domain.model.messages import Pool as WorkerPool
 from domain.store import admission, settlement
-from domain.store.connection import Connection, LockTimeoutError, Pool, transaction
+from domain.store.connection import Pool, transaction
 from tests.domain.admitted import accept
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
-from tests.domain.world import TOKEN_KEY, World, make_world
+from tests.domain.world import TERMS, TOKEN_KEY, World, admit, make_world
 
 FIRST, LAST = UUID(int=0), UUID(int=2**128 - 1)
-LOCKS = [
-    pytest.param(admission, id="admission"),
-    pytest.param(settlement, id="settlement"),
-]
-# For a lock that is asked for at once; longer than that only when nobody ever asks.
-WAIT_SECONDS_MAX = 60.0
 WAITING = "SELECT id FROM casts WHERE NOT on_wire AND account_id = %s ORDER BY id"
 ROWS_OF = (
     "SELECT to_jsonb(a) FROM accounts a WHERE id = %(id)s",
@@ -49,42 +43,6 @@ async def add_grant(world: World, micros: int, *, held: int = 0) -> None:
         " VALUES (%s, %s, 1, greatest(%s, 1), %s, %s)",
         uuid4(), world.account_id, micros, micros, held,
     )  # fmt: skip
-
-
-async def be_patient(connection: Connection) -> None:
-    """A busy machine may take longer over a test than a platform may over a statement."""
-    for name in (b"lock_timeout", b"statement_timeout", b"idle_in_transaction_session_timeout"):
-        await connection.execute(b"SET LOCAL " + name + b" = '120s'")
-
-
-@asynccontextmanager
-async def held(pool: Pool, account_id: UUID) -> AsyncGenerator[None]:
-    """Hold an account's lock. Raises LockTimeoutError when somebody else has it."""
-    async with transaction(pool) as connection:
-        await settlement.lock_account(connection, account_id)
-        await be_patient(connection)
-        yield
-
-
-async def lock(connection: Connection, store: Any, ids: list[UUID], *, skip_locked: bool = False) -> set[UUID]:
-    if store is settlement:
-        locked, _, _ = await settlement.lock_and_read(connection, ids, skip_locked=skip_locked)
-        return locked
-    locked, _ = await admission.lock_and_read(
-        connection, account_ids=ids, key_ids=[], idempotency=(), billing_enabled=False, skip_locked=skip_locked
-    )
-    return locked
-
-
-async def until_somebody_waits(pool: Pool) -> None:
-    query = b"SELECT count(*) FROM pg_locks WHERE NOT granted"
-    async with asyncio.timeout(WAIT_SECONDS_MAX):
-        while True:
-            async with transaction(pool) as connection:
-                row = await (await connection.execute(query)).fetchone()
-            if row is not None and row[0]:
-                return
-            await asyncio.sleep(0.01)
 
 
 async def rows_of(world: World) -> list[list[tuple[Any, ...]]]:
@@ -144,62 +102,30 @@ async def test_admission_reads_only_what_is_asked_for(world: World, neighbour: W
     assert [(one.account_id, one.key) for one in state.idempotency] == [(world.account_id, "same")]
 
 
-@pytest.mark.parametrize("store", LOCKS)
-async def test_accounts_are_locked_in_order_of_their_ids(
-    world: World, neighbour: World, pool: Pool, store: Any
-) -> None:
-    """Who waits for the later one holds the earlier one, however the table lies on the disk: no two can deadlock."""
-    worlds = sorted((world, neighbour), key=lambda one: one.account_id)
-    # The later id is made to lie first: an update that moves the row puts the earlier one behind it.
-    await world.rows("UPDATE accounts SET handle = handle || 'x' WHERE id = %s", worlds[0].account_id)
-    (early,), (late,) = [await accept(one, pool) for one in worlds]
-    asked = [late.cast_id, early.cast_id] if store is settlement else [one.account_id for one in worlds[::-1]]
-
-    async def lock_both() -> None:
-        async with transaction(pool) as connection:
-            await connection.execute(b"SET LOCAL enable_seqscan = on")
-            await connection.execute(b"SET LOCAL enable_hashjoin = on")
-            await connection.execute(b"SET LOCAL enable_indexscan = off")
-            await connection.execute(b"SET LOCAL enable_bitmapscan = off")
-            await be_patient(connection)
-            assert await lock(connection, store, asked) == {one.account_id for one in worlds}
-
-    async with asyncio.TaskGroup() as group, held(pool, worlds[1].account_id):
-        group.create_task(lock_both())
-        await until_somebody_waits(pool)
-        with pytest.raises(LockTimeoutError):
-            async with held(pool, worlds[0].account_id):
-                pass
-
-
-@pytest.mark.parametrize("store", LOCKS)
-async def test_only_free_accounts_that_are_asked_for_are_locked(
-    world: World, neighbour: World, database_url: str, pool: Pool, store: Any
-) -> None:
-    stranger = await make_world(database_url)
-    jobs = [(await accept(one, pool))[0] for one in (world, neighbour, stranger)]
-    asked = [job.cast_id for job in jobs[:2]] if store is settlement else [world.account_id, neighbour.account_id]
-    async with held(pool, neighbour.account_id), transaction(pool) as connection:
-        assert await lock(connection, store, asked, skip_locked=True) == {world.account_id}
-        with pytest.raises(LockTimeoutError):
-            async with held(pool, world.account_id):
-                pass
-        async with held(pool, stranger.account_id):
-            pass
+async def test_free_casts_are_held_batch_by_batch(database_url: str, pool: Pool) -> None:
+    world = await make_world(database_url, billing="on")
+    terms = msgspec.structs.replace(TERMS, billing_enabled=True, free_casts_per_month=10)
+    for _ in range(2):
+        (verdict,) = await admit(pool, world.request(world.spec(), world.spec()), terms=terms)
+        assert isinstance(verdict, Judged)
+        assert all(isinstance(result, Accepted) for result in verdict.results)
+    assert await world.rows("SELECT free_held, free_used FROM account_months") == [(4, 0)]
 
 
 async def test_only_what_is_queued_starts(world: World, pool: Pool) -> None:
-    queued, other, running_one, ended = await accept(world, pool, *[world.spec()] * 4)
+    queued, second, other, running_one, ended = await accept(world, pool, *[world.spec()] * 5)
     await settle_all(pool, event_of(running_one, None, started_ms=1_000))
     await settle_all(pool, event_of(ended, started_ms=2_000))
-    rows = [settlement.StartRow(id=job.cast_id, started_ms=9_000) for job in (queued, running_one, ended)]
+    times = {queued: 8_000, second: 9_000, running_one: 8_500, ended: 9_500}
+    rows = [settlement.StartRow(id=job.cast_id, started_ms=started_ms) for job, started_ms in times.items()]
     async with transaction(pool) as connection:
-        assert await settlement.start(connection, rows) == 1
+        assert await settlement.start(connection, rows) == 2
     found = await world.rows(
         "SELECT id, status, (extract(epoch FROM started_at) * 1000)::bigint FROM casts ORDER BY id"
     )
     assert found == [
-        (queued.cast_id, "running", 9_000),
+        (queued.cast_id, "running", 8_000),
+        (second.cast_id, "running", 9_000),
         (other.cast_id, "queued", None),
         (running_one.cast_id, "running", 1_000),
         (ended.cast_id, "succeeded", 2_000),

@@ -1,0 +1,128 @@
+"""Whose locks admission and settlement take, and in which order."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from domain.store import admission, settlement
+from domain.store.connection import Connection, LockTimeoutError, Pool, transaction
+from tests.domain.admitted import accept
+from tests.domain.world import World, make_world
+
+LOCKS = [
+    pytest.param(admission, id="admission"),
+    pytest.param(settlement, id="settlement"),
+]
+# For a lock that is asked for at once; longer than that only when nobody ever asks.
+WAIT_SECONDS_MAX = 60.0
+
+
+@pytest.fixture
+async def neighbour(world: World, database_url: str) -> World:
+    """Another account than `world`'s, made after it."""
+    assert world.database_url == database_url
+    return await make_world(database_url)
+
+
+async def be_patient(connection: Connection) -> None:
+    """A busy machine may take longer over a test than a platform may over a statement."""
+    for name in (b"lock_timeout", b"statement_timeout", b"idle_in_transaction_session_timeout"):
+        await connection.execute(b"SET LOCAL " + name + b" = '120s'")
+
+
+@asynccontextmanager
+async def held(pool: Pool, account_id: UUID) -> AsyncGenerator[None]:
+    """Hold an account's lock. Raises LockTimeoutError when somebody else has it."""
+    async with transaction(pool) as connection:
+        await settlement.lock_account(connection, account_id)
+        await be_patient(connection)
+        yield
+
+
+async def lay_behind(early: World, late: World) -> None:
+    """Have the earlier account lie behind the later one in the table: an update moves a row into any free place."""
+    for _ in range(100):
+        query = "SELECT id FROM accounts WHERE id IN (%s, %s) ORDER BY ctid"
+        if await early.rows(query, early.account_id, late.account_id) == [(late.account_id,), (early.account_id,)]:
+            return
+        await early.rows("UPDATE accounts SET handle = handle WHERE id = %s", early.account_id)
+    message = "the earlier account stays before the later one"
+    raise AssertionError(message)
+
+
+async def lock(connection: Connection, store: Any, ids: list[UUID], *, skip_locked: bool = False) -> set[UUID]:
+    if store is settlement:
+        locked, _, _ = await settlement.lock_and_read(connection, ids, skip_locked=skip_locked)
+        return locked
+    locked, _ = await admission.lock_and_read(
+        connection, account_ids=ids, key_ids=[], idempotency=(), billing_enabled=False, skip_locked=skip_locked
+    )
+    return locked
+
+
+async def until_somebody_waits(pool: Pool) -> None:
+    query = b"SELECT count(*) FROM pg_locks WHERE NOT granted"
+    async with asyncio.timeout(WAIT_SECONDS_MAX):
+        while True:
+            async with transaction(pool) as connection:
+                row = await (await connection.execute(query)).fetchone()
+            if row is not None and row[0]:
+                return
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("store", LOCKS)
+async def test_accounts_are_locked_in_order_of_their_ids(
+    world: World, neighbour: World, pool: Pool, store: Any
+) -> None:
+    """Who waits for the later one holds the earlier one, however the table lies on the disk: no two can deadlock."""
+    worlds = sorted((world, neighbour), key=lambda one: one.account_id)
+    (early,), (late,) = [await accept(one, pool) for one in worlds]
+    await lay_behind(worlds[0], worlds[1])
+    asked = [late.cast_id, early.cast_id] if store is settlement else [one.account_id for one in worlds[::-1]]
+
+    async def lock_both() -> None:
+        async with transaction(pool) as connection:
+            await connection.execute(b"SET LOCAL enable_seqscan = on")
+            await connection.execute(b"SET LOCAL enable_hashjoin = on")
+            await connection.execute(b"SET LOCAL enable_indexscan = off")
+            await connection.execute(b"SET LOCAL enable_bitmapscan = off")
+            await be_patient(connection)
+            assert await lock(connection, store, asked) == {one.account_id for one in worlds}
+
+    async with asyncio.TaskGroup() as group, held(pool, worlds[1].account_id):
+        group.create_task(lock_both())
+        await until_somebody_waits(pool)
+        with pytest.raises(LockTimeoutError):
+            async with held(pool, worlds[0].account_id):
+                pass
+
+
+@pytest.mark.parametrize("store", LOCKS)
+async def test_only_free_accounts_that_are_asked_for_are_locked(
+    world: World, neighbour: World, database_url: str, pool: Pool, store: Any
+) -> None:
+    stranger = await make_world(database_url)
+    jobs = [(await accept(one, pool))[0] for one in (world, neighbour, stranger)]
+    asked = [job.cast_id for job in jobs[:2]] if store is settlement else [world.account_id, neighbour.account_id]
+    async with held(pool, neighbour.account_id), transaction(pool) as connection:
+        assert await lock(connection, store, asked, skip_locked=True) == {world.account_id}
+        with pytest.raises(LockTimeoutError):
+            async with held(pool, world.account_id):
+                pass
+        async with held(pool, stranger.account_id):
+            pass
+
+
+@pytest.mark.parametrize("store", LOCKS)
+async def test_nobody_waits_for_an_account_that_is_not_asked_for(
+    world: World, neighbour: World, pool: Pool, store: Any
+) -> None:
+    (job,), _ = [await accept(one, pool) for one in (world, neighbour)]
+    async with held(pool, neighbour.account_id), transaction(pool) as connection:
+        asked = [job.cast_id] if store is settlement else [world.account_id]
+        assert await lock(connection, store, asked) == {world.account_id}
