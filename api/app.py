@@ -39,12 +39,16 @@ from api.operator.probes import Probes
 from api.operator.sampler import NOTE_EVERY_S, Sampler
 from api.proxies import Proxies
 from api.services import Services
+from api.sessions import device
+from api.sessions import routes as sessions
+from api.sessions.known import Sessions
 from api.shutdown import Shutdown
 from api.spells import routes as spells
 from api.spells.catalog import Catalog
 from api.spells.publishing import Publisher, signer_of
 from api.trouble import exception_handlers
 from api.usage import routes as usage
+from api.web_safety import Site, standing_headers
 from api.webhooks import deliveries, following
 from api.webhooks import endpoints as webhooks
 from api.webhooks.followers import Followers
@@ -74,6 +78,8 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *spells.ROUTES,
         *keys.ROUTES,
         *me.ROUTES,
+        *sessions.ROUTES,
+        *device.ROUTES,
         *budgets.ROUTES,
         *usage.ROUTES,
         *webhooks.ROUTES,
@@ -114,7 +120,9 @@ def create_app(
         public_url=settings.public_url,
     )
     process = os.urandom(PROCESS_NAME_BYTES).hex()
-    return Edge(cors, log=log, metrics=services.metrics, clock=clock, process=process), services
+    standing = standing_headers(settings.public_url)
+    edge = Edge(cors, log=log, metrics=services.metrics, clock=clock, process=process, standing=standing)
+    return edge, services
 
 
 def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], now: Callable[[], datetime]) -> Services:
@@ -141,6 +149,8 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
             now=now,
         ),
         authenticator=Authenticator(engine_pool, clock=clock, rpm_default=settings.rate_limit_rpm),
+        sessions=Sessions(engine_pool, clock=clock, rpm=settings.rate_limit_rpm),
+        site=Site(settings.public_url),
         limiter=limiter,
         budget_board=board,
         batcher=Batcher(engine_pool, limiter=limiter, wire=wire, waiting=waiting, metrics=metrics, clock=clock),
@@ -178,6 +188,7 @@ def _background(services: Services) -> list[Loop]:
         Loop(name="results", every_s=ASK_EVERY_S, work=services.waiting.ask),
         Loop(name="keys", every_s=REFRESH_EVERY_S, work=services.authenticator.refresh),
         Loop(name="key uses", every_s=KEY_USES_EVERY_S, work=lambda: services.authenticator.note_uses(services.now())),
+        Loop(name="session uses", every_s=KEY_USES_EVERY_S, work=lambda: services.sessions.note_uses(services.now())),
         Loop(name="connections", every_s=LOOK_EVERY_S, work=check.run_once),
         Loop(name="terms", every_s=TERMS_EVERY_S, work=lambda: read_terms(services)),
     ]

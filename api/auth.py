@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 from uuid import UUID
 
 import argon2
@@ -64,6 +64,13 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Of the web pages that may use the key; empty: all."""
     superseded: bool = False
     """The secret was rotated away and is in its grace."""
+    user_id: UUID | None = None
+    """The person behind a session; None for a key."""
+    session_id: UUID | None = None
+    role: Literal["user", "admin"] = "user"
+    """Of that person; a key is nobody's role."""
+    test: bool = False
+    """A test key: it casts for no money."""
 
     def may(self, scope: str) -> bool:
         """Tell whether this is a key with `scope`, or a session and `scope` concerns its own account alone."""

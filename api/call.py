@@ -13,10 +13,21 @@ _KEY: Final = "spell.call"
 class Call:
     """Made by `api.edge` for each request; handlers add to it. `started` is the edge's clock in seconds."""
 
-    __slots__ = ("answer_headers", "cast_ids", "error", "headers", "principal", "request_id", "started", "status")
+    __slots__ = (
+        "answer_headers",
+        "cast_ids",
+        "error",
+        "headers",
+        "method",
+        "principal",
+        "request_id",
+        "started",
+        "status",
+    )
 
-    def __init__(self, headers: dict[bytes, bytes], request_id: str, started: float) -> None:
+    def __init__(self, headers: dict[bytes, bytes], *, method: str, request_id: str, started: float) -> None:
         self.headers = headers
+        self.method = method
         self.request_id = request_id
         self.started = started
         self.status = 0

@@ -16,8 +16,10 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
+from api.call import call_of
 from api.casts.openapi import CAST_COMPONENTS, CAST_PATHS
 from api.errors import KINDS
+from api.web_safety import DOCS_POLICY, PAGE_POLICY
 from domain.model.errors import Code
 
 _VENDOR: Final = Path(__file__).parent / "pages" / "vendor"
@@ -90,7 +92,8 @@ class _WholeJson(JsonRenderPlugin):
 
 class _Page(OpenAPIRenderPlugin):
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
-        del request, openapi_schema
+        del openapi_schema
+        call_of(request.scope).answer_headers.append((b"content-security-policy", DOCS_POLICY.encode("ascii")))
         return _PAGE
 
 
@@ -140,7 +143,8 @@ def error_page(code: str) -> Response[str]:
         f"<body><h1>{html.escape(kind.title)}</h1><p><code>{html.escape(code)}</code>, HTTP status {kind.status}</p>"
         f'<p>{advice} {again}</p><p><a href="/docs">All requests and answers</a></p></body></html>'
     )
-    return Response(page, media_type=MediaType.HTML, headers=_CACHED_FOR_A_DAY)
+    headers = {**_CACHED_FOR_A_DAY, "content-security-policy": PAGE_POLICY}
+    return Response(page, media_type=MediaType.HTML, headers=headers)
 
 
 @get("/docs/page.css", include_in_schema=False, sync_to_thread=False)

@@ -21,10 +21,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # A caller's own request id is echoed and logged: nothing that could end a line or a header gets there.
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-_STANDING: Final[Headers] = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-store"),
-]
 _SERVER_ERROR: Final = 500
 
 
@@ -46,14 +42,21 @@ class Shortcut:
 
 
 class Edge:
-    """ASGI application around `app`. `clock` counts seconds; `process` is a random name that makes ids unique."""
+    """ASGI application around `app`. `clock` counts seconds; `process` is a random name that makes ids unique.
 
-    def __init__(self, app: App, *, log: Log, metrics: Metrics, clock: Callable[[], float], process: str) -> None:
+    `standing` are the headers of every answer that does not set them itself.
+    """
+
+    def __init__(
+        self, app: App, *, log: Log, metrics: Metrics, clock: Callable[[], float], process: str, standing: Headers
+    ) -> None:
         self._app = app
         self._log = log
         self._metrics = metrics
         self._clock = clock
         self._process = process
+        self._standing = standing
+        self._standing_names = frozenset(name for name, _ in standing)
         self._numbers = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,7 +65,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        call = Call(headers, self._request_id(headers), self._clock())
+        call = Call(headers, method=scope["method"], request_id=self._request_id(headers), started=self._clock())
         call.attach(scope)
 
         async def send_with_headers(message: Message) -> None:
@@ -84,9 +87,10 @@ class Edge:
 
     def _headers(self, call: Call, present: Headers) -> Headers:
         added = [(b"x-request-id", call.request_id.encode("ascii")), *call.answer_headers]
-        names = {name for name, _ in present}
-        added += [header for header in _STANDING if header[0] not in names]
-        return added
+        names = {name for name, _ in (*present, *call.answer_headers)}
+        if names.isdisjoint(self._standing_names):
+            return added + self._standing
+        return added + [header for header in self._standing if header[0] not in names]
 
     def _note(self, scope: Scope, call: Call) -> None:
         status = call.status or _SERVER_ERROR

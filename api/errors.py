@@ -50,6 +50,11 @@ KINDS: Final[Mapping[Code, Kind]] = {
     Code.SPELL_SUSPENDED: Kind(403, "Spell suspended", "The operator suspended this spell; use another."),
     Code.RATE_LIMITED: Kind(429, "Too many requests", "Wait for Retry-After seconds.", retryable=True),
     Code.TOO_MANY_OPEN_CASTS: Kind(429, "Too many open casts", "Wait for some casts to end.", retryable=True),
+    # The login of a program that has no browser: RFC 8628, 3.5, has these names and this status.
+    Code.AUTHORIZATION_PENDING: Kind(400, "Not confirmed yet", "Ask again after `interval` seconds.", retryable=True),
+    Code.SLOW_DOWN: Kind(400, "Asked too often", "Wait five seconds longer between two tries.", retryable=True),
+    Code.ACCESS_DENIED: Kind(400, "Turned down", "Begin the login again if it was a mistake."),
+    Code.EXPIRED_TOKEN: Kind(400, "Login over", "Begin the login again with `spell login`."),
     Code.INTERNAL: Kind(500, "Internal error", "Try again; report the request_id when it stays.", retryable=True),
     Code.QUEUE_FULL: Kind(503, "Queue full", "Nothing was held. Try again after Retry-After seconds.", retryable=True),
     Code.OVERLOADED: Kind(503, "Overloaded", "Nothing was held. Try again after Retry-After seconds.", retryable=True),

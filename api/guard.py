@@ -14,21 +14,40 @@ from api.admission.rate import Allowance, Caller
 from api.auth import Principal
 from api.call import Call, call_of
 from api.services import Services
+from api.sessions.cookies import clear_session_cookie, session_token_of
+from api.sessions.known import session_token
+from api.web_safety import SAFE_METHODS
 from domain.model.errors import Code, Refusal, RefusedError, refuse
 
 
-async def authenticate(services: Services, call: Call) -> Principal:
+async def authenticate(services: Services, call: Call, *, asked_again: bool = False) -> Principal:
     """Return who calls, and note it for the log. Raises RefusedError (401, 403, 503).
 
+    An Authorization header counts alone; without one the session in the browser's cookie does, and then only pages of
+    ours may change anything. What changes something trusts no session from memory, so that an ended one does nothing
+    from the answer on; `asked_again` says that the flow behind asks once more under the account's lock.
     A browser says which page asks: a key that names the pages it is for is refused to all others.
     """
-    principal = await services.authenticator.identify(call.headers.get(b"authorization", b""))
+    authorization = call.headers.get(b"authorization")
+    token = session_token(authorization)
+    if authorization is None and (token := session_token_of(call.headers, secure=services.site.secure)) is not None:
+        services.site.check(call)
+    if token is not None:
+        fresh = call.method not in SAFE_METHODS and not asked_again
+        call.principal = await services.sessions.identify(token, fresh=fresh)
+        return call.principal
+    principal = await services.authenticator.identify(authorization or b"")
     call.principal = principal
     if principal.allowed_origins:
         origin = call.headers.get(b"origin")
         if origin is not None and origin.decode("latin-1") not in principal.allowed_origins:
             raise refuse(Code.FORBIDDEN, "This key is not for pages of this origin. Add it to its allowed_origins.")
     return principal
+
+
+def shows_credentials(services: Services, call: Call) -> bool:
+    """Tell whether a key or a session came with the request, good or not."""
+    return b"authorization" in call.headers or session_token_of(call.headers, secure=services.site.secure) is not None
 
 
 def caller_of(principal: Principal) -> Caller:
@@ -70,6 +89,14 @@ async def provide_visitor(request: Request[Any, Any, Any], services: Services) -
     call = call_of(request.scope)
     if b"authorization" in call.headers:
         return await _admitted(request, services)
+    if session_token_of(call.headers, secure=services.site.secure) is not None:
+        # Browsers send cookies unasked: a session that has ended makes nobody's page of the store fail.
+        try:
+            return await _admitted(request, services)
+        except RefusedError as error:
+            if error.refusal.code is not Code.UNAUTHORIZED:
+                raise
+            clear_session_cookie(call.answer_headers, secure=services.site.secure)
     address = services.proxies.client_address(request.scope["client"], call.headers)
     await admit_request(services, call, Caller(f"ip:{address}", services.settings.rate_limit_anon_rpm))
     return None

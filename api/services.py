@@ -18,9 +18,11 @@ from api.operator.metrics import Metrics
 from api.operator.probes import Probes
 from api.operator.sampler import Sampler
 from api.proxies import Proxies
+from api.sessions.known import Sessions
 from api.shutdown import Shutdown
 from api.spells.catalog import Catalog
 from api.spells.publishing import Publisher
+from api.web_safety import Site
 from api.webhooks.followers import Followers
 from domain.settings import ApiSettings
 from domain.store.connection import Pool
@@ -38,6 +40,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     catalog: Catalog
     publisher: Publisher
     authenticator: Authenticator
+    sessions: Sessions
+    site: Site
     limiter: RateLimiter
     budget_board: BudgetBoard
     batcher: Batcher

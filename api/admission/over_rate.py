@@ -68,7 +68,7 @@ def _likeness(request: AdmissionRequest) -> Hashable:
         (spec.spell_id, spec.creator_price_micros, spec.limits.fuel, spec.max_price_micros, spec.pool)
         for spec in request.casts
     )
-    return (request.account_id, request.key_id, casts)
+    return (request.account_id, request.key_id, request.session_id, casts)
 
 
 def _over_rate(request: AdmissionRequest) -> Refusal:

@@ -55,6 +55,7 @@ async def cast_many(
             account_id=principal.account_id,
             key_id=principal.key_id,
             key_prefix=principal.key_prefix,
+            session_id=principal.session_id,
             casts=tuple(one.spec for one in good),
             idempotency_key=idempotency_key,
             request_hash=request_hash,

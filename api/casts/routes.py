@@ -76,7 +76,7 @@ class CastEndpoints:
                 call.answer_headers.append((b"allow", ", ".join(methods).encode("ascii")))
                 _refuse_method(scope["method"], methods)
             access, serve = method
-            principal = await authenticate(self._services, call)
+            principal = await authenticate(self._services, call, asked_again=True)
             access.check(principal)
             answer = await serve(call, principal, scope, receive)
         except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a problem
@@ -126,6 +126,7 @@ class CastEndpoints:
             account_id=principal.account_id,
             key_id=principal.key_id,
             key_prefix=principal.key_prefix,
+            session_id=principal.session_id,
             casts=(
                 spec_of(
                     body,

@@ -49,6 +49,7 @@ async def reserve(
         connection,
         account_ids=_in_order({request.account_id for request in requests}),
         key_ids=_key_ids(requests),
+        session_ids=_session_ids(requests),
         idempotency=[(r.account_id, r.idempotency_key) for r in requests if r.idempotency_key is not None],
         billing_enabled=terms.billing_enabled,
         skip_locked=skip_locked,
@@ -72,6 +73,7 @@ async def judge(connection: Connection, requests: Sequence[AdmissionRequest], te
         connection,
         account_ids=_in_order({request.account_id for request in requests}),
         key_ids=_key_ids(requests),
+        session_ids=_session_ids(requests),
         billing_enabled=terms.billing_enabled,
     )
     return decide(requests, state, terms, b"")
@@ -84,6 +86,10 @@ def _key_ids(requests: Sequence[AdmissionRequest]) -> list[UUID]:
 def _in_order(ids: Iterable[UUID]) -> list[UUID]:
     """Return ids in Postgres' order; by their numbers, for UUIDs are compared in Python."""
     return sorted(ids, key=attrgetter("int"))
+
+
+def _session_ids(requests: Sequence[AdmissionRequest]) -> list[UUID]:
+    return sorted({request.session_id for request in requests if request.session_id is not None})
 
 
 def _accepted(verdict: Verdict) -> list[Accepted]:

@@ -63,6 +63,8 @@ class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     casts: tuple[CastSpec, ...]
     key_prefix: str | None = None
     """Of the very secret it was made with, where the key may have two; one that was rotated away is refused."""
+    session_id: UUID | None = None
+    """Set when a session asks; it must be alive still under the lock."""
     idempotency_key: str | None = None
     request_hash: bytes = b""
     """SHA-256 of method, path and body, needed with an idempotency key."""
@@ -126,6 +128,7 @@ class _Batch:
         self._resets_at = {period: resets_at(period, self._now) for period in Period}
         self._accounts = {account.id: account for account in state.accounts}
         self._keys = {key.id: key for key in state.keys}
+        self._sessions = frozenset(state.sessions)
         self._months = {month.account_id: month for month in state.months}
         self._remembered = {(row.account_id, row.key): row for row in state.idempotency}
         self._windows: dict[UUID, list[WindowState]] = {}
@@ -138,6 +141,8 @@ class _Batch:
     def judge(self, request: AdmissionRequest) -> Verdict:
         account = self._accounts.get(request.account_id)
         key = self._keys.get(request.key_id) if request.key_id else None
+        if request.session_id is not None and request.session_id not in self._sessions:
+            return Refusal(code=Code.UNAUTHORIZED, detail="This session has ended or expired. Sign in again.")
         if (refusal := _refuse_identity(request, account, key)) is not None:
             return refusal
         assert account is not None

@@ -94,6 +94,8 @@ class AdmissionState(msgspec.Struct, kw_only=True):
     months: list[MonthState]
     grants: list[Grant]
     idempotency: list[IdempotencyState]
+    sessions: list[UUID] = msgspec.field(default_factory=list[UUID])
+    """The living among those that ask."""
 
     @property
     def now(self) -> datetime:

@@ -12,6 +12,7 @@ import msgspec
 from psycopg import AsyncCursor
 
 from domain.model.admission_state import AdmissionState
+from domain.model.session import SESSION_IDLE_DAYS_MAX
 from domain.store.connection import Connection, begin, type_row
 from domain.store.queries import load, together
 
@@ -144,6 +145,7 @@ async def lock_and_read(
     idempotency: Sequence[tuple[UUID, str]],
     billing_enabled: bool,
     skip_locked: bool,
+    session_ids: Sequence[UUID] = (),
 ) -> tuple[set[UUID], AdmissionState]:
     """Lock the accounts, then read their state in a second statement; return the ids that were locked and the state.
 
@@ -154,7 +156,9 @@ async def lock_and_read(
     async with connection.pipeline():
         await begin(connection)
         locked = await connection.execute(lock, {"account_ids": account_ids}, binary=True)
-        state = await _read(connection, account_ids, key_ids, idempotency, billing_enabled=billing_enabled)
+        state = await _read(
+            connection, account_ids, key_ids, idempotency, session_ids=session_ids, billing_enabled=billing_enabled
+        )
     rows = await locked.fetchall()
     return {row[0] for row in rows}, await _state_of(state)
 
@@ -165,9 +169,12 @@ async def read(
     account_ids: list[UUID],
     key_ids: list[UUID],
     billing_enabled: bool,
+    session_ids: Sequence[UUID] = (),
 ) -> AdmissionState:
     """Read the same state without locks: good enough to choose between two refusals, never to accept."""
-    return await _state_of(await _read(connection, account_ids, key_ids, (), billing_enabled=billing_enabled))
+    return await _state_of(
+        await _read(connection, account_ids, key_ids, (), session_ids=session_ids, billing_enabled=billing_enabled)
+    )
 
 
 async def _read(
@@ -176,11 +183,14 @@ async def _read(
     key_ids: list[UUID],
     idempotency: Sequence[tuple[UUID, str]],
     *,
+    session_ids: Sequence[UUID],
     billing_enabled: bool,
 ) -> AsyncCursor[type_row]:
     parameters = {
         "account_ids": account_ids,
         "key_ids": key_ids,
+        "session_ids": list(session_ids),
+        "session_idle_days": SESSION_IDLE_DAYS_MAX,
         "billing_enabled": billing_enabled,
         "idempotency_accounts": [account_id for account_id, _ in idempotency],
         "idempotency_keys": [key for _, key in idempotency],

@@ -29,6 +29,11 @@ SELECT json_build_object(
       'open_casts', open_casts, 'open_casts_max', open_casts_max,
       'prefix', prefix, 'previous_prefix', CASE WHEN previous_until > now THEN previous_prefix END)), '[]')
     FROM api_keys WHERE id = ANY(%(key_ids)b::uuid[])),
+  'sessions', (
+    SELECT coalesce(json_agg(id), '[]')
+    FROM sessions
+    WHERE id = ANY(%(session_ids)b::uuid[]) AND ended_at IS NULL AND expires_at > now
+      AND last_used_at > now - make_interval(days => %(session_idle_days)s)),
   'windows', (
     SELECT coalesce(json_agg(json_build_object(
       'budget_id', b.id, 'account_id', b.account_id, 'scope', b.scope, 'scope_id', b.scope_id, 'period', b.period,
