@@ -32,6 +32,8 @@ KEYED_PLANS: Final = (
 ANY_PLANS: Final = ""
 # Longer than any pause of a healthy server, shorter than a caller's patience.
 POOL_TIMEOUT_S: Final = 2.0
+# More statements than the whole platform has; each takes some KiB of its server process.
+PREPARED_MAX: Final = 500
 _BEGIN: Final = b"BEGIN"
 # A network that drops packets says nothing: left to the kernel, a query whose server has gone silent ends after a
 # quarter of an hour, and with it the one batch loop of an api. Longer than any statement of the cast path may take, so
@@ -98,9 +100,13 @@ def open_pool(
         timeout=POOL_TIMEOUT_S,
         reconnect_timeout=RECONNECT_S,
         open=False,
+        configure=_configure,
         kwargs={
             # Transactions are begun by us, so that BEGIN can ride with the first statement: see `transaction`.
             "autocommit": True,
+            # Prepared when first met: psycopg's five times of parsing and planning first are a few milliseconds of
+            # every statement on every connection, and a quiet platform takes its connections in turn.
+            "prepare_threshold": 0,
             "options": options,
             "connect_timeout": CONNECT_TIMEOUT_S,
             "tcp_user_timeout": SILENCE_MS,
@@ -109,6 +115,10 @@ def open_pool(
         name=role.value,
     )
     return cast("Pool", pool)
+
+
+async def _configure(connection: psycopg.AsyncConnection[type_row]) -> None:
+    connection.prepared_max = PREPARED_MAX
 
 
 @asynccontextmanager
