@@ -9,7 +9,9 @@ DECIDE = "tests/domain/model/test_admission.py::"
 
 _LOCK_LINE = '        locked = await connection.execute(lock, {"account_ids": account_ids}, binary=True)\n'
 _READ_LINE = (
-    "        state = await _read(connection, account_ids, key_ids, idempotency, billing_enabled=billing_enabled)\n"
+    "        state = await _read(\n"
+    "            connection, account_ids, key_ids, idempotency, session_ids=session_ids, billing_enabled=billing_enabled\n"
+    "        )\n"
 )
 
 FAULTS = (
@@ -56,7 +58,8 @@ FAULTS = (
             (
                 '    lock = _QUERIES["accounts_lock_free" if skip_locked else "accounts_lock"]\n'
                 "    early = await _state_of(\n"
-                "        await _read(connection, account_ids, key_ids, idempotency, billing_enabled=billing_enabled)\n"
+                "        await _read(connection, account_ids, key_ids, idempotency,"
+                " session_ids=(), billing_enabled=billing_enabled)\n"
                 "    )\n"
             ),
         ),
