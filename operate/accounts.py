@@ -1,5 +1,6 @@
 """The two accounts of a data folder: one that is never billed, for work, and a free one, to see limits from outside."""
 
+import os
 from datetime import datetime
 from typing import Final
 from uuid import uuid4
@@ -9,10 +10,13 @@ import msgspec
 from api.auth import hash_key
 from domain.flow.create_key import NewKey, create_key
 from domain.flow.create_user import Billing, create_user
+from domain.flow.open_session import open_session
 from domain.model.api_key import prefix_of
 from domain.model.key_rules import ACCOUNT_SCOPES, KeyTerms
+from domain.model.session import ENTROPY_BYTES
 from domain.store.connection import Pool, Role, open_pool, transaction
-from domain.store.identity import key_by_prefix
+from domain.store.identity import account_by_handle, key_by_prefix
+from domain.store.sessions import user_of_account
 from operate.dev_secrets import DEV_KEY, FREE_KEY, DevSecrets
 
 # A load test on one machine reaches half of it.
@@ -36,14 +40,35 @@ ACCOUNTS: Final = (
 )
 
 
-async def ensure_accounts(database_url: str, secrets: DevSecrets, *, now: datetime) -> None:
+async def ensure_accounts(database_url: str, secrets: DevSecrets, *, now: datetime) -> str:
     """Make the accounts and keys that are missing; a key that was revoked or has expired gets a successor.
 
+    Returns the token of a new session of the first account's user, which is kept nowhere.
     Raises StoreError, or RefusedError when a handle belongs to somebody else.
     """
     async with open_pool(database_url, role=Role.ENGINE, size_max=1) as pool:
         for account in ACCOUNTS:
             await _ensure(pool, account, secrets, now)
+        return await _sign_in(pool, ACCOUNTS[0].handle, now)
+
+
+async def _sign_in(pool: Pool, handle: str, now: datetime) -> str:
+    async with transaction(pool) as connection:
+        account = await account_by_handle(connection, handle=handle)
+        assert account is not None, "it was made above"
+        user = await user_of_account(connection, account_id=account.id)
+        assert user is not None, "it was made with the account"
+        opened = await open_session(
+            connection,
+            user_id=user.id,
+            account_id=account.id,
+            kind="cli",
+            user_agent="spell dev",
+            address="127.0.0.1",
+            now=now,
+            entropy=os.urandom(ENTROPY_BYTES),
+        )
+    return opened.token
 
 
 async def _ensure(pool: Pool, account: LocalAccount, secrets: DevSecrets, now: datetime) -> None:

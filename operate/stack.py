@@ -43,7 +43,8 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     """Of an account that is never billed."""
     free_api_key: str
     """Of an account on the free plan, with the limits every key has."""
-    session_token: str | None
+    session_token: str
+    """Of the user of `api_key`'s account; a new one at each start."""
     admin_secret: str
     database_url: str
     redis_url: str
@@ -82,7 +83,7 @@ def run_platform(
                 port=port,
                 artifact_folder=data_folder.absolute() / "artifacts",
             )
-            asyncio.run(prepare(environment, secrets, report))
+            session_token = asyncio.run(prepare(environment, secrets, report))
             embedded, redis_urls = _embedded(servers)
             children = [Child(plan, logs) for plan in plans(environment, redis_urls)]
             supervisor = Supervisor(children, embedded, report=report)
@@ -90,7 +91,7 @@ def run_platform(
                 supervisor.start()
                 url = f"http://{LOOPBACK}:{port}"
                 wait_ready(url, supervisor)
-                yield _platform(url, environment, secrets, mail), supervisor
+                yield _platform(url, environment, secrets, session_token, mail), supervisor
             finally:
                 supervisor.stop()
     except SettingsError as error:
@@ -126,12 +127,12 @@ def _embedded(servers: Servers) -> tuple[dict[str, EmbeddedServer], dict[str, st
     return embedded, users.urls()
 
 
-async def prepare(environment: Mapping[str, str], secrets: DevSecrets, report: Callable[[str], None]) -> None:
-    """Bring the database to this version, as a deploy would, and make the local accounts."""
+async def prepare(environment: Mapping[str, str], secrets: DevSecrets, report: Callable[[str], None]) -> str:
+    """Bring the database to this version, as a deploy would, make the local accounts, and sign in to the first."""
     now = datetime.now(UTC)
     settings = load(ReleaseSettings, environment)
     await release.run(settings, now=now, report=report)
-    await ensure_accounts(settings.migrations_database_url.reveal(), secrets, now=now)
+    return await ensure_accounts(settings.migrations_database_url.reveal(), secrets, now=now)
 
 
 def wait_ready(url: str, supervisor: Supervisor) -> None:
@@ -178,12 +179,14 @@ class _Readiness(msgspec.Struct):
     workers: dict[str, list[dict[str, object]]]
 
 
-def _platform(url: str, environment: Mapping[str, str], secrets: DevSecrets, mail: MailCatcher | None) -> Platform:
+def _platform(
+    url: str, environment: Mapping[str, str], secrets: DevSecrets, session_token: str, mail: MailCatcher | None
+) -> Platform:
     return Platform(
         url=url,
         api_key=secrets.api_key(DEV_KEY),
         free_api_key=secrets.api_key(FREE_KEY),
-        session_token=None,
+        session_token=session_token,
         admin_secret=environment["ADMIN_SECRET"],
         database_url=environment["DATABASE_URL"],
         redis_url=environment["REDIS_URL"],

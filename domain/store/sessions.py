@@ -141,3 +141,10 @@ async def user_get(conn: Connection, *, account_id: UUID, user_id: UUID) -> User
     async with conn.cursor(row_factory=class_row(User)) as cursor:
         await cursor.execute(_QUERIES["user_get"], {"id": user_id, "account_id": account_id})
         return await cursor.fetchone()
+
+
+async def user_of_account(conn: Connection, *, account_id: UUID) -> User | None:
+    """Return the user whose personal account this is."""
+    async with conn.cursor(row_factory=class_row(User)) as cursor:
+        await cursor.execute(_QUERIES["user_of_account"], {"account_id": account_id})
+        return await cursor.fetchone()

@@ -71,3 +71,7 @@ RETURNING s.id
 -- name: user_get
 -- Who a session belongs to.
 SELECT id, account_id, email, name, role FROM users WHERE id = %(id)s AND account_id = %(account_id)s
+
+-- name: user_of_account
+-- Whose personal account this is.
+SELECT id, account_id, email, name, role FROM users WHERE account_id = %(account_id)s

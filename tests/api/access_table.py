@@ -14,6 +14,8 @@ PUBLIC: Final = "public"
 OPEN: Final = "open"
 # Any living key, whatever its scopes.
 ANY_KEY: Final = "any key"
+# A person who is signed in; no key.
+SESSION: Final = "session"
 OPERATOR: Final = "operator"
 WORKER: Final = "worker"
 
@@ -28,6 +30,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """The status for another account's key with every scope; None: as `right`, with its own things."""
     json: Any = None
     content: bytes | None = None
+    form: dict[str, str] | None = None
 
 
 _BUDGET: Final = {"scope": "account", "period": "daily", "hard_limit_cents": 100}
@@ -143,4 +146,28 @@ EVERYBODY: Final = (
     _row("GET", "/docs/errors/{code:str}", PUBLIC),
 )
 
-ROWS: Final = (*CASTS, *_keys("/v1"), *_keys("/api"), *BUDGETS, *SPELLS, *WEBHOOKS, *USAGE, *OPERATORS, *EVERYBODY)
+SESSIONS: Final = (
+    _row("GET", "/v1/sessions", SESSION),
+    _row("DELETE", "/v1/sessions", SESSION),
+    _row("DELETE", "/v1/sessions/{session_id:uuid}", SESSION, 204, stranger=404),
+    _row("POST", "/auth/logout", SESSION, 204),
+    _row("POST", "/auth/device", OPEN, json={"device_name": "laptop"}),
+    # Nobody is asked who he is: the code in the body says it, and this one is over.
+    _row("POST", "/auth/device/token", PUBLIC, 400, json={"device_code": "x"}),
+    # To sign in first, for whoever shows no session.
+    _row("GET", "/auth/device", OPEN, 303),
+    _row("POST", "/auth/device/confirm", SESSION, 404, form={"user_code": "BCDF-GHJK", "decision": "approve"}),
+)
+
+ROWS: Final = (
+    *CASTS,
+    *_keys("/v1"),
+    *_keys("/api"),
+    *BUDGETS,
+    *SPELLS,
+    *WEBHOOKS,
+    *USAGE,
+    *SESSIONS,
+    *OPERATORS,
+    *EVERYBODY,
+)

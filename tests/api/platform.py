@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,6 +20,8 @@ import psycopg
 
 from api.auth import hash_key
 from domain.model.api_key import ENTROPY_BYTES, mint
+from domain.model.session import ENTROPY_BYTES as SESSION_ENTROPY_BYTES
+from domain.model.session import hash_of_token, mint_session
 
 REPOSITORY = Path(__file__).parents[2]
 ADMIN_SECRET = "0123456789abcdef0123456789abcdef"
@@ -35,6 +38,23 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {self.key}"}
+
+
+class Signed(msgspec.Struct, frozen=True, kw_only=True):
+    """A person who is signed in."""
+
+    id: UUID
+    user_id: UUID
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token}"}
+
+    @property
+    def cookie(self) -> dict[str, str]:
+        """As a browser sends it that reached the platform by plain http."""
+        return {"cookie": f"spell_session={self.token}"}
 
 
 class Rows:
@@ -80,6 +100,35 @@ class Rows:
             },
         )
         return Account(id=account_id, handle=handle, key_id=key_id, prefix=minted.prefix, key=minted.text)
+
+    def session(self, account: Account, *, kind: str = "browser", role: str = "user") -> Signed:
+        """Sign the user of an account in, and make the user when there is none."""
+        now = datetime.now(UTC)
+        opened = mint_session(secrets.token_bytes(SESSION_ENTROPY_BYTES), now)
+        parameters = {
+            "user": uuid4(),
+            "account": account.id,
+            "role": role,
+            "email": f"{account.handle}@example.com",
+            "id": opened.session_id,
+            "hash": hash_of_token(opened.token),
+            "kind": kind,
+            "now": now,
+            "expires_at": opened.expires_at,
+        }
+        [(user_id,)] = self.execute(
+            "INSERT INTO users (id, account_id, email, role) VALUES (%(user)s, %(account)s, %(email)s, %(role)s)"
+            " ON CONFLICT (account_id) DO UPDATE SET role = excluded.role RETURNING id",
+            parameters,
+        )
+        self.execute(
+            "INSERT INTO sessions"
+            " (id, user_id, account_id, token_hash, kind, user_agent, created_at, last_used_at, expires_at)"
+            " VALUES (%(id)s, %(user)s, %(account)s, %(hash)s, %(kind)s, 'Mozilla/5.0 (X11; Linux) Firefox/140.0',"
+            " %(now)s, %(now)s, %(expires_at)s)",
+            {**parameters, "user": user_id},
+        )
+        return Signed(id=opened.session_id, user_id=user_id, token=opened.token)
 
     def spell(self, owner: Account, name: str, *, manifest: Mapping[str, Any] | None = None) -> str:
         """Publish version 1.0.0 of a spell whose module nobody will run, and return its reference."""

@@ -19,9 +19,9 @@ from api.casts.openapi import CAST_PATHS
 from domain.model.key_rules import KeyScope
 from domain.settings import ApiSettings, load
 from local.servers import Servers
-from tests.api.access_table import ANY_KEY, OPEN, OPERATOR, PUBLIC, ROWS, WORKER, Row
+from tests.api.access_table import ANY_KEY, OPEN, OPERATOR, PUBLIC, ROWS, SESSION, WORKER, Row
 from tests.api.modules import WORKER_TOKEN
-from tests.api.platform import ADMIN_SECRET, Account, Api, Rows, api_environment, run_api
+from tests.api.platform import ADMIN_SECRET, Account, Api, Rows, Signed, api_environment, run_api
 
 _ADMIN_SCOPE = {OPERATOR: "admin"}
 EVERY_SCOPE = frozenset(map(str, KeyScope))
@@ -43,6 +43,9 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     stranger: Account
     creator: Account
     """Of the spell that was cast; it may see nothing of the cast."""
+    session: Signed
+    """The owner, signed in."""
+    foreign_session: Signed
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +86,10 @@ def make_ground(api: Api, rows: Rows, row: Row) -> Ground:
     if row.path == "/v1/budgets" and row.method == "DELETE":
         budget = rows.budget(stranger, 10**9)  # theirs; the owner's monthly one is found by its period
         rows.execute("DELETE FROM budgets WHERE id = %(id)s", {"id": budget})
+    session = rows.session(account)
     return Ground(
         paths={
+            "session_id": str(rows.session(account).id),
             **(webhook(api, owner) if "webhook" in row.path or "delivery" in row.path else {}),
             "cast_id": cast.json()["id"],
             "prefix": key(rows, account, frozenset()).prefix,
@@ -105,6 +110,8 @@ def make_ground(api: Api, rows: Rows, row: Row) -> Ground:
         expired=expired,
         stranger=key(rows, stranger, EVERY_SCOPE),
         creator=key(rows, creator, EVERY_SCOPE),
+        session=session,
+        foreign_session=rows.session(stranger),
     )
 
 
@@ -124,6 +131,8 @@ def ask(api: Api, row: Row, ground: Ground, headers: dict[str, str]) -> int:
     if row.json is not None:
         body["content"] = msgspec.json.encode(row.json).replace(b"{spell}", ground.spell.encode())
         headers = {**headers, "content-type": "application/json"}
+    elif row.form is not None:
+        body["data"] = row.form
     elif row.content is not None:
         body["content"] = row.content
         headers = {**headers, "content-type": "application/wasm"}
@@ -140,6 +149,10 @@ def expected(row: Row) -> dict[str, int]:
     dead = {"revoked": 401, "expired": 401}
     if row.who == WORKER:
         return {**dead, "anonymous": 401, "stranger": 401, "powerless": 401, "owner": 401, "right": row.right}
+    if row.who == SESSION:
+        nobody = dict.fromkeys(("powerless", "stranger", "owner", "right"), 403)
+        other = row.right if row.stranger is None else row.stranger
+        return {**dead, **nobody, "anonymous": 401, "foreign_session": other, "session": row.right}
     if row.who == OPERATOR:
         return {**dead, "anonymous": 401, "powerless": 403, "guesser": 401, "secret": row.right, "right": row.right}
     other = row.right if row.stranger is None else row.stranger

@@ -126,6 +126,8 @@ def check_first_start(running: Dev) -> None:
     assert running.http.get("/admin/ledger/trial-balance", headers=admin).json()["sum_micros"] == 0
     free = {"Authorization": f"Bearer {ready['free_api_key']}"}
     assert running.http.get("/v1/casts", headers=free).status_code == 200
+    signed_in = {"Authorization": f"Bearer {ready['session_token']}"}
+    assert running.http.get("/auth/me", headers=signed_in).json()["handle"] == "dev"
     workers = workers_of(running.folder)
     assert len(workers) == 2
     for environ in workers.values():
