@@ -10,7 +10,8 @@ DECIDE = "tests/domain/model/test_admission.py::"
 _LOCK_LINE = '        locked = await connection.execute(lock, {"account_ids": account_ids}, binary=True)\n'
 _READ_LINE = (
     "        state = await _read(\n"
-    "            connection, account_ids, key_ids, idempotency, session_ids=session_ids, billing_enabled=billing_enabled\n"
+    "            connection, account_ids, key_ids, idempotency,"
+    " session_ids=session_ids, billing_enabled=billing_enabled\n"
     "        )\n"
 )
 
