@@ -52,11 +52,13 @@ class Flusher:
         self._starting = threading.Lock()
 
     def add(self, completion: Completion) -> None:
-        """Take a completion; it is flushed within WINDOW_S while Redis answers."""
+        """Take a completion; it is flushed within WINDOW_S while Redis answers, at once when nothing else is held."""
         self._waiting.append(completion)
         if not self._work.is_set():
             self._work.set()
-        if len(self._waiting) >= BATCH_COUNT_MAX:
+        waiting = len(self._waiting)
+        # With nothing else held, nothing comes that would fill the batch: a lone cast does not wait for the next one.
+        if waiting >= BATCH_COUNT_MAX or waiting >= len(completion.queue.held):
             self._hurry.set()
 
     def hurry(self) -> None:

@@ -10,7 +10,7 @@ from redis import Redis
 from domain.model.messages import CastJob, UsageEvent
 from tests.workers.broker.pools import add_jobs, consume, dead_reasons, pending_count, take, until, usage_events
 from workers import keys
-from workers.broker import StreamsBroker
+from workers.broker import StreamsBroker, flusher
 
 Jobs = Callable[..., CastJob]
 Events = Callable[..., UsageEvent]
@@ -198,3 +198,21 @@ def test_undecodable_entries_become_dead_letters(broker: StreamsBroker, client: 
     assert dead_reasons(client) == [b"undecodable"] * 4
     assert client.xlen(keys.jobs("default")) == 1
     assert usage_events(client) == []
+
+
+def test_a_lone_message_does_not_wait_for_the_end_of_a_window(
+    broker: StreamsBroker,
+    client: Redis,
+    make_job: Jobs,
+    make_event: Events,
+    encode: Encode,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flusher, "WINDOW_S", 3_600.0)
+    consumer = consume(broker)
+    for number in range(1, 4):
+        add_jobs(client, [make_job(number)])
+        [message] = take(consumer, 1)
+        broker.report(message, encode(make_event(number)))
+        consumer.ack(message)
+        until(lambda number=number: len(usage_events(client)) == number, "its event is there")
