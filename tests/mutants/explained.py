@@ -4,6 +4,9 @@ _NEVER_WAITS = "who skips what is locked waits for nobody, so the order of its l
 _PRUNES = "says the same as the join beside it; it is there for the planner, which then opens only the right partitions"
 _INSTANT = "differs only in the very microsecond in which something expires"
 
+_IN_VAIN = "only asks for the next casts where none waits, which names none"
+_NONE = "a LIMIT of 0 names none, and no account has more on the wire than there are places"
+
 EXPLAINED: dict[str, str] = {
     "admission.accounts_lock_free: drop `ORDER BY id`": _NEVER_WAITS,
     "settlement.accounts_lock_free: drop `ORDER BY id`": _NEVER_WAITS,
@@ -11,5 +14,9 @@ EXPLAINED: dict[str, str] = {
     "settlement.casts_end: condition `c.id BETWEEN %(first_id)s AND %(last_id)s` to `true`": _PRUNES,
     "admission.state_read: flip `>` to `>=`": _INSTANT,
     "admission.state_read: flip `>` to `>=` #2": _INSTANT,
+    "settlement.accounts_close: flip `>` to `>=`": _IN_VAIN,
+    "settlement.accounts_close: sign `+` to `-`": _IN_VAIN,
+    "settlement.casts_name_next: condition `p.free > 0` to `true`": _NONE,
+    "settlement.casts_name_next: flip `>` to `>=`": _NONE,
     "settlement.casts_read: flip `<=` to `<`": _INSTANT,
 }

@@ -11,10 +11,11 @@ import pytest
 from domain.flow.cancel import cancel
 from domain.flow.settle import Settled, settle
 from domain.model.admission import Accepted, Judged
+from domain.model.jobs import job_of
 from domain.model.messages import Outcome, UsageEvent
 from domain.model.messages import Pool as WorkerPool
 from domain.store import admission, settlement
-from domain.store.connection import Pool, transaction
+from domain.store.connection import Connection, Pool, transaction
 from tests.domain.admitted import accept
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
@@ -47,6 +48,13 @@ async def add_grant(world: World, micros: int, *, held: int = 0) -> None:
 
 async def rows_of(world: World) -> list[list[tuple[Any, ...]]]:
     return [await world.rows(query.replace("%(id)s", "%s"), world.account_id) for query in ROWS_OF]
+
+
+async def read_as_it_lies(connection: Connection) -> None:
+    """Have tables read from front to back: order comes from the statement or not at all."""
+    await connection.execute(b"SET LOCAL enable_seqscan = on")
+    for name in (b"enable_indexscan", b"enable_indexonlyscan", b"enable_bitmapscan"):
+        await connection.execute(b"SET LOCAL " + name + b" = off")
 
 
 async def columns(world: World, query: str, *parameters: object) -> list[Any]:
@@ -109,7 +117,11 @@ async def test_free_casts_are_held_batch_by_batch(database_url: str, pool: Pool)
         (verdict,) = await admit(pool, world.request(world.spec(), world.spec()), terms=terms)
         assert isinstance(verdict, Judged)
         assert all(isinstance(result, Accepted) for result in verdict.results)
-    assert await world.rows("SELECT free_held, free_used FROM account_months") == [(4, 0)]
+    months = "SELECT free_held, free_used FROM account_months"
+    assert await world.rows(months) == [(4, 0)]
+    assert isinstance(verdict.results[0], Accepted)
+    await settle_all(pool, event_of(job_of(verdict.results[0], TOKEN_KEY)))
+    assert await world.rows(months) == [(3, 1)]
 
 
 async def test_only_what_is_queued_starts(world: World, pool: Pool) -> None:
@@ -195,22 +207,38 @@ async def test_free_places_go_to_the_account_and_pool_they_came_free_in(
     )
     large = world.spec(pool=WorkerPool.LARGE)
     small = await accept(world, pool, *[world.spec()] * 258)
-    others = await accept(world, pool, *[large] * 258)
+    others = await accept(world, pool, *[large] * 260)
     await accept(neighbour, pool, *[neighbour.spec()] * 258)
     settled = await settle_all(pool, event_of(others[0]), event_of(others[1]), event_of(others[2]))
-    # Three places and two who wait: each in its own pool, none of the neighbour's.
-    assert [job.cast_id for _, job in settled.freed] == [job.cast_id for job in others[256:]]
+    # Three places and four who wait: each in its own pool, none of the neighbour's.
+    assert [job.cast_id for _, job in settled.freed] == [job.cast_id for job in others[256:259]]
     waiting = await columns(
         world, "SELECT id FROM casts WHERE NOT on_wire AND account_id = %s ORDER BY id", world.account_id
     )
-    assert waiting == [job.cast_id for job in small[256:]]
+    assert waiting == [*(job.cast_id for job in small[256:]), others[259].cast_id]
     async with transaction(pool) as connection:
         await cancel(connection, world.account_id, waiting[:1], batch_id=uuid4(), token_key=TOKEN_KEY)
     settled = await settle_all(pool, event_of(small[0]), event_of(small[1]))
-    assert [job.cast_id for _, job in settled.freed] == waiting[1:]
-    assert await columns(
-        world, "SELECT count(*) FROM casts WHERE NOT on_wire AND account_id = %s", neighbour.account_id
-    ) == [2]
+    assert [job.cast_id for _, job in settled.freed] == waiting[1:2]
+    assert len(await columns(world, WAITING, neighbour.account_id)) == 2
+    assert await broken(world.database_url) == {}
+
+
+async def test_a_free_place_goes_to_the_oldest_with_its_own_module(world: World, neighbour: World, pool: Pool) -> None:
+    mine, theirs = [await accept(one, pool, *[one.spec()] * 258) for one in (world, neighbour)]
+    other = await other_version(world)
+    await world.rows("UPDATE casts SET version_id = %s WHERE account_id = %s", other, world.account_id)
+    # Both accounts get a place, and their oldest, which lies behind all others now, waits again.
+    for one, jobs in ((world, mine), (neighbour, theirs)):
+        await one.rows("UPDATE casts SET on_wire = false WHERE id = %s", jobs[0].cast_id)
+        await one.rows("UPDATE accounts SET on_wire_default = 255 WHERE id = %s", one.account_id)
+    async with transaction(pool) as connection:
+        await settlement.lock_account(connection, world.account_id)
+        await read_as_it_lies(connection)
+        named = await settlement.name_next(connection, [world.account_id])
+    assert [(cast.cast_id, cast.digest) for cast in named] == [(mine[0].cast_id, b"e" * 32)]
+    waiting = await columns(world, WAITING, neighbour.account_id)
+    assert waiting == [theirs[0].cast_id, *(job.cast_id for job in theirs[256:])]
     assert await broken(world.database_url) == {}
 
 
@@ -234,11 +262,13 @@ async def test_open_casts_are_overdue_oldest_deadline_first(world: World, pool: 
     jobs = await accept(world, pool, *[world.spec()] * 5)
     await settle_all(pool, event_of(jobs[3], None), event_of(jobs[4]))
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    for hours, job in zip((3, 2, 0, 1, 4), jobs, strict=True):
+    # The oldest is written last: it lies behind the others.
+    for hours, job in reversed([*zip((3, 2, 0, 1, 4), jobs, strict=True)]):
         await world.rows(
             "UPDATE casts SET deadline_at = %s WHERE id = %s", moment - timedelta(hours=hours), job.cast_id
         )
     async with transaction(pool) as connection:
+        await read_as_it_lies(connection)
         everything = await settlement.overdue(connection, before=moment, limit=10)
         some = await settlement.overdue(connection, before=moment, limit=2)
     # The third's deadline is the moment itself, the last has ended.
@@ -256,8 +286,7 @@ async def test_casts_meant_for_the_wire_come_in_pages(world: World, pool: Pool) 
 
     async def page(after: UUID, before: UUID, limit: int = 10) -> Sequence[tuple[UUID, bool]]:
         async with transaction(pool) as connection:
-            await connection.execute(b"SET LOCAL enable_indexscan = off")
-            await connection.execute(b"SET LOCAL enable_bitmapscan = off")
+            await read_as_it_lies(connection)
             return await settlement.meant_for_wire(
                 connection, WorkerPool.DEFAULT, after=after, before=before, limit=limit
             )
