@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import httpx
 import msgspec
 import psycopg
+import pytest
 
 from api.auth import hash_key
 from domain.model.api_key import ENTROPY_BYTES, mint
@@ -25,6 +26,7 @@ from domain.model.session import hash_of_token, mint_session
 
 REPOSITORY = Path(__file__).parents[2]
 ADMIN_SECRET = "0123456789abcdef0123456789abcdef"
+LOG_PATIENCE_SECONDS = 30
 DEAD_REDIS_URL = "redis://127.0.0.1:1/0"
 
 
@@ -200,8 +202,17 @@ class Api:
         self.log_path = log_path
         self.http = httpx.Client(base_url=url, timeout=30)
 
-    def log_lines(self) -> list[dict[str, Any]]:
-        return [msgspec.json.decode(line) for line in self.log_path.read_bytes().splitlines()]
+    def logged(self, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Return the first line that fits; lines are written a moment after what they tell."""
+        deadline = time.monotonic() + LOG_PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            written = self.log_path.read_bytes()
+            whole = written[: written.rfind(b"\n") + 1]
+            for line in whole.splitlines():
+                if fits(decoded := msgspec.json.decode(line)):
+                    return decoded
+            time.sleep(0.01)
+        pytest.fail(f"no such line within {LOG_PATIENCE_SECONDS} s:\n{self.log_path.read_text()[-4000:]}")
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)

@@ -124,9 +124,10 @@ def test_the_log_has_a_json_line_a_request_with_ids_and_no_secret(api: Api, acco
     answer = api.http.post(
         "/v1/casts?token=canary-query", json=body, headers={**account.headers, "x-request-id": "req-9"}
     )
-    api.http.post("/v1/casts", json={"spell": spell, "oops": secret_input}, headers=account.headers)
-    time.sleep(0.2)
-    (line,) = [line for line in api.log_lines() if line.get("request_id") == "req-9"]
+    refused = {"spell": spell, "oops": secret_input}
+    api.http.post("/v1/casts", json=refused, headers={**account.headers, "x-request-id": "req-10"})
+    api.logged(lambda line: line.get("request_id") == "req-10")
+    line = api.logged(lambda line: line.get("request_id") == "req-9")
     assert (line["status"], line["path"], line["method"]) == (202, "/v1/casts", "POST")
     assert line["cast_ids"] == [answer.json()["id"]]
     assert line["account_id"] == str(account.id)
