@@ -20,6 +20,7 @@ from workers.courier.loop import LEASE, SLOTS_MAX, Courier
 from workers.courier.sender import Sender
 
 SIGNING_KEY = bytes(range(32))
+PUBLIC_URL = "https://spells.test"
 HERE = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 CASTS_URL = "https://spell.example.com/v1/casts"
 # A busy machine may need all of it; nothing that is meant to answer takes a hundredth.
@@ -48,7 +49,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         slots_max: int = SLOTS_MAX,
     ) -> Courier:
         client = WebhookClient(self.names.resolve, private_allowed=HERE, seconds_max=seconds_max)
-        sender = Sender(client, mailer, signing_key=SIGNING_KEY, random=Random(1))
+        sender = Sender(client, mailer, signing_key=SIGNING_KEY, public_url=PUBLIC_URL, random=Random(1))
         return Courier(self.pool, sender, casts_url=CASTS_URL, lease=lease, slots_max=slots_max)
 
     async def endpoint(self, url: str, *, account_id: UUID | None = None) -> UUID:

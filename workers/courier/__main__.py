@@ -32,7 +32,8 @@ async def serve(settings: CourierSettings, stop: asyncio.Event) -> None:
         mailer = None
         if settings.smtp_url is not None:
             mailer = Mailer(settings.smtp_url.reveal(), mail_from=settings.mail_from)
-        sender = Sender(webhooks, mailer, signing_key=settings.webhook_signing_key.reveal())
+        signing_key = settings.webhook_signing_key.reveal()
+        sender = Sender(webhooks, mailer, signing_key=signing_key, public_url=settings.public_url)
         courier = Courier(pool, sender, casts_url=f"{settings.public_url}/v1/casts")
         collect_rarely()
         log.info("courier runs")

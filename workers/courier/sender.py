@@ -11,6 +11,7 @@ import msgspec
 from domain.flow.deliver import Outcome
 from domain.model.delivery import ATTEMPTS_MAX, JITTER_PERMILLE_MAX, Answer, Delivery, Kind
 from domain.model.events import Letter
+from domain.model.login import LINK_EVENT, LinkPayload, link_letter
 from domain.model.webhooks import ACCOUNT_SECRET_VERSION, derive_secret, message_id, sign
 from gateways.smtp import Mailer
 from gateways.webhook_http import USER_AGENT, WebhookClient
@@ -28,12 +29,22 @@ class Sender:
     """Sends webhooks and mail; whatever goes wrong is an outcome."""
 
     def __init__(
-        self, webhooks: WebhookClient, mailer: Mailer | None, *, signing_key: bytes, random: Random | None = None
+        self,
+        webhooks: WebhookClient,
+        mailer: Mailer | None,
+        *,
+        signing_key: bytes,
+        public_url: str,
+        random: Random | None = None,
     ) -> None:
-        """Without a `mailer` mail is not sent, and its rows say so. `random` spreads retries."""
+        """Without a `mailer` mail is not sent, and its rows say so. `random` spreads retries.
+
+        `public_url` is what the links in mails lead to.
+        """
         self._webhooks: Final = webhooks
         self._mailer: Final = mailer
         self._signing_key: Final = signing_key
+        self._public_url: Final = public_url
         self._random: Final = random or Random()  # noqa: S311  # it spreads load and guards nothing
 
     async def send(self, delivery: Delivery) -> Outcome:
@@ -72,10 +83,17 @@ class Sender:
             )
             return _NO_MAIL
         try:
-            letter = msgspec.json.decode(body, type=Letter)
-        except msgspec.DecodeError:
+            letter = self._letter(delivery, body)
+        except (msgspec.DecodeError, ValueError):
             return _NO_LETTER
         return await self._mailer.send(delivery.target, letter, event_id=delivery.event_id)
+
+    def _letter(self, delivery: Delivery, body: bytes) -> Letter:
+        """Return the mail of a row; the secret in a link stands in no row, it is derived here."""
+        if delivery.event_type != LINK_EVENT:
+            return msgspec.json.decode(body, type=Letter)
+        payload = msgspec.json.decode(body, type=LinkPayload)
+        return link_letter(payload, self._signing_key, public_url=self._public_url)
 
     def _headers(self, delivery: Delivery, *, timestamp_s: int) -> dict[str, str]:
         if delivery.kind is Kind.MAIL:
