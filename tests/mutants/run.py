@@ -24,7 +24,7 @@ from typing import Final
 import psycopg
 import pytest
 
-from domain.store.queries import load
+from domain.store import queries
 from local.postgres import Postgres
 from local.servers import Servers
 from migrations.runner import migrate
@@ -39,6 +39,7 @@ FIRST: Final = ("tests/domain/store/test_statements.py", "tests/domain/store/tes
 SCORE_MIN_PERCENT: Final = 90
 # A mutant that hangs is told from one that is noticed, and does not count as killed.
 SECONDS_MAX: Final = 1_800
+ROUNDS_MAX: Final = 3
 # Nothing is kept of these databases.
 FORGETFUL: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _OPTIONS: Final = ("-q", "-x", "--tb=line", "-p", "no:cacheprovider", "-p", "tests.mutants.plugin")
@@ -93,7 +94,8 @@ def _run(folder: Path, server_url: str, options: argparse.Namespace) -> int:
     # What this process has imported, those forked from it need not.
     pytest.main([*_OPTIONS, "--collect-only", "-qq", *TESTS])
     tests_of: dict[str, list[str]] = json.loads(notes.read_text(encoding="utf-8"))
-    work = [(mutant, tests_of.get(f"{mutant.module}.{mutant.query}", [])) for mutant in chosen]
+    # What is put together while a module is imported, nobody is seen asking for.
+    work = [(mutant, tests_of.get(f"{mutant.module}.{mutant.query}") or list(TESTS)) for mutant in chosen]
     count: Counter[str] = Counter()
     with _FORK.Pool(options.jobs, maxtasksperchild=1) as processes:
         for mutant, (verdict, test) in zip(chosen, processes.imap(_try, work), strict=True):
@@ -120,21 +122,35 @@ class Watcher:
 def _try(item: tuple[Mutant, list[str]]) -> tuple[Verdict, str]:
     """Plant the mutant in this process and run its tests; return its end, and the test that noticed it, twice."""
     mutant, tests = item
-    importlib.import_module(f"domain.store.{mutant.module}")._QUERIES[mutant.query] = mutant.text.encode()
+    _plant(mutant)
     # What is written for the statements first: most mistakes end there.
     chosen = sorted(tests, key=lambda test: not test.startswith(FIRST))
     signal.signal(signal.SIGALRM, _give_up)
     signal.alarm(SECONDS_MAX)
-    watcher = Watcher()
     try:
-        # A test that fails once may have failed of the machine.
-        while chosen and _pytest(chosen, Path(os.devnull), {}, watcher) != 0:
-            if chosen == [watcher.failed]:
+        # A test that fails once may have failed of the machine: then all are asked again.
+        for _ in range(ROUNDS_MAX):
+            watcher = Watcher()
+            if not chosen or _pytest(chosen, Path(os.devnull), {}, watcher) == 0:
+                break
+            if watcher.failed and _pytest([watcher.failed], Path(os.devnull), {}) != 0:
                 return Verdict.KILLED, watcher.failed
-            chosen = [test for test in chosen if test == watcher.failed] or chosen
     except HungError:
         return Verdict.HUNG, ""
     return Verdict.EXPLAINED if mutant.name in EXPLAINED else Verdict.SURVIVED, ""
+
+
+def _plant(mutant: Mutant) -> None:
+    """Load the module's queries anew, with this one changed: some are put together while the module is imported."""
+    true_load = queries.load
+
+    def load_changed(file: str) -> dict[str, bytes]:
+        changed = {mutant.query: mutant.text.encode()} if Path(file).stem == mutant.module else {}
+        return true_load(file) | changed
+
+    queries.load = load_changed
+    importlib.reload(importlib.import_module(f"domain.store.{mutant.module}"))
+    queries.load = true_load
 
 
 def _pytest(tests: Sequence[str], log: Path, environment: dict[str, str], *plugins: object) -> int:
@@ -155,7 +171,7 @@ def every_mutant() -> list[Mutant]:
     return [
         mutant
         for module in MODULES
-        for query, text in load(str(REPOSITORY / "domain" / "store" / f"{module}.py")).items()
+        for query, text in queries.load(str(REPOSITORY / "domain" / "store" / f"{module}.py")).items()
         for mutant in mutants(module, query, text.decode())
     ]
 
