@@ -63,7 +63,7 @@ async def _sign_in(pool: Pool, handle: str, now: datetime) -> str:
             user_id=user.id,
             account_id=account.id,
             kind="cli",
-            user_agent="spell dev",
+            user_agent="this machine, by spell dev",
             address="127.0.0.1",
             now=now,
             entropy=os.urandom(ENTROPY_BYTES),

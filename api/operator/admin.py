@@ -35,7 +35,7 @@ PAGE_MAX: Final = 1_000
 LEDGER_ACCOUNTS_MAX: Final = 10_000
 REPORTS_MAX: Final = 30
 # Of one address, right or wrong: an operator's tools stay below it, and a secret of 128 bits is out of reach far above.
-SECRET_RPM: Final = 300
+SECRET_RPM: Final = 1_200
 _ADMIN: Final = needs(KeyScope.ADMIN)
 
 

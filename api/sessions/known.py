@@ -1,7 +1,7 @@
 """Who is calling with a session: looked up by the hash of its token, and believed for a second."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -56,6 +56,12 @@ class Sessions:
         assert session_id is not None
         self._used_at[session_id] = self._clock()
         return known[1]
+
+    def forget(self, ended: Collection[UUID]) -> None:
+        """Stop believing in sessions that ended just now; other processes do within the second."""
+        for hashed, (_, principal) in list(self._known.items()):
+            if principal.session_id in ended:
+                del self._known[hashed]
 
     async def note_uses(self, now: datetime) -> int:
         """Write when sessions were last used, in one statement, each at most once a minute; return how many."""

@@ -65,6 +65,7 @@ async def end_one(request: Request[Any, Any, Any], services: Services, principal
     user_id, current = _person(principal)
     async with transaction(services.engine_pool) as connection:
         await end_session(connection, account_id=principal.account_id, user_id=user_id, session_id=session_id)
+    services.sessions.forget({session_id})
     if session_id == current:
         _forget(request, services)
 
@@ -75,6 +76,7 @@ async def end_others(services: Services, principal: Principal) -> EndedView:
     user_id, current = _person(principal)
     async with transaction(services.engine_pool) as connection:
         ended = await end_other_sessions(connection, account_id=principal.account_id, user_id=user_id, kept=current)
+    services.sessions.forget(ended)
     return EndedView(ended=len(ended))
 
 
@@ -84,6 +86,7 @@ async def log_out(request: Request[Any, Any, Any], services: Services, principal
     user_id, current = _person(principal)
     async with transaction(services.engine_pool) as connection:
         await end_session(connection, account_id=principal.account_id, user_id=user_id, session_id=current)
+    services.sessions.forget({current})
     _forget(request, services)
 
 

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from spell.core.exchange import Request
-from spell.core.operation import Operation, decoded
+from spell.core.operation import Operation, decoded, nothing
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,3 +25,8 @@ _identity: Final = decoded(Identity)
 def whoami() -> Operation[Identity]:
     """Return whose key it is. Unauthorized when it is nobody's."""
     return Operation(request=Request(method="GET", path="/auth/me"), decode=_identity)
+
+
+def sign_out() -> Operation[None]:
+    """End the session that asks. Unauthorized when it had ended; Forbidden for a key."""
+    return Operation(request=Request(method="POST", path="/auth/logout"), decode=nothing)

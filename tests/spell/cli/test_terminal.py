@@ -108,7 +108,7 @@ def test_colour_is_for_terminals_and_for_those_who_want_it(user: Spell, environm
 
 def test_a_key_is_typed_without_being_shown(environment: dict[str, str], account: Account, stack: Stack) -> None:
     del environment["SPELL_API_KEY"], environment["SPELL_URL"]
-    terminal = Terminal(["login", "--url", stack.url], environment, columns=100)
+    terminal = Terminal(["login", "--with-key", "--url", stack.url], environment, columns=100)
     terminal.read_until("API key for")
     terminal.type(f"{account.key}\n")
     assert terminal.end() == EXIT_DONE, terminal.seen
