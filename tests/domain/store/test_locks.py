@@ -122,7 +122,8 @@ async def test_only_free_accounts_that_are_asked_for_are_locked(
 async def test_nobody_waits_for_an_account_that_is_not_asked_for(
     world: World, neighbour: World, pool: Pool, store: Any
 ) -> None:
-    (job,), _ = [await accept(one, pool) for one in (world, neighbour)]
+    # The neighbour's cast lies between the two that are asked for.
+    (first,), _, (last,) = [await accept(one, pool) for one in (world, neighbour, world)]
     async with held(pool, neighbour.account_id), transaction(pool) as connection:
-        asked = [job.cast_id] if store is settlement else [world.account_id]
+        asked = [first.cast_id, last.cast_id] if store is settlement else [world.account_id]
         assert await lock(connection, store, asked) == {world.account_id}
