@@ -87,6 +87,7 @@ async def test_accounts_are_locked_in_order_of_their_ids(
 
     async def lock_both() -> None:
         async with transaction(pool) as connection:
+            await connection.execute(b"DISCARD PLANS")  # what was planned by key already would stay so
             await connection.execute(b"SET LOCAL enable_seqscan = on")
             await connection.execute(b"SET LOCAL enable_hashjoin = on")
             await connection.execute(b"SET LOCAL enable_indexscan = off")

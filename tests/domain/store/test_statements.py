@@ -52,6 +52,7 @@ async def rows_of(world: World) -> list[list[tuple[Any, ...]]]:
 
 async def read_as_it_lies(connection: Connection) -> None:
     """Have tables read from front to back: order comes from the statement or not at all."""
+    await connection.execute(b"DISCARD PLANS")  # what was planned by key already would stay so
     await connection.execute(b"SET LOCAL enable_seqscan = on")
     for name in (b"enable_indexscan", b"enable_indexonlyscan", b"enable_bitmapscan"):
         await connection.execute(b"SET LOCAL " + name + b" = off")
