@@ -33,6 +33,8 @@ from api.docs import openapi_config
 from api.edge import App, Edge, Shortcut
 from api.guard import provide_principal, provide_visitor
 from api.keys import routes as keys
+from api.login import elsewhere, mailed
+from api.login import pages as login_pages
 from api.operator import admin, dead_letters, health
 from api.operator.metrics import Metrics
 from api.operator.probes import Probes
@@ -54,10 +56,12 @@ from api.webhooks import endpoints as webhooks
 from api.webhooks.followers import Followers
 from domain.model.admission_state import Terms
 from domain.model.limits import MIB
-from domain.settings import ApiSettings
+from domain.settings import ApiSettings, OidcSettings
 from domain.store.connection import Role, open_pool, transaction
 from domain.store.prices import price_latest
 from gateways.compiler import Compiler
+from gateways.github import Github
+from gateways.oidc import OidcProvider
 from workers.broker.link import tcp_options
 
 # A batch, its second lane, reads and lookups at the same time; more connections only queue inside Postgres.
@@ -80,6 +84,9 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *me.ROUTES,
         *sessions.ROUTES,
         *device.ROUTES,
+        *elsewhere.ROUTES,
+        *mailed.ROUTES,
+        *login_pages.ROUTES,
         *budgets.ROUTES,
         *usage.ROUTES,
         *webhooks.ROUTES,
@@ -151,6 +158,8 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
         authenticator=Authenticator(engine_pool, clock=clock, rpm_default=settings.rate_limit_rpm),
         sessions=Sessions(engine_pool, clock=clock, rpm=settings.rate_limit_rpm),
         site=Site(settings.public_url),
+        github=None if settings.github is None else Github(settings.github),
+        oidc=None if settings.oidc is None else _issuer(settings, settings.oidc, clock=clock, now=now),
         limiter=limiter,
         budget_board=board,
         batcher=Batcher(engine_pool, limiter=limiter, wire=wire, waiting=waiting, metrics=metrics, clock=clock),
@@ -167,6 +176,12 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
         clock=clock,
         now=now,
     )
+
+
+def _issuer(
+    settings: ApiSettings, oidc: OidcSettings, *, clock: Callable[[], float], now: Callable[[], datetime]
+) -> OidcProvider:
+    return OidcProvider(oidc, redirect_uri=f"{settings.public_url}/auth/oidc/callback", clock=clock, now=now)
 
 
 def _redis(url: str) -> Redis:

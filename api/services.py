@@ -26,6 +26,8 @@ from api.web_safety import Site
 from api.webhooks.followers import Followers
 from domain.settings import ApiSettings
 from domain.store.connection import Pool
+from gateways.github import Github
+from gateways.oidc import OidcProvider
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     authenticator: Authenticator
     sessions: Sessions
     site: Site
+    github: Github | None
+    """None: nobody signs in there."""
+    oidc: OidcProvider | None
     limiter: RateLimiter
     budget_board: BudgetBoard
     batcher: Batcher

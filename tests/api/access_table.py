@@ -159,6 +159,21 @@ SESSIONS: Final = (
     _row("POST", "/auth/device/confirm", SESSION, 404, form={"user_code": "BCDF-GHJK", "decision": "approve"}),
 )
 
+# Where nothing is set up to sign in with, as here, each says so; tests/api/login has it all set up.
+LOGINS: Final = (
+    _row("GET", "/login", OPEN),
+    _row("GET", "/account", OPEN, 303),
+    _row("POST", "/account/sign-out", SESSION, 303),
+    _row("GET", "/auth/github", OPEN, 404),
+    _row("GET", "/auth/callback", OPEN, 404),
+    _row("GET", "/auth/github/callback", OPEN, 404),
+    _row("GET", "/auth/oidc", OPEN, 404),
+    _row("GET", "/auth/oidc/callback", OPEN, 404),
+    _row("POST", "/auth/magic-link", OPEN, 422, json={"email": "ada@example.com"}),
+    _row("GET", "/auth/verify", OPEN, 400),
+    _row("POST", "/auth/verify", OPEN, 400, json={"token": "x"}),
+)
+
 ROWS: Final = (
     *CASTS,
     *_keys("/v1"),
@@ -168,6 +183,7 @@ ROWS: Final = (
     *WEBHOOKS,
     *USAGE,
     *SESSIONS,
+    *LOGINS,
     *OPERATORS,
     *EVERYBODY,
 )
