@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Final, cast
 
@@ -31,7 +32,7 @@ from api.connections import LOOK_EVERY_S, ConnectionCheck
 from api.cors import Cors, KeyOrigins
 from api.docs import openapi_config
 from api.edge import App, Edge, Shortcut
-from api.guard import provide_principal, provide_visitor
+from api.guard import admit_preflight, judge_first, provide_principal, provide_visitor
 from api.keys import routes as keys
 from api.login import elsewhere, mailed
 from api.login import pages as login_pages
@@ -49,7 +50,9 @@ from api.spells import routes as spells
 from api.spells.catalog import Catalog
 from api.spells.publishing import Publisher, signer_of
 from api.trouble import exception_handlers
+from api.strangers import Strangers
 from api.usage import routes as usage
+from api.uncounted import Uncounted
 from api.web_safety import Site, standing_headers
 from api.webhooks import deliveries, following
 from api.webhooks import endpoints as webhooks
@@ -110,6 +113,7 @@ def create_app(
         lifespan=[_lifespan(services)],
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False),
+        guards=[judge_first],
             "principal": Provide(provide_principal),
             "visitor": Provide(provide_visitor),
         },
@@ -119,15 +123,16 @@ def create_app(
         state=State({"services": services}),
         logging_config=None,
     )
-    # Middleware, outermost first: the edge, CORS, the short way to the casts. That is all of it.
+    # Middleware, outermost first: the edge, CORS, the short way to the casts, the net under the rates. That is all.
     cors = Cors(
-        Shortcut(cast("App", app), casts.paths(services)),
+        Shortcut(Uncounted(cast("App", app), services), casts.paths(services)),
         origins=settings.cors_origins,
         key_origins=KeyOrigins(services.engine_pool, clock=clock),
         public_url=settings.public_url,
     )
     process = os.urandom(PROCESS_NAME_BYTES).hex()
     standing = standing_headers(settings.public_url)
+        limit=partial(admit_preflight, services),
     edge = Edge(cors, log=log, metrics=services.metrics, clock=clock, process=process, standing=standing)
     return edge, services
 
@@ -142,8 +147,11 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
     wire = Wire(redis, token_key=settings.cast_token_key.reveal(), clock=clock, metrics=metrics)
     waiting = Waiting(engine_pool, redis, metrics=metrics)
     shutdown = Shutdown()
+    proxies = Proxies(settings.trusted_proxies)
     shutdown.then(waiting.close)
     return Services(
+    authenticator = Authenticator(engine_pool, clock=clock, rpm_default=settings.rate_limit_rpm)
+    metrics.watch(metrics.keys_verified, lambda: authenticator.hashed)
         settings=settings,
         app_pool=app_pool,
         engine_pool=engine_pool,
@@ -155,7 +163,7 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
             signer=signer_of(settings.artifact_signing_key.reveal()),
             now=now,
         ),
-        authenticator=Authenticator(engine_pool, clock=clock, rpm_default=settings.rate_limit_rpm),
+        authenticator=authenticator,
         sessions=Sessions(engine_pool, clock=clock, rpm=settings.rate_limit_rpm),
         site=Site(settings.public_url),
         github=None if settings.github is None else Github(settings.github),
@@ -172,7 +180,8 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
         followers=Followers(),
         metrics=metrics,
         log=log,
-        proxies=Proxies(settings.trusted_proxies),
+        proxies=proxies,
+        strangers=Strangers(proxies, rpm=settings.rate_limit_anon_rpm, clock=clock),
         clock=clock,
         now=now,
     )

@@ -124,18 +124,23 @@ class Authenticator:
         self._verifying: dict[bytes, asyncio.Task[_Known]] = {}
         self._used_at: dict[UUID, float] = {}  # not written yet
         self._written_at: dict[UUID, float] = {}
+        self.hashed = 0
+        """How often a key was verified with Argon2."""
         self._threads = ThreadPoolExecutor(VERIFY_THREADS, thread_name_prefix="argon2")
         self._owners: Coalesced[str, KeyOwner] = Coalesced(self._look_up, keys_max=PREFIXES_PER_LOOKUP_MAX)
 
-    async def identify(self, authorization: bytes) -> Principal:
+    async def identify(self, authorization: bytes, *, unknown: Callable[[], None] | None = None) -> Principal:
         """Return who sends this Authorization header. No I/O when the key was used within the last second.
 
+        `unknown` is called before anything is looked up or hashed for a key this process has not met, and may raise.
         Raises RefusedError: 401 for anything that is no living key, 403 for a suspended account, 503 when too many
         unknown keys wait to be verified; StoreError when Postgres does not answer.
         """
         digest = hashlib.sha256(authorization).digest()
         known = self._known.get(digest)
         if known is None:
+            if unknown is not None:
+                unknown()
             known = await self._first_time(digest, authorization)
         elif self._clock() - known.checked_at > FRESH_S:
             known = await self._look_again(digest, known)
@@ -223,6 +228,7 @@ class Authenticator:
     async def _verify(self, digest: bytes, text: str, prefix: str) -> _Known:
         asked_at = self._clock()
         owner = await self._owners.get(prefix)
+        self.hashed += owner is not None
         right = owner is not None and await asyncio.get_running_loop().run_in_executor(
             self._threads, key_matches, owner.secret_hash, text
         )

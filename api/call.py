@@ -16,8 +16,11 @@ class Call:
     __slots__ = (
         "answer_headers",
         "cast_ids",
+        "client",
+        "counted",
         "error",
         "headers",
+        "limited_by",
         "method",
         "principal",
         "request_id",
@@ -25,8 +28,18 @@ class Call:
         "status",
     )
 
-    def __init__(self, headers: dict[bytes, bytes], *, method: str, request_id: str, started: float) -> None:
+    def __init__(
+        self,
+        headers: dict[bytes, bytes],
+        *,
+        method: str,
+        client: tuple[str, int] | None,
+        request_id: str,
+        started: float,
+    ) -> None:
         self.headers = headers
+        self.client = client
+        """The other end of the connection, which may be a proxy's: `Strangers.address` tells whose request it is."""
         self.method = method
         self.request_id = request_id
         self.started = started
@@ -34,6 +47,10 @@ class Call:
         self.error: str | None = None
         self.principal: Principal | None = None
         self.cast_ids: tuple[UUID, ...] = ()
+        self.counted = False
+        """Taken from a rate, or from none on purpose."""
+        self.limited_by: str | None = None
+        """Of which kind the rate was that refused it."""
         self.answer_headers: Headers = []
         """Added to the answer, whatever it is."""
 

@@ -6,7 +6,7 @@ behind it still needs that very key, and cookies are never let along.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from api.call import Call, call_of
@@ -66,10 +66,22 @@ class KeyOrigins:
 
 
 class Cors:
-    """ASGI application around `app`: answers preflights, and opens answers to the pages that may read them."""
+    """ASGI application around `app`: answers preflights, and opens answers to the pages that may read them.
 
-    def __init__(self, app: App, *, origins: tuple[str, ...], key_origins: KeyOrigins, public_url: str) -> None:
+    `limit` raises RefusedError (429) for preflights that come too often.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        origins: tuple[str, ...],
+        key_origins: KeyOrigins,
+        limit: Callable[[Call], Awaitable[None]],
+        public_url: str,
+    ) -> None:
         self._app = app
+        self._limit = limit
         self._origins = frozenset(origins)
         self._key_origins = key_origins
         self._public_url = public_url
@@ -102,6 +114,7 @@ class Cors:
     async def _preflight(self, call: Call, scope: Scope, send: Send, origin: bytes) -> None:
         text = origin.decode("latin-1")
         try:
+            await self._limit(call)
             if text not in self._origins:
                 await self._key_origins.check(text)
         except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a problem

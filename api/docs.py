@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import msgspec
-from litestar import MediaType, Request, Response, get
+from litestar import MediaType, Request, Response, Router, get
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
@@ -20,6 +20,7 @@ from api.call import call_of
 from api.casts.openapi import CAST_COMPONENTS, CAST_PATHS
 from api.errors import KINDS
 from api.web_safety import DOCS_POLICY, PAGE_POLICY
+from api.weights import PAGES_RPM
 from domain.model.errors import Code
 
 _VENDOR: Final = Path(__file__).parent / "pages" / "vendor"
@@ -103,7 +104,7 @@ def openapi_config(version: str) -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Spell Platform",
         version=version,
-        path="/docs",
+        openapi_router=Router("/docs", route_handlers=[], include_in_schema=False, opt={"rate": PAGES_RPM}),
         render_plugins=[_Page(path="/"), _WholeJson()],
         components=Components(security_schemes={"bearer": bearer}),
         security=[{"bearer": []}],
@@ -111,14 +112,14 @@ def openapi_config(version: str) -> OpenAPIConfig:
     )
 
 
-@get("/openapi.json", include_in_schema=False, sync_to_thread=False)
+@get("/openapi.json", include_in_schema=False, sync_to_thread=False, rate=PAGES_RPM)
 def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Answer the OpenAPI 3.1 document."""
     document = msgspec.json.encode(whole(request.app.openapi_schema.to_schema()))
     return Response(document, media_type=MediaType.JSON)
 
 
-@get("/docs/vendor/rapidoc-min.js", include_in_schema=False, sync_to_thread=False)
+@get("/docs/vendor/rapidoc-min.js", include_in_schema=False, sync_to_thread=False, rate=PAGES_RPM)
 def renderer(request: Request[Any, Any, Any]) -> Response[bytes]:
     """Answer the renderer, compressed where the browser takes it so."""
     headers = {**_CACHED_FOR_A_DAY, "vary": "accept-encoding"}
@@ -128,7 +129,7 @@ def renderer(request: Request[Any, Any, Any]) -> Response[bytes]:
     return Response(gzip.decompress(_RENDERER), media_type="text/javascript", headers=headers)
 
 
-@get("/docs/errors/{code:str}", include_in_schema=False, sync_to_thread=False)
+@get("/docs/errors/{code:str}", include_in_schema=False, sync_to_thread=False, rate=PAGES_RPM)
 def error_page(code: str) -> Response[str]:
     """Answer the page behind the `type` of a problem."""
     if code not in {known.value for known in Code}:
@@ -147,7 +148,7 @@ def error_page(code: str) -> Response[str]:
     return Response(page, media_type=MediaType.HTML, headers=headers)
 
 
-@get("/docs/page.css", include_in_schema=False, sync_to_thread=False)
+@get("/docs/page.css", include_in_schema=False, sync_to_thread=False, rate=PAGES_RPM)
 def page_style() -> Response[bytes]:
     """Answer the style of the pages behind problems."""
     return Response(_STYLE, media_type="text/css", headers=_CACHED_FOR_A_DAY)

@@ -21,6 +21,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # A caller's own request id is echoed and logged: nothing that could end a line or a header gets there.
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_TOO_MANY: Final = 429
 _SERVER_ERROR: Final = 500
 
 
@@ -65,7 +66,13 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        call = Call(headers, method=scope["method"], request_id=self._request_id(headers), started=self._clock())
+        call = Call(
+            headers,
+            method=scope["method"],
+            client=scope["client"],
+            request_id=self._request_id(headers),
+            started=self._clock(),
+        )
         call.attach(scope)
 
         async def send_with_headers(message: Message) -> None:
@@ -95,6 +102,8 @@ class Edge:
     def _note(self, scope: Scope, call: Call) -> None:
         status = call.status or _SERVER_ERROR
         self._metrics.answered(scope["method"], status)
+        if status == _TOO_MANY:
+            self._metrics.limited(call.limited_by or call.error)
         if not self._log.requests_shown and status < _SERVER_ERROR:
             return
         principal = call.principal

@@ -1,13 +1,19 @@
-"""What stands before a handler: who is calling, and whether the rate allows it. Litestar injects the answers.
+"""What stands before a handler, and before its body is read: who is calling, and whether the rate allows it.
 
 A handler that asks for `principal: Principal` is closed to others, and says in its decorator what a key needs
 (`access=needs(KeyScope.CASTS_READ)`, see `api.access`); one that asks for `visitor: Principal | None` is open to all,
 at the lower rate of its address. Raw handlers call the same functions.
+
+Every route is limited. What its request weighs stands beside its access (`weight=PUBLISH`, see `api.weights`), else it
+is one; `rate=PAGES_RPM` gives its addresses a rate of its own; `unlimited="why"` is for what must always be answered.
 """
 
+from functools import partial
 from typing import Any
 
 from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
 
 from api.access import Access
 from api.admission.rate import Allowance, Caller
@@ -17,6 +23,7 @@ from api.services import Services
 from api.sessions.cookies import clear_session_cookie, session_token_of
 from api.sessions.known import session_token
 from api.web_safety import SAFE_METHODS
+from api.weights import PREFLIGHTS_RPM
 from domain.model.errors import Code, Refusal, RefusedError, refuse
 
 
@@ -32,11 +39,12 @@ async def authenticate(services: Services, call: Call, *, asked_again: bool = Fa
     token = session_token(authorization)
     if authorization is None and (token := session_token_of(call.headers, secure=services.site.secure)) is not None:
         services.site.check(call)
+    unknown = partial(services.strangers.check, call)
     if token is not None:
         fresh = call.method not in SAFE_METHODS and not asked_again
-        call.principal = await services.sessions.identify(token, fresh=fresh)
+        call.principal = await services.sessions.identify(token, fresh=fresh, unknown=unknown)
         return call.principal
-    principal = await services.authenticator.identify(authorization or b"")
+    principal = await services.authenticator.identify(authorization or b"", unknown=unknown)
     call.principal = principal
     if principal.allowed_origins:
         origin = call.headers.get(b"origin")
@@ -50,17 +58,54 @@ def shows_credentials(services: Services, call: Call) -> bool:
     return b"authorization" in call.headers or session_token_of(call.headers, secure=services.site.secure) is not None
 
 
-def caller_of(principal: Principal) -> Caller:
+def caller_of(principal: Principal, *, weight: int = 1) -> Caller:
     """Return under which name the principal's requests are counted: a key has a rate of its own."""
-    subject = principal.account_id if principal.key_id is None else principal.key_id
-    return Caller(subject.hex, principal.rate_limit_rpm)
+    if principal.key_id is None:
+        return Caller(f"account:{principal.account_id.hex}", principal.rate_limit_rpm, weight)
+    return Caller(f"key:{principal.key_id.hex}", principal.rate_limit_rpm, weight)
 
 
 async def admit_request(services: Services, call: Call, caller: Caller) -> None:
     """Take one request from the caller's rate and note the headers. Raises RefusedError (429)."""
-    allowance = await services.limiter.check(caller)
-    call.answer_headers += allowance.headers(int(services.now().timestamp()))
+    note_allowance(services, call, caller, allowance := await services.limiter.check(caller))
     refuse_over_rate(allowance)
+
+
+def note_allowance(services: Services, call: Call, caller: Caller, allowance: Allowance) -> None:
+    """Add the rate's headers to the answer, whatever it will be."""
+    call.counted = True
+    call.answer_headers += allowance.headers(int(services.now().timestamp()))
+    if allowance.retry_after_s is not None:
+        call.limited_by = caller.kind
+
+
+async def admit_stranger(services: Services, call: Call, *, failed: bool, weight: int = 1) -> None:
+    """Take one request from the rate of its address. Raises RefusedError (429).
+
+    `failed`: it came with unknown credentials. Over the rate, the next ones are refused unseen.
+    """
+    try:
+        await admit_request(services, call, services.strangers.caller(call, weight=weight))
+    except RefusedError as error:
+        if failed and error.refusal.retry_after_s is not None:
+            services.strangers.bar(call, error.refusal.retry_after_s)
+        raise
+
+
+async def admit_preflight(services: Services, call: Call) -> None:
+    """Take one preflight from its address, apart from requests. Raises RefusedError (429)."""
+    await admit_request(services, call, Caller(f"preflight:{services.strangers.address(call)}", PREFLIGHTS_RPM))
+
+
+async def count_late(services: Services, call: Call, code: Code | None) -> None:
+    """Take a request that nobody has counted yet from its caller's rate. Raises RefusedError (429).
+
+    `code` is what it is refused for. Do not call it for what went wrong on our side: that is held against nobody.
+    """
+    if call.principal is not None:
+        await admit_request(services, call, caller_of(call.principal))
+    else:
+        await admit_stranger(services, call, failed=code is Code.UNAUTHORIZED)
 
 
 def refuse_over_rate(allowance: Allowance) -> None:
@@ -75,36 +120,60 @@ def refuse_over_rate(allowance: Allowance) -> None:
         )
 
 
-async def provide_principal(request: Request[Any, Any, Any], services: Services) -> Principal:
+async def judge_first(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Let a request through to its handler, once it is known who asks and how often; for every route of Litestar.
+
+    Nobody makes us read a body, or tell what is wrong with it, who may not use the route.
+    """
+    services: Services = connection.app.state.services
+    call = call_of(connection.scope)
+    opt = handler.opt
+    asked_for = handler.parsed_fn_signature.parameters
+    access = opt.get("access")
+    if access is not None or "principal" in asked_for:
+        assert isinstance(access, Access), f"say access=needs(...) or ANY_KEY in the decorator of {handler}"
+        access.check(await _admitted(services, call, opt.get("weight", 1)))
+    elif "visitor" in asked_for:
+        await _admit_visitor(services, call, opt.get("weight", 1))
+    elif "rate" in opt:
+        await admit_request(services, call, Caller(f"page:{services.strangers.address(call)}", opt["rate"]))
+    elif "unlimited" in opt:
+        call.counted = True
+
+
+async def provide_principal(request: Request[Any, Any, Any]) -> Principal:
     """Return the authenticated caller of a closed route, who has what the route needs."""
-    access = request.route_handler.opt.get("access")
-    assert isinstance(access, Access), f"say access=needs(...) or ANY_KEY in the decorator of {request.url.path}"
-    principal = await _admitted(request, services)
-    access.check(principal)
+    principal = call_of(request.scope).principal
+    assert principal is not None, "judge_first lets nobody else through"
     return principal
 
 
-async def provide_visitor(request: Request[Any, Any, Any], services: Services) -> Principal | None:
+async def provide_visitor(request: Request[Any, Any, Any]) -> Principal | None:
     """Return the caller of an open route, or None when no credentials were sent."""
-    call = call_of(request.scope)
+    return call_of(request.scope).principal
+
+
+async def _admit_visitor(services: Services, call: Call, weight: int) -> None:
+    ended = False
     if b"authorization" in call.headers:
-        return await _admitted(request, services)
+        await _admitted(services, call, weight)
+        return
     if session_token_of(call.headers, secure=services.site.secure) is not None:
         # Browsers send cookies unasked: a session that has ended makes nobody's page of the store fail.
         try:
-            return await _admitted(request, services)
+            await _admitted(services, call, weight)
         except RefusedError as error:
-            if error.refusal.code is not Code.UNAUTHORIZED:
+            if call.counted or error.refusal.code not in {Code.UNAUTHORIZED, Code.RATE_LIMITED}:
                 raise
-            clear_session_cookie(call.answer_headers, secure=services.site.secure)
-    address = services.proxies.client_address(request.scope["client"], call.headers)
-    await admit_request(services, call, Caller(f"ip:{address}", services.settings.rate_limit_anon_rpm))
-    return None
+            if ended := error.refusal.code is Code.UNAUTHORIZED:
+                clear_session_cookie(call.answer_headers, secure=services.site.secure)
+        else:
+            return
+    await admit_stranger(services, call, failed=ended, weight=weight)
 
 
-async def _admitted(request: Request[Any, Any, Any], services: Services) -> Principal:
-    call = call_of(request.scope)
+async def _admitted(services: Services, call: Call, weight: int) -> Principal:
     principal = await authenticate(services, call)
-    await admit_request(services, call, caller_of(principal))
     services.budget_board.show(call, principal)
+    await admit_request(services, call, caller_of(principal, weight=weight))
     return principal

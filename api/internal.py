@@ -9,6 +9,7 @@ from litestar import Request, get
 from litestar.params import Parameter
 from litestar.response import Stream
 
+from api.call import call_of
 from api.services import Services
 from domain.model.artifacts import DIGEST_BYTES
 from domain.model.errors import Code, refuse
@@ -29,6 +30,7 @@ async def get_artifact(
 ) -> Stream:
     """Answer the artifact of the module `digest` for the engine, with the platform's signature in base64."""
     _check_token(request, services.settings.worker_token.reveal())
+    call_of(request.scope).counted = True  # a fleet that starts behind one address fetches every module at once
     async with transaction(services.engine_pool) as connection:
         artifact = await blobs.artifact_get(connection, module_digest=bytes.fromhex(digest), engine_key=engine)
         size = None if artifact is None else await blobs.blob_size(connection, digest=artifact.artifact_digest)

@@ -22,6 +22,7 @@ from api.sessions.known import Sessions
 from api.shutdown import Shutdown
 from api.spells.catalog import Catalog
 from api.spells.publishing import Publisher
+from api.strangers import Strangers
 from api.web_safety import Site
 from api.webhooks.followers import Followers
 from domain.settings import ApiSettings
@@ -60,6 +61,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics
     log: Log
     proxies: Proxies
+    strangers: Strangers
     clock: Callable[[], float]
     """Seconds that never go back."""
     now: Callable[[], datetime]

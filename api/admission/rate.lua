@@ -1,5 +1,6 @@
--- Takes requests of several callers from their rates (GCRA, the window is one minute). KEYS: one per caller.
--- ARGV: per caller the microseconds between two requests at its rate, and how many requests came.
+-- Takes requests of several callers from their rates (GCRA, the window is one minute). KEYS: one per caller, and one
+-- more for each other weight of its requests. ARGV: per key the microseconds one request takes from the minute (those
+-- between two requests at its rate, times its weight), and how many such requests came.
 -- Returns per caller how many may pass, and the microseconds until its whole rate is back.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])

@@ -39,13 +39,23 @@ REDIS_RETRY_S: Final = 0.5
 # Callers the local limiter remembers; a forgotten one starts with its whole rate, as after a restart.
 LOCAL_CALLERS_MAX: Final = 10_000
 CHECKS_PER_SCRIPT_MAX: Final = 1_000
+# A minute divided by a rate and added up again may fall short of a whole request by less than this.
+_ROUNDING: Final = 1e-6
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who is limited (a key, an account, an address) and how many requests a minute it has."""
+    """Who is limited (a key, an account, an address), how many requests a minute it has, and how many this one is."""
 
     name: str
+    """`kind:subject`."""
     rpm: int
+    weight: int = 1
+    """A request that weighs more than a minute's rate takes all of it: no route is closed to a low rate."""
+
+    @property
+    def kind(self) -> str:
+        """What is limited, for metrics: one of a few words."""
+        return self.name.partition(":")[0]
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +147,7 @@ class RateLimiter:
         for caller, count in wanted.items():
             interval_us = _interval_us(caller)
             back_us = max(self._local.pop(caller.name, now_us), now_us)
-            room = math.floor((now_us + _WINDOW_US - back_us) / interval_us + 1e-6)
+            room = math.floor((now_us + _WINDOW_US - back_us) / interval_us + _ROUNDING)
             passed = max(0, min(room, count))
             back_us += passed * interval_us
             self._local[caller.name] = back_us
@@ -148,11 +158,12 @@ class RateLimiter:
 
 
 def _interval_us(caller: Caller) -> float:
-    return _WINDOW_US / caller.rpm
+    """Return what one request of `caller` takes from its minute."""
+    return _WINDOW_US / caller.rpm if caller.weight == 1 else _WINDOW_US * min(caller.weight, caller.rpm) / caller.rpm
 
 
 def _shared(callers: Sequence[Caller], taken: Mapping[Caller, tuple[int, float]]) -> list[Allowance]:
-    """Give what passed to the first requests of each caller, in order of arrival."""
+    """Give what passed to the first requests of each caller, in order of arrival; what is left counts plain ones."""
     seen: Counter[Caller] = Counter()
     allowances: list[Allowance] = []
     for caller in callers:
@@ -160,12 +171,13 @@ def _shared(callers: Sequence[Caller], taken: Mapping[Caller, tuple[int, float]]
         position = seen[caller]
         seen[caller] += 1
         interval_us = _interval_us(caller)
-        left = max(0, math.floor((_WINDOW_US - back_us) / interval_us + 1e-6))
+        left = max(0, math.floor((_WINDOW_US - back_us) * caller.rpm / _WINDOW_US + _ROUNDING))
         late = position >= passed
+        yet_to_come = 0 if late else (passed - 1 - position) * min(caller.weight, caller.rpm)
         allowances.append(
             Allowance(
                 limit=caller.rpm,
-                remaining=0 if late else left + passed - 1 - position,
+                remaining=left + yet_to_come,
                 reset_s=math.ceil(back_us / 1_000_000),
                 retry_after_s=max(1, math.ceil((back_us + interval_us - _WINDOW_US) / 1_000_000)) if late else None,
             )

@@ -6,7 +6,7 @@ from api.auth import Principal
 from api.call import Call
 from api.casts.request import parse_batch, parse_cast, spec_of
 from api.errors import KINDS, Answer, problem
-from api.guard import admit_request, caller_of
+from api.guard import admit_request, caller_of, note_allowance
 from api.services import Services
 from domain.model.admission import Accepted, AdmissionRequest, CastSpec, Judged, Replayed, Verdict
 from domain.model.advice import CastWarning
@@ -60,8 +60,9 @@ async def cast_many(
             idempotency_key=idempotency_key,
             request_hash=request_hash,
         )
-        admitted = await services.batcher.submit(request, caller_of(principal), waits=False)
-        call.answer_headers += admitted.allowance.headers(int(services.now().timestamp()))
+        caller = caller_of(principal)
+        admitted = await services.batcher.submit(request, caller, waits=False)
+        note_allowance(services, call, caller, admitted.allowance)
         if isinstance(admitted.verdict, Replayed):
             return await _replay(services, call, principal, admitted.verdict)
         judged = _results(admitted.verdict)

@@ -24,7 +24,7 @@ from api.casts.reading import list_casts
 from api.casts.request import BODY_BYTES_MAX, parse_cast, spec_of
 from api.edge import App, Message, Receive, Scope, Send
 from api.errors import KINDS, Answer, Headers, invalid, problem
-from api.guard import admit_request, authenticate, caller_of
+from api.guard import admit_request, authenticate, caller_of, count_late, note_allowance
 from api.services import Services
 from api.trouble import refusal_of
 from domain.model.admission import Accepted, AdmissionRequest, Judged, Replayed
@@ -138,8 +138,9 @@ class CastEndpoints:
             idempotency_key=idempotency_key,
             request_hash=b"" if idempotency_key is None else request_hash(scope, raw),
         )
-        admitted = await services.batcher.submit(request, caller_of(principal), waits=wish.wait_s > 0)
-        call.answer_headers += admitted.allowance.headers(int(services.now().timestamp()))
+        caller = caller_of(principal)
+        admitted = await services.batcher.submit(request, caller, waits=wish.wait_s > 0)
+        note_allowance(services, call, caller, admitted.allowance)
         if wish.applied is not None:
             call.answer_headers.append((b"preference-applied", wish.applied))
         name = self._names.get(spell.version_id)
@@ -213,11 +214,10 @@ class CastEndpoints:
         return headers
 
     async def _refused(self, call: Call, scope: Scope, refusal: Refusal) -> Answer:
-        """Render a refusal. One that admission has not counted yet is taken from the caller's rate here."""
-        counted = any(name == b"ratelimit" for name, _ in call.answer_headers)
-        if call.principal is not None and not counted and KINDS[refusal.code].status < _SERVER_ERROR:
+        """Render a refusal. One that admission has not counted yet is taken from its caller's rate here."""
+        if not call.counted and KINDS[refusal.code].status < _SERVER_ERROR:
             try:
-                await admit_request(self._services, call, caller_of(call.principal))
+                await count_late(self._services, call, refusal.code)
             except RefusedError as error:
                 refusal = error.refusal
         call.error = refusal.code

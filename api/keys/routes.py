@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from litestar import Request, Response, delete, get, patch, post
 from litestar.params import Parameter
 
+from api import weights
 from api.access import ANY_KEY, needs
 from api.auth import Principal, hash_key
 from api.creation import REPLAYED, idempotent_call
@@ -42,7 +43,7 @@ _ROTATE: Final = [f"{path}/rotate" for path in _ONE]
 _KEYS_WRITE: Final = needs(KeyScope.KEYS_WRITE)
 
 
-@post(_ALL, status_code=201, access=_KEYS_WRITE)
+@post(_ALL, status_code=201, access=_KEYS_WRITE, weight=weights.NEW_SECRET)
 async def make_key(
     request: Request[Any, Any, Any], services: Services, principal: Principal, data: KeyBody
 ) -> Response[NewKeyView]:
@@ -94,7 +95,7 @@ async def change_key(services: Services, principal: Principal, prefix: str, data
     return key_view(changed)
 
 
-@post(_ROTATE, status_code=200, access=ANY_KEY)
+@post(_ROTATE, status_code=200, access=ANY_KEY, weight=weights.NEW_SECRET)
 async def renew_key(
     *,
     request: Request[Any, Any, Any],

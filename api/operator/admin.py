@@ -53,8 +53,7 @@ async def require_admin(connection: ASGIConnection[Any, Any, Any, Any], handler:
         if principal.role != "admin":
             _ADMIN.check(principal)
         return
-    address = services.proxies.client_address(connection.scope["client"], call.headers)
-    await admit_request(services, call, Caller(f"admin:{address}", SECRET_RPM))
+    await admit_request(services, call, Caller(f"admin:{services.strangers.address(call)}", SECRET_RPM))
     secret = services.settings.admin_secret
     if secret is None:
         raise NotFoundException

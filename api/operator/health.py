@@ -8,14 +8,16 @@ from api.operator.metrics import CONTENT_TYPE
 from api.operator.probes import Check
 from api.services import Services
 
+_WATCHED: Final = "What watches the platform must always hear; the looks behind it are shared and happen one at a time."
 
-@get("/healthz", sync_to_thread=False, tags=["operations"], security=[])
+
+@get("/healthz", sync_to_thread=False, tags=["operations"], security=[], unlimited=_WATCHED)
 def healthz() -> dict[str, str]:
     """Answer 200 as long as the process serves requests at all."""
     return {"status": "ok"}
 
 
-@get("/readyz", tags=["operations"], security=[])
+@get("/readyz", tags=["operations"], security=[], unlimited=_WATCHED)
 async def readyz(services: Services) -> Response[dict[str, Any]]:
     """Answer 200 when every check passes, else 503; the body says which, and what the workers report."""
     stopping = services.shutdown.started
@@ -27,7 +29,7 @@ async def readyz(services: Services) -> Response[dict[str, Any]]:
     return Response(body, status_code=200 if ready else 503, headers={} if ready else {"retry-after": "1"})
 
 
-@get("/metrics", tags=["operations"], security=[])
+@get("/metrics", tags=["operations"], security=[], unlimited=_WATCHED)
 async def metrics(services: Services) -> Response[bytes]:
     """Answer everything this process counts, in Prometheus' text format."""
     await services.sampler.sample()

@@ -8,6 +8,8 @@ from gateways.metrics import SHARED_FOLDER, CollectorRegistry, Counter, Gauge, H
 
 # From a wake-up on an idle machine to the longest wait a caller may ask for.
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+# Shown as 0 before the first one: what a caller is limited by, see `api.admission.rate.Caller`.
+LIMITED: Final = ("key", "account", "address", "page", "preflight", "device", "admin", "too_many_open_casts")
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -31,7 +33,9 @@ class Metrics:
             "Time a POST for a cast took to answer, waiting for its result included",
             buckets=_SECONDS,
         )
-        self.rate_limited = counter("spell_rate_limited_total", "Requests answered 429")
+        self.rate_limited = counter("spell_rate_limited_total", "Requests answered 429", ["kind"])
+        for kind in LIMITED:
+            self.rate_limited.labels(kind)
         self.budget_blocked = counter("spell_budget_blocked_total", "Cast requests answered 402")
         self.stripe_webhooks = counter("spell_stripe_webhook_total", "Stripe webhooks received", ["type", "outcome"])
         self.redis_errors = counter("spell_redis_errors_total", "Redis calls that failed or took too long")
@@ -44,6 +48,7 @@ class Metrics:
         self.db_pool_in_use = own("spell_db_pool_in_use", "Postgres connections in use", ["role"])
         self.unsent = own("spell_unsent_casts", "Casts accepted and not yet on the wire")
         self.waiting = own("spell_waiting_callers", "Callers that wait for a result")
+        self.keys_verified = own("spell_keys_verified", "How often Argon2 verified a key since the start")
         self.log_lines_dropped = own("spell_log_lines_dropped", "Log lines lost because standard output was blocked")
         self.queue_depth = platform("spell_queue_depth", "Entries of the job stream", ["pool"])
         self.queue_dead = platform("spell_dead_letters", "Entries of the dead-letter stream", ["pool"])
@@ -63,8 +68,10 @@ class Metrics:
         if counter is None:
             counter = self._answers[method, status] = self.requests.labels(_known_method(method), str(status))
         counter.inc()
-        if status == 429:  # noqa: PLR2004  # the metric's name says which status
-            self.rate_limited.inc()
+
+    def limited(self, kind: str | None) -> None:
+        """Count one 429, by the kind of rate that refused it, or the code of what else did."""
+        self.rate_limited.labels(kind or "other").inc()
 
     def watch(self, gauge: Gauge, read: Callable[[], float]) -> None:
         """Let `gauge` show what `read` returns when it is asked."""

@@ -12,6 +12,7 @@ from litestar import Request, Response, get, post
 from litestar.enums import RequestEncodingType
 from litestar.params import Body
 
+from api import weights
 from api.access import SESSION_ONLY
 from api.admission.rate import Caller
 from api.auth import Principal
@@ -84,7 +85,7 @@ class DecisionForm(msgspec.Struct, frozen=True, kw_only=True):
     decision: Literal["approve", "deny"]
 
 
-@post(PAGE, status_code=200)
+@post(PAGE, status_code=200, weight=weights.LOGIN)
 async def begin(services: Services, visitor: Principal | None, data: DeviceBody) -> DeviceView:
     """Begin the login of a program: show the person `user_code` and the address, then poll."""
     del visitor  # whoever is signed in here already may sign in another program
@@ -145,7 +146,7 @@ async def confirm_page(services: Services, visitor: Principal | None, user_code:
     return page("Sign in a command line", _question(pending, visitor.handle))
 
 
-@post(f"{PAGE}/confirm", status_code=200, include_in_schema=False, access=SESSION_ONLY)
+@post(f"{PAGE}/confirm", status_code=200, include_in_schema=False, access=SESSION_ONLY, weight=weights.LOGIN)
 async def confirm(
     services: Services,
     principal: Principal,

@@ -41,15 +41,18 @@ class Sessions:
         self._written_at: dict[UUID, float] = {}
         self._owners: Coalesced[bytes, SessionOwner] = Coalesced(self._look_up, keys_max=HASHES_PER_LOOKUP_MAX)
 
-    async def identify(self, token: str, *, fresh: bool) -> Principal:
+    async def identify(self, token: str, *, fresh: bool, unknown: Callable[[], None] | None = None) -> Principal:
         """Return whose token this is; no I/O when it was looked up within the last second, unless `fresh`.
 
+        `unknown` is called before a token this process has not met is looked up, and may raise.
         Raises RefusedError: 401 for anything that is no living session, 403 for a suspended account; StoreError.
         """
         if not is_token(token):
             raise RefusedError(_DEAD)
         hashed = hash_of_token(token)
         known = self._known.get(hashed)
+        if known is None and unknown is not None:
+            unknown()
         if known is None or fresh or self._clock() - known[0] > FRESH_S:
             known = await self._look(hashed)
         session_id = known[1].session_id

@@ -8,6 +8,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 from litestar.response import Stream
 
+from api import weights
 from api.access import needs
 from api.auth import Principal
 from api.creation import REPLAYED, idempotent_call
@@ -103,7 +104,11 @@ async def show_version(
         return version_view(owner, name, await _version(connection, spell, version))
 
 
-@get("/v1/spells/{owner:str}/{name:str}/versions/{version:str}/module", access=needs(KeyScope.SPELLS_WRITE))
+@get(
+    "/v1/spells/{owner:str}/{name:str}/versions/{version:str}/module",
+    access=needs(KeyScope.SPELLS_WRITE),
+    weight=weights.DOWNLOAD,
+)
 async def download_module(services: Services, principal: Principal, owner: str, name: str, version: str) -> Stream:
     """Download the module of one's own spell as it was published."""
     _check_owner(principal, owner)
@@ -204,6 +209,7 @@ async def publish_version(
     """Publish a version: 201 when it is new, 200 when it is there with the same module, 409 with another.
 
     The body is the module (`application/wasm`, its manifest in the custom section `spell.manifest`), or a form with
+    weight=weights.PUBLISH,
     the parts `module` and `spell.json`.
     """
     _check_owner(principal, owner)

@@ -7,6 +7,7 @@ from litestar import get
 from litestar.params import Parameter
 from litestar.response import Stream
 
+from api import weights
 from api.access import needs
 from api.auth import Principal
 from api.budgets.views import budget_view
@@ -70,7 +71,7 @@ async def show_usage(services: Services, principal: Principal, month: _Month = N
     )
 
 
-@get(["/v1/usage/trends", "/api/usage/trends"], access=_READ, tags=["usage"])
+@get(["/v1/usage/trends", "/api/usage/trends"], access=_READ, weight=weights.SUM_UP, tags=["usage"])
 async def show_trends(services: Services, principal: Principal) -> Trends:
     """Show six months, the present one last."""
     months = months_until(month_of(services.now()), TRENDS_MONTHS)
@@ -84,7 +85,7 @@ async def show_trends(services: Services, principal: Principal) -> Trends:
     )
 
 
-@get(["/v1/usage/breakdown", "/api/usage/breakdown"], access=_READ, tags=["usage"])
+@get(["/v1/usage/breakdown", "/api/usage/breakdown"], access=_READ, weight=weights.SUM_UP, tags=["usage"])
 async def show_breakdown(
     services: Services, principal: Principal, by: Grouping = "spell", month: _Month = None
 ) -> Breakdown:
@@ -103,7 +104,7 @@ async def show_breakdown(
     return Breakdown(month=month_text(first), by=by, total=TallyView(**sums(total)), data=parts, has_more=has_more)
 
 
-@get(["/v1/usage/export", "/api/usage/export"], access=_READ, tags=["usage"])
+@get(["/v1/usage/export", "/api/usage/export"], access=_READ, weight=weights.EXPORT, tags=["usage"])
 async def export_usage(
     services: Services,
     principal: Principal,

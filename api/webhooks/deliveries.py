@@ -7,6 +7,7 @@ from uuid import UUID
 from litestar import Request, Response, get, post
 from litestar.params import Parameter
 
+from api import weights
 from api.auth import Principal
 from api.listing import LIMIT_DEFAULT, LIMIT_MAX, link_headers, page_of, parse_cursor
 from api.services import Services
@@ -64,13 +65,25 @@ async def list_deliveries_of_cast(services: Services, principal: Principal, cast
     return DeliveryList(data=views, next_cursor=None, has_more=False)
 
 
-@post(f"{_ONE}/deliveries/{{delivery_id:uuid}}/redeliver", status_code=202, access=WRITE, tags=_TAGS)
+@post(
+    f"{_ONE}/deliveries/{{delivery_id:uuid}}/redeliver",
+    status_code=202,
+    access=WRITE,
+    weight=weights.REACH_OUT,
+    tags=_TAGS,
+)
 async def send_again(services: Services, principal: Principal, webhook_id: UUID, delivery_id: UUID) -> DeliveryView:
     """Send a delivery again, or now if it waits for its next attempt."""
     return await _again(services, principal, webhook_id, delivery_id)
 
 
-@post("/v1/casts/{cast_id:uuid}/deliveries/{delivery_id:uuid}/redeliver", status_code=202, access=WRITE, tags=_TAGS)
+@post(
+    "/v1/casts/{cast_id:uuid}/deliveries/{delivery_id:uuid}/redeliver",
+    status_code=202,
+    access=WRITE,
+    weight=weights.REACH_OUT,
+    tags=_TAGS,
+)
 async def send_again_of_cast(
     services: Services, principal: Principal, cast_id: UUID, delivery_id: UUID
 ) -> DeliveryView:
@@ -79,7 +92,7 @@ async def send_again_of_cast(
     return await _again(services, principal, None, delivery_id)
 
 
-@post(f"{_ONE}/redeliver", status_code=202, access=WRITE, tags=_TAGS)
+@post(f"{_ONE}/redeliver", status_code=202, access=WRITE, weight=weights.REACH_OUT, tags=_TAGS)
 async def send_missed(
     services: Services, principal: Principal, webhook_id: UUID, data: RedeliveryBody
 ) -> RedeliveredView:

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 from litestar import Request, Response, delete, get, patch, post
 from litestar.params import Parameter
 
+from api import weights
 from api.access import needs
 from api.auth import Principal
 from api.creation import REPLAYED, idempotent_call
@@ -151,7 +152,7 @@ async def rotate_secret(
     return Response(view, headers=REPLAYED if replayed else {})
 
 
-@post(f"{_ONE}/test", status_code=202, access=WRITE, tags=_TAGS)
+@post(f"{_ONE}/test", status_code=202, access=WRITE, weight=weights.REACH_OUT, tags=_TAGS)
 async def send_test(
     request: Request[Any, Any, Any], services: Services, principal: Principal, webhook_id: UUID
 ) -> Response[DeliveryView]:

@@ -90,8 +90,9 @@ def test_readyz_shows_what_workers_say_of_engine_and_jail(api: Api, wire: redis.
 
 def test_metrics_count_what_happened(api: Api, rows: Rows, account: Account, spell: str) -> None:
     def value(name: str) -> float:
-        lines = [line for line in api.http.get("/metrics").text.splitlines() if line.startswith(f"{name} ")]
-        return float(lines[0].split()[1]) if lines else 0.0
+        """Return the sum over all labels."""
+        lines = api.http.get("/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
     before = {
         name: value(name) for name in ("spell_cast_total", "spell_budget_blocked_total", "spell_rate_limited_total")
@@ -105,6 +106,7 @@ def test_metrics_count_what_happened(api: Api, rows: Rows, account: Account, spe
     assert {name: after[name] - before[name] for name in before} == dict.fromkeys(before, 1.0)
     text = api.http.get("/metrics").text
     for name in (
+        'spell_rate_limited_total{kind="key"}',
         "spell_cast_failed_total",
         "spell_cast_duration_seconds_bucket",
         "spell_stripe_webhook_total",
