@@ -49,10 +49,10 @@ from api.shutdown import Shutdown
 from api.spells import routes as spells
 from api.spells.catalog import Catalog
 from api.spells.publishing import Publisher, signer_of
-from api.trouble import exception_handlers
 from api.strangers import Strangers
-from api.usage import routes as usage
+from api.trouble import exception_handlers
 from api.uncounted import Uncounted
+from api.usage import routes as usage
 from api.web_safety import Site, standing_headers
 from api.webhooks import deliveries, following
 from api.webhooks import endpoints as webhooks
@@ -111,9 +111,9 @@ def create_app(
     app = Litestar(
         routes(services),
         lifespan=[_lifespan(services)],
+        guards=[judge_first],
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False),
-        guards=[judge_first],
             "principal": Provide(provide_principal),
             "visitor": Provide(provide_visitor),
         },
@@ -128,11 +128,11 @@ def create_app(
         Shortcut(Uncounted(cast("App", app), services), casts.paths(services)),
         origins=settings.cors_origins,
         key_origins=KeyOrigins(services.engine_pool, clock=clock),
+        limit=partial(admit_preflight, services),
         public_url=settings.public_url,
     )
     process = os.urandom(PROCESS_NAME_BYTES).hex()
     standing = standing_headers(settings.public_url)
-        limit=partial(admit_preflight, services),
     edge = Edge(cors, log=log, metrics=services.metrics, clock=clock, process=process, standing=standing)
     return edge, services
 
@@ -143,15 +143,15 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
     redis = _redis(settings.redis_url.reveal())
     metrics = Metrics()
     limiter = RateLimiter(redis, clock=clock, metrics=metrics)
+    proxies = Proxies(settings.trusted_proxies)
     board = BudgetBoard(clock)
     wire = Wire(redis, token_key=settings.cast_token_key.reveal(), clock=clock, metrics=metrics)
-    waiting = Waiting(engine_pool, redis, metrics=metrics)
-    shutdown = Shutdown()
-    proxies = Proxies(settings.trusted_proxies)
-    shutdown.then(waiting.close)
-    return Services(
     authenticator = Authenticator(engine_pool, clock=clock, rpm_default=settings.rate_limit_rpm)
     metrics.watch(metrics.keys_verified, lambda: authenticator.hashed)
+    waiting = Waiting(engine_pool, redis, metrics=metrics)
+    shutdown = Shutdown()
+    shutdown.then(waiting.close)
+    return Services(
         settings=settings,
         app_pool=app_pool,
         engine_pool=engine_pool,

@@ -195,6 +195,7 @@ async def end_spell(services: Services, principal: Principal, owner: str, name: 
     request_max_body_size=BODY_BYTES_MAX,
     operation_class=PublishOperation,
     access=needs(KeyScope.SPELLS_WRITE),
+    weight=weights.PUBLISH,
     responses={200: ResponseSpec(VersionView, description="The version was there, with the same module.")},
 )
 async def publish_version(
@@ -209,7 +210,6 @@ async def publish_version(
     """Publish a version: 201 when it is new, 200 when it is there with the same module, 409 with another.
 
     The body is the module (`application/wasm`, its manifest in the custom section `spell.manifest`), or a form with
-    weight=weights.PUBLISH,
     the parts `module` and `spell.json`.
     """
     _check_owner(principal, owner)
