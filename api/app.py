@@ -14,8 +14,9 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 from redis.asyncio import Redis
 
-from api import docs, internal, me
+from api import audit, docs, internal, me
 from api.access_log import Log
+from api.actors import provide_actor, provide_admin
 from api.admission.batcher import Batcher
 from api.admission.rate import RateLimiter
 from api.admission.waiting import ASK_EVERY_S, Waiting
@@ -40,6 +41,7 @@ from api.operator import admin, dead_letters, health
 from api.operator.metrics import Metrics
 from api.operator.probes import Probes
 from api.operator.sampler import NOTE_EVERY_S, Sampler
+from api.privacy import routes as privacy
 from api.proxies import Proxies
 from api.services import Services
 from api.sessions import device
@@ -85,8 +87,10 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *spells.ROUTES,
         *keys.ROUTES,
         *me.ROUTES,
+        *audit.ROUTES,
         *sessions.ROUTES,
         *device.ROUTES,
+        *privacy.ROUTES,
         *elsewhere.ROUTES,
         *mailed.ROUTES,
         *login_pages.ROUTES,
@@ -116,6 +120,8 @@ def create_app(
             "services": Provide(lambda: services, sync_to_thread=False),
             "principal": Provide(provide_principal),
             "visitor": Provide(provide_visitor),
+            "actor": Provide(provide_actor, sync_to_thread=False),
+            "admin": Provide(provide_admin, sync_to_thread=False),
         },
         exception_handlers=exception_handlers(settings.public_url),
         openapi_config=openapi_config(version("spell-platform")),

@@ -23,6 +23,7 @@ from domain.flow.create_budget import NewBudget, create_budget
 from domain.flow.create_key import NewKey, create_key
 from domain.flow.create_user import create_user
 from domain.model.api_key import ENTROPY_BYTES, mint
+from domain.model.audit import OPERATOR
 from domain.model.key_rules import RATE_LIMIT_RPM_MAX, SCOPES_DEFAULT, KeyTerms
 from domain.model.messages import Pool
 from domain.model.periods import Period
@@ -216,11 +217,12 @@ async def _make_customer(connection: Connection, number: int) -> Customer:
         plan="free",
         billing="off",
         now=now,
+        actor=OPERATOR,
     )
     account_id = user.account.id
     minted = mint(os.urandom(ENTROPY_BYTES))
     new_key = _new_key(account_id, minted.prefix, minted.text)
-    await create_key(connection, new_key, now=now)
+    await create_key(connection, new_key, now=now, actor=OPERATOR)
     budget = NewBudget(
         id=uuid4(),
         account_id=account_id,
@@ -230,7 +232,7 @@ async def _make_customer(connection: Connection, number: int) -> Customer:
         soft_limit_micros=None,
         hard_limit_micros=HARD_LIMIT_MICROS,
     )
-    await create_budget(connection, budget)
+    await create_budget(connection, budget, actor=OPERATOR)
     return Customer(account_id=account_id, key_id=new_key.id, key=minted.text)
 
 

@@ -12,6 +12,7 @@ from domain.flow.create_key import NewKey, create_key
 from domain.flow.create_user import Billing, create_user
 from domain.flow.open_session import open_session
 from domain.model.api_key import prefix_of
+from domain.model.audit import OPERATOR
 from domain.model.key_rules import ACCOUNT_SCOPES, KeyTerms
 from domain.model.session import ENTROPY_BYTES
 from domain.store.connection import Pool, Role, open_pool, transaction
@@ -81,6 +82,7 @@ async def _ensure(pool: Pool, account: LocalAccount, secrets: DevSecrets, now: d
             email=f"{account.handle}@localhost",
             plan="free",
             billing=account.billing,
+            actor=OPERATOR,
             now=now,
         )
         text = secrets.api_key(account.key_name)
@@ -104,4 +106,4 @@ async def _ensure(pool: Pool, account: LocalAccount, secrets: DevSecrets, now: d
                 scopes=ACCOUNT_SCOPES, rate_limit_rpm=account.rate_limit_rpm, open_casts_max=None, expires_at=None
             ),
         )
-        await create_key(connection, new, now=now)
+        await create_key(connection, new, actor=OPERATOR, now=now)

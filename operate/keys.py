@@ -21,6 +21,7 @@ from domain.flow.create_key import NewKey, create_key
 from domain.flow.revoke_key import revoke_key
 from domain.flow.revoke_leaked import LEAKED_MAX, LeakedKey, revoke_leaked
 from domain.model.api_key import ENTROPY_BYTES, find_keys, mint
+from domain.model.audit import OPERATOR
 from domain.model.errors import Code, RefusedError, refuse
 from domain.model.key_rules import ACCOUNT_SCOPES, KEYS_PER_ACCOUNT_MAX, KeyScope, KeyTerms
 from domain.store import identity
@@ -82,7 +83,7 @@ def create(
             terms=terms,
             powers=frozenset(KeyScope),
         )
-        return (await create_key(connection, new, now=datetime.now(UTC))).key
+        return (await create_key(connection, new, actor=OPERATOR, now=datetime.now(UTC))).key
 
     key = _run(handle, work)
     if as_json:
@@ -108,7 +109,7 @@ def revoke(*, handle: str, prefix: str, as_json: bool) -> None:
     """End a key of the account of `handle`."""
 
     async def work(connection: Connection, account: identity.Account) -> None:
-        await revoke_key(connection, account_id=account.id, prefix=prefix)
+        await revoke_key(connection, account_id=account.id, prefix=prefix, actor=OPERATOR)
 
     _run(handle, work)
     print_done(prefix, "revoked", as_json=as_json)
@@ -149,7 +150,7 @@ def _keys_in(file: Path) -> list[str]:
 def _revoke_leaked(texts: list[str]) -> list[LeakedKey]:
     async def run() -> list[LeakedKey]:
         async with open_pool(database_url(), role=Role.ENGINE, size_max=1) as pool, transaction(pool) as connection:
-            return await revoke_leaked(connection, texts, matches=key_matches)
+            return await revoke_leaked(connection, texts, actor=OPERATOR, matches=key_matches)
 
     return _asked(run)
 

@@ -14,6 +14,7 @@ import msgspec
 
 from api.spells.publishing import Publisher, Upload
 from domain.flow.create_user import PLATFORM_HANDLE, ensure_platform_account
+from domain.model.audit import OPERATOR
 from domain.model.errors import RefusedError
 from domain.model.limits import MODULE_BYTES_MAX, RUNTIME_MODULE_BYTES_MAX
 from domain.model.manifest import manifest_text, parse_manifest
@@ -76,6 +77,7 @@ async def publish_folder(pool: Pool, publisher: Publisher, folder: Path, *, now:
                     manifest=module.manifest,
                     runtime=len(module.content) > MODULE_BYTES_MAX,
                     numbered_by_us=True,
+                    actor=OPERATOR,
                 )
             )
         except RefusedError as error:

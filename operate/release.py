@@ -9,12 +9,15 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import click
 from rich_click import RichCommand
 
 from api.spells.publishing import Publisher, signer_of
+from domain.flow.create_user import ensure_platform_account
 from domain.flow.price_book import set_prices
+from domain.model.audit import OPERATOR
 from domain.model.errors import RefusedError
 from domain.model.periods import month_of
 from domain.settings import ReleaseSettings, SettingsError, load
@@ -36,11 +39,14 @@ Step = Callable[[Connection, ReleaseSettings, datetime], Awaitable[str]]
 
 async def write_prices(connection: Connection, settings: ReleaseSettings, now: datetime) -> str:
     """Put the prices of the settings into force: a new version of the price book when they differ from the latest."""
+    platform = await ensure_platform_account(connection, account_id=uuid4(), now=now)
     price = await set_prices(
         connection,
+        account_id=platform.id,
         per_cast_micros=settings.prices.per_cast_micros,
         per_gfuel_micros=settings.prices.per_gfuel_micros,
         platform_share_percent=PLATFORM_SHARE_PERCENT,
+        actor=OPERATOR,
         now=now,
     )
     return (
@@ -96,9 +102,12 @@ async def _prepare_modules(
 
 @click.command(cls=RichCommand)
 def release() -> None:
-    """Run what a deploy needs once: migrations, then the price book."""
+    """Run what a deploy needs once: migrations, then the price book. Its last line is a setting of the workers."""
     try:
-        asyncio.run(run(load(ReleaseSettings, os.environ), now=datetime.now(UTC), report=click.echo))
+        settings = load(ReleaseSettings, os.environ)
+        asyncio.run(run(settings, now=datetime.now(UTC), report=click.echo))
+        # The public half, so no secret; nothing else that an operator has at hand computes it.
+        click.echo(f"ARTIFACT_VERIFY_KEY={signer_of(settings.artifact_signing_key.reveal()).verify_key}")
     except SettingsError as error:
         raise CommandError(str(error), exit_code=EXIT_USAGE) from error
     except (MigrationError, StoreError) as error:

@@ -18,6 +18,7 @@ from rich_click import RichCommand, RichGroup
 from api.spells.publishing import Publisher, Upload, signer_of
 from domain.flow.create_user import RUNTIME_HANDLE, ensure_platform_account
 from domain.flow.publish import Publication
+from domain.model.audit import OPERATOR
 from domain.model.errors import RefusedError
 from domain.settings import ReleaseSettings, SettingsError, load
 from domain.store.connection import Role, StoreError, open_pool, transaction
@@ -84,5 +85,6 @@ async def publish(settings: ReleaseSettings, name: str, module: bytes, *, now: d
                 module=module,
                 manifest=msgspec.json.encode(runtime.manifest),
                 runtime=True,
+                actor=OPERATOR,
             )
         )

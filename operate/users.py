@@ -12,6 +12,7 @@ from rich_click import RichCommand, RichGroup
 
 from domain.flow.create_user import Billing, CreatedUser, Plan, create_user
 from domain.flow.set_data_days import set_data_days
+from domain.model.audit import OPERATOR
 from domain.model.errors import RefusedError
 from domain.model.retention import DATA_DAYS_MAX
 from domain.settings import MigrationSettings, SettingsError, load
@@ -68,7 +69,7 @@ def set_(*, handle: str, data_days: int) -> None:
 async def _set_data_days(url: str, handle: str, data_days: int) -> None:
     try:
         async with open_pool(url, role=Role.ENGINE, size_max=1) as pool, transaction(pool) as connection:
-            await set_data_days(connection, handle=handle, data_days=data_days)
+            await set_data_days(connection, handle=handle, data_days=data_days, actor=OPERATOR, now=datetime.now(UTC))
     except (RefusedError, StoreError) as error:
         raise CommandError(str(error)) from error
 
@@ -84,6 +85,7 @@ async def _create(url: str, handle: str, email: str | None, *, plan: Plan, billi
                 email=email,
                 plan=plan,
                 billing=billing,
+                actor=OPERATOR,
                 now=datetime.now(UTC),
             )
     except (RefusedError, StoreError) as error:

@@ -12,6 +12,7 @@ from domain.flow import expire as expiring
 from domain.flow import resend as resending
 from domain.flow.reconcile import reconcile as compare
 from domain.flow.suspend_spells import suspend_spells
+from domain.model.audit import PLATFORM
 from domain.model.messages import Pool as WorkerPool
 from domain.model.periods import month_of
 from domain.store import outgoing
@@ -126,7 +127,9 @@ async def suspend_crashing(clockwork: Clockwork, now: datetime) -> str:
     """Suspend spells that keep killing their sandboxes."""
     async with transaction(clockwork.pool) as connection:
         crashing = await store.crashing(connection, since=now - CRASHES_WITHIN, crashes=CRASHES_MAX)
-        spells = await suspend_spells(connection, crashing, reason="its casts keep killing their sandboxes")
+        spells = await suspend_spells(
+            connection, crashing, reason="its casts keep killing their sandboxes", actor=PLATFORM
+        )
     for spell in spells:
         log.error("spell suspended: its casts keep killing their sandboxes", extra={"spell_id": spell.spell_id})
     SUSPENDED.inc(len(spells))

@@ -27,6 +27,7 @@ from api.services import Services
 from domain.flow.create_budget import NewBudget, create_budget
 from domain.flow.delete_budget import delete_budget
 from domain.flow.update_budget import update_budget
+from domain.model.audit import Actor
 from domain.model.budgets import (
     Budget,
     BudgetTerms,
@@ -46,13 +47,13 @@ _Limit = Annotated[int, Parameter(ge=1, le=LIMIT_MAX)]
 
 @post("/v1/budgets", status_code=201, access=ANY_KEY)
 async def make_budget(
-    request: Request[Any, Any, Any], services: Services, principal: Principal, data: BudgetBody
+    request: Request[Any, Any, Any], services: Services, principal: Principal, actor: Actor, data: BudgetBody
 ) -> Response[BudgetView]:
     """Make a budget: from this answer on it binds every cast of its scope. Any key may; send an Idempotency-Key."""
     call = await idempotent_call(request)
     new = _new_budget(principal, data, scope=data.scope, scope_id=_scope_id(principal, data))
     async with transaction(services.engine_pool) as connection:
-        created = await create_budget(connection, new, call=call)
+        created = await create_budget(connection, new, actor=actor, call=call)
     headers = {"location": f"/v1/budgets/{created.budget.id}"}
     view = budget_view(created.budget, services.now())
     return Response(view, headers={**headers, **REPLAYED} if created.replayed else headers)
@@ -107,39 +108,45 @@ async def show_budget(services: Services, principal: Principal, budget_id: UUID)
 
 
 @put("/v1/budgets/{budget_id:uuid}", access=ANY_KEY)
-async def change_budget(services: Services, principal: Principal, budget_id: UUID, data: LimitsBody) -> BudgetView:
+async def change_budget(
+    services: Services, principal: Principal, actor: Actor, budget_id: UUID, data: LimitsBody
+) -> BudgetView:
     """Replace the limits of a budget. Any key may lower them; raising needs a session or `budgets:write`."""
     found = await _find(services, principal, budget_id)
     _check_period(found, data)
-    return await _change(services, principal, found, data)
+    return await _change(services, principal, actor, found, data)
 
 
 @put("/v1/budgets", access=ANY_KEY)
-async def set_own_budget(services: Services, principal: Principal, data: LimitsBody) -> Response[BudgetView]:
+async def set_own_budget(
+    services: Services, principal: Principal, actor: Actor, data: LimitsBody
+) -> Response[BudgetView]:
     """Replace the limits of the account's own budget of the period, or make it when there is none."""
     period = data.period or Period.MONTHLY
     own = _own(await _all(services, principal, services.now()), period)
     if own is not None:
-        return Response(await _change(services, principal, own, data), status_code=200)
+        return Response(await _change(services, principal, actor, own, data), status_code=200)
     new = _new_budget(principal, data, scope="account", scope_id=principal.account_id)
     async with transaction(services.engine_pool) as connection:
-        created = await create_budget(connection, new)
+        created = await create_budget(connection, new, actor=actor)
     return Response(budget_view(created.budget, services.now()), status_code=201)
 
 
 @delete("/v1/budgets/{budget_id:uuid}", status_code=204, access=needs(KeyScope.BUDGETS_WRITE))
-async def end_budget(services: Services, principal: Principal, budget_id: UUID) -> None:
+async def end_budget(services: Services, principal: Principal, actor: Actor, budget_id: UUID) -> None:
     """Delete a budget. Needs a session, or `budgets:write` on a key that the budget does not bind."""
-    await _delete(services, principal, await _find(services, principal, budget_id))
+    await _delete(services, principal, actor, await _find(services, principal, budget_id))
 
 
 @delete("/v1/budgets", status_code=204, access=needs(KeyScope.BUDGETS_WRITE))
-async def end_own_budget(services: Services, principal: Principal, period: Period = Period.MONTHLY) -> None:
+async def end_own_budget(
+    services: Services, principal: Principal, actor: Actor, period: Period = Period.MONTHLY
+) -> None:
     """Delete the account's own budget of the period."""
     own = _own(await _all(services, principal, services.now()), period)
     if own is None:
         raise refuse(Code.NOT_FOUND, f"This account has no {period} budget of its own.")
-    await _delete(services, principal, own)
+    await _delete(services, principal, actor, own)
 
 
 @get("/v1/holds", access=needs(KeyScope.CASTS_READ))
@@ -184,7 +191,9 @@ async def _find(services: Services, principal: Principal, budget_id: UUID) -> Bu
     return found
 
 
-async def _change(services: Services, principal: Principal, budget: Budget, data: LimitsBody) -> BudgetView:
+async def _change(
+    services: Services, principal: Principal, actor: Actor, budget: Budget, data: LimitsBody
+) -> BudgetView:
     terms = BudgetTerms(
         soft_limit_micros=micros_of_cents(data.soft_limit_cents),
         hard_limit_micros=micros_of_cents(data.hard_limit_cents),
@@ -197,17 +206,19 @@ async def _change(services: Services, principal: Principal, budget: Budget, data
             budget_id=budget.id,
             terms=terms,
             may_raise=may_raise(principal, budget),
+            actor=actor,
         )
     return budget_view(changed, services.now())
 
 
-async def _delete(services: Services, principal: Principal, budget: Budget) -> None:
+async def _delete(services: Services, principal: Principal, actor: Actor, budget: Budget) -> None:
     async with transaction(services.engine_pool) as connection:
         await delete_budget(
             connection,
             account_id=principal.account_id,
             budget_id=budget.id,
             may_raise=may_raise(principal, budget),
+            actor=actor,
         )
 
 

@@ -31,6 +31,7 @@ from domain.flow.revoke_key import revoke_key
 from domain.flow.rotate_key import Rotation, rotate_key
 from domain.flow.update_key import update_key
 from domain.model.api_key import ENTROPY_BYTES, MintedKey, is_prefix, mint
+from domain.model.audit import Actor
 from domain.model.budgets import micros_of_cents
 from domain.model.errors import Code, refuse
 from domain.model.key_rules import SCOPES_DEFAULT, KeyScope, KeyTerms
@@ -45,14 +46,14 @@ _KEYS_WRITE: Final = needs(KeyScope.KEYS_WRITE)
 
 @post(_ALL, status_code=201, access=_KEYS_WRITE, weight=weights.NEW_SECRET)
 async def make_key(
-    request: Request[Any, Any, Any], services: Services, principal: Principal, data: KeyBody
+    request: Request[Any, Any, Any], services: Services, principal: Principal, actor: Actor, data: KeyBody
 ) -> Response[NewKeyView]:
     """Make an API key. Needs a session or the scope `keys:write`; send an Idempotency-Key."""
     call = await idempotent_call(request)
     minted = mint(os.urandom(ENTROPY_BYTES))
     new = _new_key(principal, data, minted, await asyncio.to_thread(hash_key, minted.text))
     async with transaction(services.engine_pool) as connection:
-        created = await create_key(connection, new, call=call, now=services.now())
+        created = await create_key(connection, new, actor=actor, call=call, now=services.now())
     headers = {"location": f"/v1/keys/{created.key.prefix}"}
     view = new_key_view(created.key, text=None if created.replayed else minted.text)
     return Response(view, headers={**headers, **REPLAYED} if created.replayed else headers)
@@ -77,7 +78,9 @@ async def list_keys(
 
 
 @patch(_ONE, access=_KEYS_WRITE)
-async def change_key(services: Services, principal: Principal, prefix: str, data: KeyChangeBody) -> KeyView:
+async def change_key(
+    services: Services, principal: Principal, actor: Actor, prefix: str, data: KeyChangeBody
+) -> KeyView:
     """Change a key, named by its prefix or its id. A key makes others at most what it is, and never more of itself."""
     change = data.change()
     if principal.key_id is not None and isinstance(change.rate_limit_rpm, int):
@@ -90,6 +93,7 @@ async def change_key(services: Services, principal: Principal, prefix: str, data
             change=change,
             changed_by=principal.key_id,
             changed_with=principal.key_prefix,
+            actor=actor,
             now=services.now(),
         )
     return key_view(changed)
@@ -101,6 +105,7 @@ async def renew_key(
     request: Request[Any, Any, Any],
     services: Services,
     principal: Principal,
+    actor: Actor,
     prefix: str,
     data: RotationBody | None = None,
 ) -> Response[NewKeyView]:
@@ -121,17 +126,17 @@ async def renew_key(
             new_secret_hash=secret_hash,
             grace_s=(data or RotationBody()).grace_seconds,
         )
-        rotated = await rotate_key(connection, rotation, call=call)
+        rotated = await rotate_key(connection, rotation, actor=actor, call=call)
     view = new_key_view(rotated.key, text=None if rotated.replayed else minted.text)
     return Response(view, headers=REPLAYED if rotated.replayed else {})
 
 
 @delete(_ONE, status_code=204, access=_KEYS_WRITE)
-async def end_key(services: Services, principal: Principal, prefix: str) -> None:
+async def end_key(services: Services, principal: Principal, actor: Actor, prefix: str) -> None:
     """Revoke a key, named by its prefix or its id. From this answer on it casts nothing."""
     async with transaction(services.engine_pool) as connection:
         named = await _prefix_of(connection, principal.account_id, prefix)
-        await revoke_key(connection, account_id=principal.account_id, prefix=named)
+        await revoke_key(connection, account_id=principal.account_id, prefix=named, actor=actor)
 
 
 async def _prefix_of(connection: identity.Connection, account_id: UUID, text: str) -> str:

@@ -7,7 +7,7 @@ account and key, under the limits of the first.
 import contextlib
 import re
 from typing import Annotated, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 from litestar import delete, get, post
@@ -17,7 +17,10 @@ from redis.asyncio import Redis
 from api.admission.rate import Caller
 from api.operator.admin import require_admin
 from api.services import Services
+from domain.flow.audit import audit
+from domain.flow.create_user import ensure_platform_account
 from domain.model.admission import AdmissionRequest, CastSpec, Judged
+from domain.model.audit import Action, Actor
 from domain.model.errors import Code, Refusal, RefusedError, refuse
 from domain.model.limits import DEADLINE_MS_DEFAULT, CastLimits
 from domain.model.messages import Pool
@@ -72,7 +75,7 @@ async def list_dead_letters(
 
 
 @post("/admin/dead-letters/{pool:str}/{entry_id:str}/requeue", tags=["admin"], guards=[require_admin], status_code=200)
-async def requeue_dead_letter(services: Services, pool: str, entry_id: str) -> Requeued:
+async def requeue_dead_letter(services: Services, admin: Actor, pool: str, entry_id: str) -> Requeued:
     """Cast once more what the letter was for, and drop the letter; refused as any cast may be."""
     letter = await _find(services.redis, pool, entry_id)
     if letter.cast_id is None:
@@ -91,14 +94,42 @@ async def requeue_dead_letter(services: Services, pool: str, entry_id: str) -> R
         cast_id, held_micros = result.cast_id, result.held_micros
     else:  # this letter was cast once more before, and dropping it failed
         cast_id, held_micros = admitted.verdict.cast_ids[0], 0
+    await _note(services, admin, Action.DEAD_LETTER_REQUEUE, letter, new_cast_id=cast_id)
     await _drop(services.redis, letter)
     return Requeued(cast_id=cast_id, held_micros=held_micros)
 
 
 @delete("/admin/dead-letters/{pool:str}/{entry_id:str}", tags=["admin"], guards=[require_admin], status_code=204)
-async def drop_dead_letter(services: Services, pool: str, entry_id: str) -> None:
+async def drop_dead_letter(services: Services, admin: Actor, pool: str, entry_id: str) -> None:
     """Drop a letter. Its cast has ended long before."""
-    await _drop(services.redis, await _find(services.redis, pool, entry_id))
+    letter = await _find(services.redis, pool, entry_id)
+    await _note(services, admin, Action.DEAD_LETTER_DROP, letter)
+    await _drop(services.redis, letter)
+
+
+async def _note(
+    services: Services, admin: Actor, action: Action, letter: DeadLetter, *, new_cast_id: UUID | None = None
+) -> None:
+    """Write down what is about to happen to the letter: it lies in Redis, so that one transaction cannot have both.
+
+    In the log of the cast's account, or of the platform's where nobody can tell whose cast it was.
+    """
+    now = services.now()
+    async with transaction(services.engine_pool) as connection:
+        terms = None if letter.cast_id is None else await cast_terms(connection, cast_id=letter.cast_id)
+        if terms is None:
+            account_id = (await ensure_platform_account(connection, account_id=uuid4(), now=now)).id
+        else:
+            account_id = terms.account_id
+        await audit(
+            connection,
+            admin,
+            action,
+            account_id=account_id,
+            target_id=f"{letter.pool}/{letter.id}",
+            after={"reason": letter.reason, "cast_id": letter.cast_id, "new_cast_id": new_cast_id},
+            now=now,
+        )
 
 
 def _again(letter: DeadLetter, terms: CastTerms, stdin: bytes) -> AdmissionRequest:

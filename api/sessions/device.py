@@ -23,6 +23,7 @@ from api.sessions.pages import page
 from domain.flow.begin_device_login import begin_device_login
 from domain.flow.decide_device_login import decide_device_login
 from domain.flow.finish_device_login import finish_device_login
+from domain.model.audit import Actor
 from domain.model.device_login import (
     DEVICE_LOGIN_S,
     DEVICE_NAME_CHARACTERS_MAX,
@@ -123,6 +124,7 @@ async def poll(request: Request[Any, Any, Any], services: Services, data: PollBo
             connection,
             device_code=data.device_code,
             address=address,
+            request_id=call.request_id,
             now=services.now(),
             entropy=os.urandom(SESSION_ENTROPY_BYTES),
         )
@@ -150,6 +152,7 @@ async def confirm_page(services: Services, visitor: Principal | None, user_code:
 async def confirm(
     services: Services,
     principal: Principal,
+    actor: Actor,
     data: Annotated[DecisionForm, Body(media_type=RequestEncodingType.URL_ENCODED)],
 ) -> Response[str]:
     """Let the program in, or turn it down."""
@@ -160,8 +163,10 @@ async def confirm(
             await decide_device_login(
                 connection,
                 user_code=data.user_code,
+                account_id=principal.account_id,
                 user_id=principal.user_id,
                 approved=approved,
+                actor=actor,
                 now=services.now(),
             )
     except RefusedError as error:

@@ -13,6 +13,7 @@ from api.call import call_of
 from api.services import Services
 from api.sessions.cookies import clear_session_cookie
 from domain.flow.end_session import end_other_sessions, end_session
+from domain.model.audit import Actor
 from domain.model.session import SESSIONS_PER_USER_MAX, device_of
 from domain.store.connection import account_transaction, transaction
 from domain.store.sessions import Session, sessions_list
@@ -60,32 +61,38 @@ async def list_sessions(services: Services, principal: Principal) -> SessionList
 
 
 @delete("/v1/sessions/{session_id:uuid}", status_code=204, access=SESSION_ONLY)
-async def end_one(request: Request[Any, Any, Any], services: Services, principal: Principal, session_id: UUID) -> None:
+async def end_one(
+    request: Request[Any, Any, Any], services: Services, principal: Principal, actor: Actor, session_id: UUID
+) -> None:
     """End a session. From this answer on it casts nothing and changes nothing."""
     user_id, current = _person(principal)
     async with transaction(services.engine_pool) as connection:
-        await end_session(connection, account_id=principal.account_id, user_id=user_id, session_id=session_id)
+        await end_session(
+            connection, account_id=principal.account_id, user_id=user_id, session_id=session_id, actor=actor
+        )
     services.sessions.forget({session_id})
     if session_id == current:
         _forget(request, services)
 
 
 @delete("/v1/sessions", status_code=200, access=SESSION_ONLY)
-async def end_others(services: Services, principal: Principal) -> EndedView:
+async def end_others(services: Services, principal: Principal, actor: Actor) -> EndedView:
     """End all your sessions but the one that asks."""
     user_id, current = _person(principal)
     async with transaction(services.engine_pool) as connection:
-        ended = await end_other_sessions(connection, account_id=principal.account_id, user_id=user_id, kept=current)
+        ended = await end_other_sessions(
+            connection, account_id=principal.account_id, user_id=user_id, kept=current, actor=actor
+        )
     services.sessions.forget(ended)
     return EndedView(ended=len(ended))
 
 
 @post("/auth/logout", status_code=204, access=SESSION_ONLY)
-async def log_out(request: Request[Any, Any, Any], services: Services, principal: Principal) -> None:
+async def log_out(request: Request[Any, Any, Any], services: Services, principal: Principal, actor: Actor) -> None:
     """End the session that asks, and take its cookie from the browser."""
     user_id, current = _person(principal)
     async with transaction(services.engine_pool) as connection:
-        await end_session(connection, account_id=principal.account_id, user_id=user_id, session_id=current)
+        await end_session(connection, account_id=principal.account_id, user_id=user_id, session_id=current, actor=actor)
     services.sessions.forget({current})
     _forget(request, services)
 

@@ -19,6 +19,7 @@ from domain.flow.publish import NewVersion, Publication, publish, published
 from domain.flow.store_module import CompiledModule as StoredModule
 from domain.flow.store_module import store_module
 from domain.model.artifacts import artifact_statement
+from domain.model.audit import Actor
 from domain.model.errors import Code, Fault, RefusedError, refuse
 from domain.model.manifest import Manifest, check_place, limits_max, parse_manifest
 from domain.model.versions import Version
@@ -49,6 +50,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: Version
     module: bytes
+    actor: Actor
     manifest: bytes | None = None
     runtime: bool = False
     """An interpreter of the operator: larger, and compiled with more of everything."""
@@ -115,7 +117,7 @@ class Publisher:
             imports=compiled.imports,
             manifest=manifest,
         )
-        return await self._transact(lambda connection: publish(connection, new, now=self._now()))
+        return await self._transact(lambda connection: publish(connection, new, actor=upload.actor, now=self._now()))
 
     async def compile(self, module: bytes, *, runtime: bool = False) -> CompiledModule:
         """Return the compiled module. Raises RefusedError: bad module, overloaded."""

@@ -38,6 +38,7 @@ from domain.flow.edit_version import edit_version
 from domain.flow.retire_spell import retire_spell
 from domain.flow.unyank_version import unyank_version
 from domain.flow.yank_version import yank_version
+from domain.model.audit import Actor
 from domain.model.errors import Code, Fault, RefusedError, refuse
 from domain.model.key_rules import KeyScope
 from domain.model.spell_ref import SpellReference, is_spell_name, parse_selector
@@ -124,7 +125,7 @@ async def download_module(services: Services, principal: Principal, owner: str, 
 
 @post("/v1/spells", status_code=201, access=needs(KeyScope.SPELLS_WRITE))
 async def make_spell(
-    request: Request[Any, Any, Any], services: Services, principal: Principal, data: SpellBody
+    request: Request[Any, Any, Any], services: Services, principal: Principal, actor: Actor, data: SpellBody
 ) -> Response[SpellView]:
     """Make a spell under one's own handle; versions are published into it. Needs the scope `spells:write`."""
     call = await idempotent_call(request)
@@ -137,14 +138,16 @@ async def make_spell(
         visibility=data.visibility,
     )
     async with transaction(services.engine_pool) as connection:
-        created = await create_spell(connection, new, call=call, now=services.now())
+        created = await create_spell(connection, new, actor=actor, call=call, now=services.now())
     services.catalog.forget(principal.handle, data.name)
     headers = {"location": f"/v1/spells/{principal.handle}/{data.name}"}
     return Response(spell_view(created.spell), headers={**headers, **REPLAYED} if created.replayed else headers)
 
 
 @patch("/v1/spells/{owner:str}/{name:str}", access=needs(KeyScope.SPELLS_WRITE))
-async def change_spell(services: Services, principal: Principal, owner: str, name: str, data: SpellChange) -> SpellView:
+async def change_spell(
+    *, services: Services, principal: Principal, actor: Actor, owner: str, name: str, data: SpellChange
+) -> SpellView:
     """Change the description of one's own spell, who sees it, or deprecate it with a message."""
     _check_owner(principal, owner)
     async with transaction(services.engine_pool) as connection:
@@ -156,6 +159,8 @@ async def change_spell(services: Services, principal: Principal, owner: str, nam
             description=data.description,
             visibility=data.visibility,
             deprecation=data.deprecation,
+            actor=actor,
+            now=services.now(),
         )
     services.catalog.forget(owner, name)
     return spell_view(changed)
@@ -163,7 +168,7 @@ async def change_spell(services: Services, principal: Principal, owner: str, nam
 
 @patch("/v1/spells/{owner:str}/{name:str}/versions/{version:str}", access=needs(KeyScope.SPELLS_WRITE))
 async def change_version(
-    *, services: Services, principal: Principal, owner: str, name: str, version: str, data: VersionChange
+    *, services: Services, principal: Principal, actor: Actor, owner: str, name: str, version: str, data: VersionChange
 ) -> VersionView:
     """Deprecate a version of one's own spell with a message, or take that back: whoever casts it is told."""
     _check_owner(principal, owner)
@@ -175,17 +180,26 @@ async def change_version(
             name=name,
             version=version,
             deprecation=data.deprecation,
+            actor=actor,
+            now=services.now(),
         )
     services.catalog.forget(owner, name)
     return version_view(owner, name, changed)
 
 
 @delete("/v1/spells/{owner:str}/{name:str}", status_code=204, access=needs(KeyScope.SPELLS_WRITE))
-async def end_spell(services: Services, principal: Principal, owner: str, name: str) -> None:
+async def end_spell(services: Services, principal: Principal, actor: Actor, owner: str, name: str) -> None:
     """Retire one's own spell: lists and ranges lose it, exact versions and digests can still be cast."""
     _check_owner(principal, owner)
     async with transaction(services.engine_pool) as connection:
-        await retire_spell(connection, account_id=principal.account_id, owner=owner, name=name, now=services.now())
+        await retire_spell(
+            connection,
+            account_id=principal.account_id,
+            owner=owner,
+            name=name,
+            actor=actor,
+            now=services.now(),
+        )
     services.catalog.forget(owner, name)
 
 
@@ -203,6 +217,7 @@ async def publish_version(
     request: Request[Any, Any, Any],
     services: Services,
     principal: Principal,
+    actor: Actor,
     owner: str,
     name: str,
     version: str,
@@ -224,6 +239,7 @@ async def publish_version(
                 version=parsed,
                 module=package.module,
                 manifest=package.manifest,
+                actor=actor,
             )
         )
     services.catalog.forget(owner, name)
@@ -238,7 +254,7 @@ async def publish_version(
     access=needs(KeyScope.SPELLS_WRITE),
 )
 async def take_back_version(
-    services: Services, principal: Principal, owner: str, name: str, version: str
+    *, services: Services, principal: Principal, actor: Actor, owner: str, name: str, version: str
 ) -> VersionView:
     """Yank a version of one's own spell: ranges pass it by, its exact name and its digest still mean it."""
     _check_owner(principal, owner)
@@ -249,6 +265,7 @@ async def take_back_version(
             owner=owner,
             name=name,
             version=version,
+            actor=actor,
             now=services.now(),
         )
     services.catalog.forget(owner, name)
@@ -261,13 +278,19 @@ async def take_back_version(
     access=needs(KeyScope.SPELLS_WRITE),
 )
 async def put_back_version(
-    services: Services, principal: Principal, owner: str, name: str, version: str
+    *, services: Services, principal: Principal, actor: Actor, owner: str, name: str, version: str
 ) -> VersionView:
     """Take back a yank: ranges mean the version again."""
     _check_owner(principal, owner)
     async with transaction(services.engine_pool) as connection:
         back = await unyank_version(
-            connection, account_id=principal.account_id, owner=owner, name=name, version=version
+            connection,
+            account_id=principal.account_id,
+            owner=owner,
+            name=name,
+            version=version,
+            actor=actor,
+            now=services.now(),
         )
     services.catalog.forget(owner, name)
     return version_view(owner, name, back)

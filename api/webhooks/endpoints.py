@@ -30,6 +30,7 @@ from domain.flow.delete_webhook import delete_webhook
 from domain.flow.rotate_webhook import rotate_webhook
 from domain.flow.try_webhook import try_webhook
 from domain.flow.update_webhook import WebhookChange, find_webhook, update_webhook
+from domain.model.audit import Actor
 from domain.model.key_rules import KeyScope
 from domain.model.webhook_rules import EndpointTerms
 from domain.model.webhook_url import Network, parse_networks
@@ -47,7 +48,7 @@ _ONE: Final = "/v1/webhooks/{webhook_id:uuid}"
 
 @post("/v1/webhooks", status_code=201, access=WRITE, tags=_TAGS)
 async def make_webhook(
-    request: Request[Any, Any, Any], services: Services, principal: Principal, data: WebhookBody
+    request: Request[Any, Any, Any], services: Services, principal: Principal, actor: Actor, data: WebhookBody
 ) -> Response[NewWebhookView]:
     """Tell a URL of the account's events from now on. Send an Idempotency-Key."""
     principal.require_current()
@@ -55,7 +56,9 @@ async def make_webhook(
     terms = EndpointTerms(url=data.url, event_types=data.event_types, description=data.description)
     new = NewWebhook(id=uuid4(), account_id=principal.account_id, terms=terms)
     async with transaction(services.engine_pool) as connection:
-        created = await create_webhook(connection, new, private_allowed=private_allowed(services), call=call)
+        created = await create_webhook(
+            connection, new, private_allowed=private_allowed(services), actor=actor, call=call
+        )
     headers = {"location": f"/v1/webhooks/{created.endpoint.id}"}
     view = new_webhook_view(created.endpoint, _secret(services, created.endpoint))
     return Response(view, headers={**headers, **REPLAYED} if created.replayed else headers)
@@ -87,7 +90,7 @@ async def show_webhook(services: Services, principal: Principal, webhook_id: UUI
 
 @patch(_ONE, access=WRITE, tags=_TAGS)
 async def change_webhook(
-    services: Services, principal: Principal, webhook_id: UUID, data: WebhookChangeBody
+    services: Services, principal: Principal, actor: Actor, webhook_id: UUID, data: WebhookChangeBody
 ) -> WebhookView:
     """Change an endpoint; `disabled: false` starts one again that was given up."""
     change = WebhookChange(
@@ -100,15 +103,16 @@ async def change_webhook(
             endpoint_id=webhook_id,
             change=change,
             private_allowed=private_allowed(services),
+            actor=actor,
         )
     return webhook_view(endpoint)
 
 
 @delete(_ONE, status_code=204, access=WRITE, tags=_TAGS)
-async def end_webhook(services: Services, principal: Principal, webhook_id: UUID) -> None:
+async def end_webhook(services: Services, principal: Principal, actor: Actor, webhook_id: UUID) -> None:
     """Delete an endpoint: nothing more is sent to it, and what waits is canceled."""
     async with transaction(services.engine_pool) as connection:
-        await delete_webhook(connection, account_id=principal.account_id, endpoint_id=webhook_id)
+        await delete_webhook(connection, account_id=principal.account_id, endpoint_id=webhook_id, actor=actor)
 
 
 @get(f"{_ONE}/secret", access=WRITE, tags=_TAGS)
@@ -134,9 +138,11 @@ async def show_account_secret(services: Services, principal: Principal) -> Secre
 
 @post(f"{_ONE}/rotate-secret", status_code=200, access=WRITE, tags=_TAGS)
 async def rotate_secret(
+    *,
     request: Request[Any, Any, Any],
     services: Services,
     principal: Principal,
+    actor: Actor,
     webhook_id: UUID,
     data: RotationBody | None = None,
 ) -> Response[NewWebhookView]:
@@ -146,7 +152,12 @@ async def rotate_secret(
     grace_s = (data or RotationBody()).grace_seconds
     async with transaction(services.engine_pool) as connection:
         endpoint, replayed = await rotate_webhook(
-            connection, account_id=principal.account_id, endpoint_id=webhook_id, grace_s=grace_s, call=call
+            connection,
+            account_id=principal.account_id,
+            endpoint_id=webhook_id,
+            grace_s=grace_s,
+            actor=actor,
+            call=call,
         )
     view = new_webhook_view(endpoint, _secret(services, endpoint))
     return Response(view, headers=REPLAYED if replayed else {})

@@ -5,7 +5,9 @@ from uuid import UUID
 
 import msgspec
 
+from domain.flow.audit import audit
 from domain.flow.creation import IdempotentCall, lock_active_account, made_before, remember
+from domain.model.audit import Action, Actor
 from domain.model.budgets import BUDGETS_PER_ACCOUNT_MAX, Budget, Scope, check_limits, window_id
 from domain.model.errors import Code, Fault, refuse
 from domain.model.periods import Period, starts_on
@@ -33,7 +35,9 @@ class CreatedBudget(msgspec.Struct, frozen=True, kw_only=True):
     replayed: bool
 
 
-async def create_budget(conn: Connection, new: NewBudget, *, call: IdempotentCall | None = None) -> CreatedBudget:
+async def create_budget(
+    conn: Connection, new: NewBudget, *, actor: Actor, call: IdempotentCall | None = None
+) -> CreatedBudget:
     """Make the budget under the account lock; the same call again returns the first's. Needs Role.ENGINE.
 
     From the commit on it binds every cast, and its window counts what the period has spent and what is open.
@@ -48,12 +52,12 @@ async def create_budget(conn: Connection, new: NewBudget, *, call: IdempotentCal
         return CreatedBudget(budget=same, replayed=True)
     if before is not None:
         raise refuse(Code.NOT_FOUND, "The budget this Idempotency-Key made has been deleted. Use a new key.")
-    budget = await add_budget(conn, new)
+    budget = await add_budget(conn, new, actor=actor)
     await remember(conn, account_id=new.account_id, call=call, made_id=new.id, now=budget.created_at)
     return CreatedBudget(budget=budget, replayed=False)
 
 
-async def add_budget(conn: Connection, new: NewBudget) -> Budget:
+async def add_budget(conn: Connection, new: NewBudget, *, actor: Actor) -> Budget:
     """Make the budget for a caller that holds the account lock already."""
     check_limits(new.soft_limit_micros, new.hard_limit_micros)
     await _check_place(conn, new)
@@ -88,6 +92,7 @@ async def add_budget(conn: Connection, new: NewBudget) -> Budget:
     )
     await budgets.budget_insert(conn, budget)
     await budgets.window_insert(conn, budget=budget, window_id=window, first_day=first_day)
+    await audit(conn, actor, Action.BUDGET_CREATE, account_id=new.account_id, target_id=new.id, after=budget, now=now)
     return budget
 
 

@@ -5,8 +5,10 @@ from uuid import UUID
 
 import msgspec
 
+from domain.flow.audit import audit
 from domain.flow.create_budget import NewBudget, add_budget
 from domain.flow.creation import IdempotentCall, lock_active_account, made_before, remember
+from domain.model.audit import Action, Actor
 from domain.model.errors import Code, refuse
 from domain.model.key_rules import (
     ACCOUNT_SCOPES,
@@ -45,7 +47,9 @@ class CreatedKey(msgspec.Struct, frozen=True, kw_only=True):
     replayed: bool
 
 
-async def create_key(conn: Connection, new: NewKey, *, call: IdempotentCall | None = None, now: datetime) -> CreatedKey:
+async def create_key(
+    conn: Connection, new: NewKey, *, actor: Actor, call: IdempotentCall | None = None, now: datetime
+) -> CreatedKey:
     """Make the key under the account lock; the same call again returns the key of the first. Needs Role.ENGINE.
 
     Raises RefusedError: forbidden (account suspended, scope not had, maker bound by a budget), unauthorized (the
@@ -62,9 +66,11 @@ async def create_key(conn: Connection, new: NewKey, *, call: IdempotentCall | No
         raise refuse(Code.CONFLICT, f"This account has {KEYS_PER_ACCOUNT_MAX} keys. Revoke one to make another.")
     await identity.key_insert(conn, _row(new, terms), now=now)
     if new.budget is not None:
-        await add_budget(conn, new.budget)
+        await add_budget(conn, new.budget, actor=actor)
     await remember(conn, account_id=new.account_id, call=call, made_id=new.id, now=now)
-    return CreatedKey(key=await _read(conn, new.account_id, new.id), replayed=False)
+    key = await _read(conn, new.account_id, new.id)
+    await audit(conn, actor, Action.KEY_CREATE, account_id=new.account_id, target_id=new.id, after=key, now=now)
+    return CreatedKey(key=key, replayed=False)
 
 
 async def _key_id_if_there(conn: Connection, new: NewKey) -> UUID | None:

@@ -6,7 +6,9 @@ from uuid import UUID
 
 import msgspec
 
+from domain.flow.audit import audit
 from domain.flow.creation import IdempotentCall, lock_active_account, made_before, remember
+from domain.model.audit import Action, Actor
 from domain.model.errors import Code, refuse
 from domain.store import spells
 from domain.store.connection import Connection
@@ -33,7 +35,7 @@ class CreatedSpell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create_spell(
-    conn: Connection, new: NewSpell, *, call: IdempotentCall | None = None, now: datetime
+    conn: Connection, new: NewSpell, *, actor: Actor, call: IdempotentCall | None = None, now: datetime
 ) -> CreatedSpell:
     """Make the spell; the same call again returns the first's. Needs Role.ENGINE.
 
@@ -57,4 +59,5 @@ async def create_spell(
         )
     if made:
         await remember(conn, account_id=new.account_id, call=call, made_id=new.id, now=now)
+        await audit(conn, actor, Action.SPELL_CREATE, account_id=new.account_id, target_id=new.id, after=spell, now=now)
     return CreatedSpell(spell=spell, replayed=not made)

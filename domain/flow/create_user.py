@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from domain.flow.audit import audit
+from domain.model.audit import Action, Actor
 from domain.model.errors import Code, Fault, refuse
 from domain.model.spell_ref import is_handle
 from domain.store import identity
@@ -35,6 +37,7 @@ async def create_user(
     email: str | None,
     plan: Plan,
     billing: Billing,
+    actor: Actor,
     now: datetime,
 ) -> CreatedUser:
     """Make the user, unless there is one of this handle and address. Needs Role.ENGINE.
@@ -51,6 +54,8 @@ async def create_user(
     assert account is not None, "it was made above, or the handle was taken by it"
     if account.kind != "personal" or account.email != email:
         raise refuse(Code.CONFLICT, f"The handle '{handle}' is taken.")
+    if made:
+        await audit(conn, actor, Action.USER_CREATE, account_id=account.id, target_id=user_id, after=account, now=now)
     return CreatedUser(account=account, made=made)
 
 

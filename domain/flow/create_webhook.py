@@ -4,7 +4,9 @@ from uuid import UUID
 
 import msgspec
 
+from domain.flow.audit import audit
 from domain.flow.creation import IdempotentCall, lock_active_account, made_before, remember
+from domain.model.audit import Action, Actor
 from domain.model.errors import Code, refuse
 from domain.model.webhook_rules import ENDPOINTS_PER_ACCOUNT_MAX, EndpointTerms, check_endpoint
 from domain.model.webhook_url import Network
@@ -29,7 +31,12 @@ class CreatedWebhook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create_webhook(
-    conn: Connection, new: NewWebhook, *, private_allowed: tuple[Network, ...], call: IdempotentCall | None = None
+    conn: Connection,
+    new: NewWebhook,
+    *,
+    private_allowed: tuple[Network, ...],
+    actor: Actor,
+    call: IdempotentCall | None = None,
 ) -> CreatedWebhook:
     """Make the endpoint under the account lock; the same call again returns the first's. Needs Role.ENGINE.
 
@@ -62,4 +69,5 @@ async def create_webhook(
     await remember(conn, account_id=new.account_id, call=call, made_id=new.id, now=now)
     made = await webhooks.endpoint_get(conn, account_id=new.account_id, endpoint_id=new.id)
     assert made is not None, "it was just inserted"
+    await audit(conn, actor, Action.WEBHOOK_CREATE, account_id=new.account_id, target_id=new.id, after=made, now=now)
     return CreatedWebhook(endpoint=made, replayed=False)

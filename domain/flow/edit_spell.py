@@ -1,10 +1,13 @@
 """Change what an owner may change of a spell."""
 
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
+from domain.flow.audit import audit
 from domain.flow.create_spell import Visibility
+from domain.model.audit import Action, Actor
 from domain.model.errors import Code, refuse
 from domain.model.spell_ref import is_spell_name
 from domain.store import spells
@@ -20,6 +23,8 @@ async def edit_spell(
     description: str | None,
     visibility: Visibility | None,
     deprecation: str | msgspec.UnsetType | None = msgspec.UNSET,
+    actor: Actor,
+    now: datetime,
 ) -> spells.Spell:
     """Set what is not None, and return the spell. Setting the same again changes nothing.
 
@@ -39,6 +44,16 @@ async def edit_spell(
         description=changed.description,
         visibility=changed.visibility,
         deprecation=changed.deprecation,
+    )
+    await audit(
+        conn,
+        actor,
+        Action.SPELL_UPDATE,
+        account_id=account_id,
+        target_id=spell.id,
+        before=spell,
+        after=changed,
+        now=now,
     )
     return changed
 

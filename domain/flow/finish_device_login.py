@@ -11,7 +11,7 @@ from domain.store.connection import Connection
 
 
 async def finish_device_login(
-    conn: Connection, *, device_code: str, address: str, now: datetime, entropy: bytes
+    conn: Connection, *, device_code: str, address: str, request_id: str = "", now: datetime, entropy: bytes
 ) -> OpenedSession:
     """Open the session of a confirmed login, once; it is shown to its user under the name of the device.
 
@@ -40,6 +40,7 @@ async def finish_device_login(
         kind="cli",
         user_agent=login.device_name,
         address=address,
+        request_id=request_id,
         now=now,
         entropy=entropy,
     )

@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from domain.flow.audit import audit
+from domain.model.audit import PLATFORM, Action, Actor
 from domain.model.session import (
     SESSIONS_PER_USER_MAX,
     USER_AGENT_CHARACTERS_MAX,
@@ -27,6 +29,7 @@ async def open_session(
     kind: SessionKind,
     user_agent: str,
     address: str,
+    request_id: str = "",
     now: datetime,
     entropy: bytes,
 ) -> OpenedSession:
@@ -48,7 +51,9 @@ async def open_session(
         expires_at=opened.expires_at,
     )
     await sessions.session_insert(conn, session, now=now)
-    await sessions.sessions_trim(
+    actor = Actor(kind="session", id=session.id, user_id=user_id, address=address, request_id=request_id)
+    await audit(conn, actor, Action.SESSION_BEGIN, account_id=account_id, target_id=session.id, after=session, now=now)
+    surplus = await sessions.sessions_trim(
         conn,
         account_id=account_id,
         user_id=user_id,
@@ -56,6 +61,8 @@ async def open_session(
         drop_before=now - _KEPT_AFTER,
         now=now,
     )
+    for ended in surplus:
+        await audit(conn, PLATFORM, Action.SESSION_END, account_id=account_id, target_id=ended, now=now)
     return opened
 
 

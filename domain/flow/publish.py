@@ -6,6 +6,8 @@ from uuid import UUID
 
 import msgspec
 
+from domain.flow.audit import audit
+from domain.model.audit import Action, Actor
 from domain.model.errors import Code, RefusedError, refuse
 from domain.model.manifest import Manifest, manifest_text
 from domain.model.versions import Version
@@ -37,20 +39,13 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     made: bool
 
 
-async def publish(conn: Connection, new: NewVersion, *, now: datetime) -> Publication:
+async def publish(conn: Connection, new: NewVersion, *, actor: Actor, now: datetime) -> Publication:
     """Write the version, and its spell when that is new; its module is stored already. Needs Role.ENGINE.
 
     Raises RefusedError: version exists (with another module or manifest), conflict (too many versions).
     """
-    await spells.spell_insert(
-        conn,
-        spell_id=new.spell_id,
-        account_id=new.account_id,
-        name=new.name,
-        description=new.manifest.description,
-        visibility="public",
-        now=now,
-    )
+    spell = {"name": new.name, "description": new.manifest.description, "visibility": "public"}
+    made = await spells.spell_insert(conn, spell_id=new.spell_id, account_id=new.account_id, **spell, now=now)
     spell_id = await spells.spell_lock(conn, account_id=new.account_id, name=new.name)
     assert spell_id is not None, "it was made above, or was there"
     there = await spells.version_get(conn, spell_id=spell_id, version=str(new.version))
@@ -72,6 +67,13 @@ async def publish(conn: Connection, new: NewVersion, *, now: datetime) -> Public
         created_at=now,
     )
     await spells.version_insert(conn, version)
+    if made:
+        await audit(
+            conn, actor, Action.SPELL_CREATE, account_id=new.account_id, target_id=spell_id, after=spell, now=now
+        )
+    await audit(
+        conn, actor, Action.VERSION_PUBLISH, account_id=new.account_id, target_id=new.id, after=version, now=now
+    )
     return Publication(version=version, made=True)
 
 

@@ -1,12 +1,15 @@
 """End the keys whose secrets stand where they should not: in a commit, a log, a message."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
+from domain.flow.audit import audit
 from domain.model.api_key import prefix_of
+from domain.model.audit import Action, Actor
 from domain.store import identity
 from domain.store.connection import Connection
 
@@ -26,7 +29,7 @@ class LeakedKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def revoke_leaked(
-    conn: Connection, texts: Sequence[str], *, matches: Callable[[str, str], bool]
+    conn: Connection, texts: Sequence[str], *, actor: Actor, matches: Callable[[str, str], bool]
 ) -> list[LeakedKey]:
     """Revoke every key that one of `texts` opens, with all its secrets, and return them by prefix. Needs Role.ENGINE.
 
@@ -45,14 +48,21 @@ async def revoke_leaked(
         return []
     await identity.accounts_lock(conn, account_ids=sorted({key.account_id for key in leaked}))
     now = await identity.instant_read(conn)
-    return [
-        LeakedKey(
-            key_id=key.id,
-            account_id=key.account_id,
-            handle=key.handle,
-            prefix=key.prefix,
-            name=key.name,
-            revoked_now=await identity.key_revoke_leaked(conn, key_id=key.id, secret_hash=key.secret_hash, now=now),
+    return [await _revoke(conn, key, actor, now) for key in sorted(leaked, key=lambda key: key.prefix)]
+
+
+async def _revoke(conn: Connection, key: identity.SecretOwner, actor: Actor, now: datetime) -> LeakedKey:
+    revoked_now = await identity.key_revoke_leaked(conn, key_id=key.id, secret_hash=key.secret_hash, now=now)
+    if revoked_now:
+        after = await identity.key_get(conn, account_id=key.account_id, key_id=key.id)
+        await audit(
+            conn, actor, Action.KEY_REVOKE_LEAKED, account_id=key.account_id, target_id=key.id, after=after, now=now
         )
-        for key in sorted(leaked, key=lambda key: key.prefix)
-    ]
+    return LeakedKey(
+        key_id=key.id,
+        account_id=key.account_id,
+        handle=key.handle,
+        prefix=key.prefix,
+        name=key.name,
+        revoked_now=revoked_now,
+    )

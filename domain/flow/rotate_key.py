@@ -5,9 +5,11 @@ from uuid import UUID
 
 import msgspec
 
+from domain.flow.audit import audit
 from domain.flow.create_key import acting_key, has_own_budget
 from domain.flow.creation import IdempotentCall, lock_active_account, made_before, remember
 from domain.flow.update_key import living_key
+from domain.model.audit import Action, Actor
 from domain.model.errors import Code, refuse
 from domain.model.key_rules import KeyScope, check_taken_by_key
 from domain.store import identity
@@ -35,7 +37,9 @@ class RotatedKey(msgspec.Struct, frozen=True, kw_only=True):
     replayed: bool
 
 
-async def rotate_key(conn: Connection, rotation: Rotation, *, call: IdempotentCall | None = None) -> RotatedKey:
+async def rotate_key(
+    conn: Connection, rotation: Rotation, *, actor: Actor, call: IdempotentCall | None = None
+) -> RotatedKey:
     """Rotate under the account lock; the same call again returns the key of the first. Needs Role.ENGINE.
 
     A secret in its grace that is not the one of now ends at once: never more than two are good. A key may rotate
@@ -66,7 +70,11 @@ async def rotate_key(conn: Connection, rotation: Rotation, *, call: IdempotentCa
     )
     assert done, "it was not revoked, and the account is locked"
     await remember(conn, account_id=account_id, call=call, made_id=key.id, now=now)
-    return RotatedKey(key=await living_key(conn, account_id=account_id, prefix=rotation.new_prefix), replayed=False)
+    after = await living_key(conn, account_id=account_id, prefix=rotation.new_prefix)
+    await audit(
+        conn, actor, Action.KEY_ROTATE, account_id=account_id, target_id=key.id, before=key, after=after, now=now
+    )
+    return RotatedKey(key=after, replayed=False)
 
 
 async def _check_asker(conn: Connection, rotation: Rotation, key: identity.ApiKey, *, now: datetime) -> None:

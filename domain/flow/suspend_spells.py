@@ -3,13 +3,17 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from domain.flow.audit import audit
+from domain.model.audit import Action, Actor
 from domain.model.events import SuspendedSpell, suspension_event
 from domain.store import schedule as store
 from domain.store.connection import Connection
 from domain.store.events import events_insert
 
 
-async def suspend_spells(connection: Connection, spell_ids: Sequence[UUID], *, reason: str) -> list[SuspendedSpell]:
+async def suspend_spells(
+    connection: Connection, spell_ids: Sequence[UUID], *, reason: str, actor: Actor
+) -> list[SuspendedSpell]:
     """Suspend those of these spells that are not yet; return them. From the commit on nobody casts them.
 
     `reason` ends the sentence "was taken off the platform: ..." of the mail and the webhook that each creator gets.
@@ -20,4 +24,14 @@ async def suspend_spells(connection: Connection, spell_ids: Sequence[UUID], *, r
     suspended = await store.suspend(connection, spell_ids, reason=reason)
     if suspended:
         await events_insert(connection, [suspension_event(spell) for spell in suspended])
+    for spell in suspended:
+        await audit(
+            connection,
+            actor,
+            Action.SPELL_SUSPEND,
+            account_id=spell.creator_id,
+            target_id=spell.spell_id,
+            after=spell,
+            now=spell.suspended_at,
+        )
     return suspended

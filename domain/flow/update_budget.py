@@ -4,7 +4,9 @@ from uuid import UUID
 
 import msgspec
 
+from domain.flow.audit import audit
 from domain.flow.creation import lock_active_account
+from domain.model.audit import Action, Actor
 from domain.model.budgets import Budget, BudgetTerms, check_limits, is_raised
 from domain.model.errors import Code, refuse
 from domain.model.periods import starts_on
@@ -13,7 +15,7 @@ from domain.store.connection import Connection
 
 
 async def update_budget(
-    conn: Connection, *, account_id: UUID, budget_id: UUID, terms: BudgetTerms, may_raise: bool
+    conn: Connection, *, account_id: UUID, budget_id: UUID, terms: BudgetTerms, may_raise: bool, actor: Actor
 ) -> Budget:
     """Set the budget's terms under the account lock, its window of the current period included; return it as it stands.
 
@@ -46,9 +48,20 @@ async def update_budget(
         first_day=starts_on(budget.period, now),
         hard_limit_micros=terms.hard_limit_micros,
     )
-    return msgspec.structs.replace(
+    after = msgspec.structs.replace(
         budget,
         soft_limit_micros=terms.soft_limit_micros,
         hard_limit_micros=terms.hard_limit_micros,
         notify=terms.notify,
     )
+    await audit(
+        conn,
+        actor,
+        Action.BUDGET_UPDATE,
+        account_id=account_id,
+        target_id=budget_id,
+        before=budget,
+        after=after,
+        now=now,
+    )
+    return after

@@ -5,8 +5,10 @@ from uuid import UUID
 
 import msgspec
 
+from domain.flow.audit import audit
 from domain.flow.create_key import acting_key
 from domain.flow.creation import lock_active_account
+from domain.model.audit import Action, Actor
 from domain.model.errors import Code, refuse
 from domain.model.key_rules import ACCOUNT_SCOPES, KeyChange, changed, check_changed_by_key, check_given, check_terms
 from domain.store import identity
@@ -21,6 +23,7 @@ async def update_key(
     change: KeyChange,
     changed_by: UUID | None,
     changed_with: str | None = None,
+    actor: Actor,
     now: datetime,
 ) -> identity.ApiKey:
     """Change the key under the account lock and return it. The same again changes nothing. Needs Role.ENGINE.
@@ -44,7 +47,11 @@ async def update_key(
     name = key.name if isinstance(change.name, msgspec.UnsetType) else change.name
     done = await identity.key_update(conn, account_id=account_id, key_id=key.id, name=name, terms=terms)
     assert done, "it was not revoked, and the account is locked"
-    return await living_key(conn, account_id=account_id, prefix=prefix)
+    after = await living_key(conn, account_id=account_id, prefix=prefix)
+    await audit(
+        conn, actor, Action.KEY_UPDATE, account_id=account_id, target_id=key.id, before=key, after=after, now=now
+    )
+    return after
 
 
 async def living_key(conn: Connection, *, account_id: UUID, prefix: str) -> identity.ApiKey:

@@ -4,7 +4,9 @@ from uuid import UUID
 
 import msgspec
 
+from domain.flow.audit import audit
 from domain.flow.creation import lock_active_account
+from domain.model.audit import Action, Actor
 from domain.model.errors import Code, RefusedError, refuse
 from domain.model.webhook_rules import ROWS_AT_ONCE_MAX, EndpointTerms, check_endpoint
 from domain.model.webhook_url import Network
@@ -29,6 +31,7 @@ async def update_webhook(
     endpoint_id: UUID,
     change: WebhookChange,
     private_allowed: tuple[Network, ...],
+    actor: Actor,
 ) -> Endpoint:
     """Change the endpoint under the account lock and return it as it stands; the same again changes nothing.
 
@@ -60,7 +63,18 @@ async def update_webhook(
     if disabled:
         await webhooks.deliveries_cancel(conn, endpoint_id=endpoint_id, limit=ROWS_AT_ONCE_MAX, now=now)
     await webhooks.accounts_refresh(conn, account_ids=[account_id])
-    return await find_webhook(conn, account_id=account_id, endpoint_id=endpoint_id)
+    after = await find_webhook(conn, account_id=account_id, endpoint_id=endpoint_id)
+    await audit(
+        conn,
+        actor,
+        Action.WEBHOOK_UPDATE,
+        account_id=account_id,
+        target_id=endpoint_id,
+        before=endpoint,
+        after=after,
+        now=now,
+    )
+    return after
 
 
 async def find_webhook(conn: Connection, *, account_id: UUID, endpoint_id: UUID) -> Endpoint:

@@ -5,6 +5,9 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import msgspec
+from psycopg.rows import class_row
+
 from domain.store.connection import Connection
 from domain.store.queries import load
 
@@ -28,7 +31,16 @@ async def drop_data(connection: Connection, *, ids: Sequence[UUID]) -> None:
     await connection.execute(_QUERIES["data_drop"], {"ids": list(ids)})
 
 
-async def set_data_days(connection: Connection, *, handle: str, data_days: int) -> bool:
-    """Set how long an account's data is kept; return whether there is such an account."""
+class ChangedDays(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose days were set, and what they were."""
+
+    account_id: UUID
+    data_days_before: int
+
+
+async def set_data_days(connection: Connection, *, handle: str, data_days: int) -> ChangedDays | None:
+    """Set how long an account's data is kept; return what it was before, or None when there is no such account."""
     parameters = {"handle": handle, "data_days": data_days}
-    return (await connection.execute(_QUERIES["data_days_set"], parameters)).rowcount == 1
+    async with connection.cursor(row_factory=class_row(ChangedDays)) as cursor:
+        await cursor.execute(_QUERIES["data_days_set"], parameters)
+        return await cursor.fetchone()

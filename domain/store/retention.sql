@@ -20,4 +20,8 @@ WHERE id = ANY(%(ids)s)
 
 -- name: data_days_set
 -- How long the data of casts that end from now on is kept.
-UPDATE accounts SET data_days = %(data_days)s WHERE handle = %(handle)s AND kind <> 'platform'
+WITH before AS (
+  SELECT id, data_days FROM accounts WHERE handle = %(handle)s AND kind <> 'platform' FOR NO KEY UPDATE
+)
+UPDATE accounts a SET data_days = %(data_days)s FROM before WHERE a.id = before.id
+RETURNING a.id AS account_id, before.data_days AS data_days_before

@@ -71,8 +71,11 @@ async def session_insert(conn: Connection, session: NewSession, *, now: datetime
 
 async def sessions_trim(
     conn: Connection, *, account_id: UUID, user_id: UUID, kept: int, drop_before: datetime, now: datetime
-) -> None:
-    """End all but the newest `kept` living sessions of a user, and forget those that expired before `drop_before`."""
+) -> list[UUID]:
+    """End all but the newest `kept` living sessions of a user, and forget those that expired before `drop_before`.
+
+    Return those that ended.
+    """
     parameters = {
         "account_id": account_id,
         "user_id": user_id,
@@ -80,7 +83,8 @@ async def sessions_trim(
         "drop_before": drop_before,
         "now": now,
     }
-    await conn.execute(_QUERIES["sessions_trim"], parameters)
+    cursor = await conn.execute(_QUERIES["sessions_trim"], parameters)
+    return [row[0] for row in await cursor.fetchall()]
 
 
 async def sessions_by_hash(conn: Connection, *, hashes: list[bytes]) -> dict[bytes, SessionOwner]:
@@ -114,10 +118,13 @@ async def sessions_list(conn: Connection, *, account_id: UUID, user_id: UUID, li
         return await cursor.fetchall()
 
 
-async def session_end(conn: Connection, *, account_id: UUID, user_id: UUID, session_id: UUID, now: datetime) -> bool:
-    """End a session; True when there is one, also when it had ended before."""
+async def session_end(
+    conn: Connection, *, account_id: UUID, user_id: UUID, session_id: UUID, now: datetime
+) -> bool | None:
+    """End a session; False when it had ended before, None when there is none."""
     parameters = {"id": session_id, "account_id": account_id, "user_id": user_id, "now": now}
-    return (await conn.execute(_QUERIES["session_end"], parameters)).rowcount == 1
+    row = await (await conn.execute(_QUERIES["session_end"], parameters)).fetchone()
+    return None if row is None else row[0]
 
 
 async def sessions_end(

@@ -16,6 +16,7 @@ WITH surplus AS (
   DELETE FROM sessions WHERE account_id = %(account_id)s AND user_id = %(user_id)s AND expires_at < %(drop_before)s
 )
 UPDATE sessions s SET ended_at = %(now)s FROM surplus WHERE s.id = surplus.id
+RETURNING s.id
 
 -- name: sessions_by_hash
 -- Whose sessions these are and whether they may still be used; dead ones are shown dead.
@@ -43,9 +44,14 @@ WHERE account_id = %(account_id)s AND user_id = %(user_id)s AND ended_at IS NULL
 ORDER BY last_used_at DESC, id DESC LIMIT %(limit)s
 
 -- name: session_end
--- End one session of a user; also one that has ended is found.
-UPDATE sessions SET ended_at = coalesce(ended_at, %(now)s)
-WHERE id = %(id)s AND account_id = %(account_id)s AND user_id = %(user_id)s
+-- End one session of a user, and tell whether it was going on; also one that has ended is found.
+WITH before AS (
+  SELECT id, ended_at FROM sessions
+  WHERE id = %(id)s AND account_id = %(account_id)s AND user_id = %(user_id)s
+  FOR NO KEY UPDATE
+)
+UPDATE sessions s SET ended_at = coalesce(before.ended_at, %(now)s) FROM before WHERE s.id = before.id
+RETURNING before.ended_at IS NULL
 
 -- name: sessions_end
 -- End the living sessions of a user but one.

@@ -151,6 +151,7 @@ SESSIONS: Final = (
     _row("DELETE", "/v1/sessions", SESSION),
     _row("DELETE", "/v1/sessions/{session_id:uuid}", SESSION, 204, stranger=404),
     _row("POST", "/auth/logout", SESSION, 204),
+    _row("GET", "/v1/audit", SESSION),
     _row("POST", "/auth/device", OPEN, json={"device_name": "laptop"}),
     # Nobody is asked who he is: the code in the body says it, and this one is over.
     _row("POST", "/auth/device/token", PUBLIC, 400, json={"device_code": "x"}),

@@ -13,6 +13,7 @@ from domain.flow.create_user import create_user
 from domain.flow.edit_spell import edit_spell
 from domain.flow.publish import NewVersion, publish
 from domain.flow.yank_version import yank_version
+from domain.model.audit import OPERATOR
 from domain.model.errors import Code, RefusedError
 from domain.model.manifest import OutputEncoding, parse_manifest
 from domain.model.messages import Pool as WorkerPool
@@ -60,6 +61,7 @@ class Store:
                     manifest=parse_manifest(json.dumps(manifest or {}).encode()),
                 ),
                 now=NOW,
+                actor=OPERATOR,
             )
         return digest
 
@@ -72,12 +74,20 @@ class Store:
                 name="words",
                 description=None,
                 visibility=visibility,
+                actor=OPERATOR,
+                now=datetime.now(UTC),
             )
 
     async def yank(self, version: str) -> None:
         async with transaction(self.pool) as connection:
             await yank_version(
-                connection, account_id=self.account_id, owner="ada", name="words", version=version, now=NOW
+                connection,
+                account_id=self.account_id,
+                owner="ada",
+                name="words",
+                version=version,
+                now=NOW,
+                actor=OPERATOR,
             )
 
     async def suspend(self) -> None:
@@ -104,6 +114,7 @@ async def store(pool: Pool) -> Store:
             plan="free",
             billing="off",
             now=NOW,
+            actor=OPERATOR,
         )
     return made
 

@@ -7,6 +7,7 @@ import msgspec
 
 from domain.flow.create_webhook import NewWebhook, create_webhook
 from domain.flow.follow_events import Following, follow
+from domain.model.audit import OPERATOR
 from domain.model.webhook_rules import EndpointTerms
 from domain.store.connection import Pool, transaction
 from tests.domain.world import World
@@ -30,7 +31,7 @@ async def subscribe(pool: Pool, account_id: UUID, *event_types: str) -> UUID:
     terms = EndpointTerms(url="https://example.com/hook", event_types=event_types or ("*",), description="")
     new = NewWebhook(id=uuid4(), account_id=account_id, terms=terms)
     async with transaction(pool) as connection:
-        return (await create_webhook(connection, new, private_allowed=())).endpoint.id
+        return (await create_webhook(connection, new, private_allowed=(), actor=OPERATOR)).endpoint.id
 
 
 async def start_following(pool: Pool, account_id: UUID) -> Following:

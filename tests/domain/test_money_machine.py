@@ -20,6 +20,7 @@ from domain.flow.expire import expire
 from domain.flow.settle import settle
 from domain.flow.update_budget import update_budget
 from domain.model.admission import Accepted, Judged
+from domain.model.audit import OPERATOR
 from domain.model.budgets import BudgetTerms, window_id
 from domain.model.errors import Code, Refusal
 from domain.model.jobs import job_of
@@ -172,7 +173,7 @@ class MoneyMachine(RuleBasedStateMachine):
 
         async def work() -> None:
             async with transaction(self.setting.pool) as connection:
-                await create_budget(connection, new)
+                await create_budget(connection, new, actor=OPERATOR)
 
         self._run(work())
         self.model.create_budget(new.id, ModelBudget(scope, subject, period, limit), self._now())
@@ -188,7 +189,12 @@ class MoneyMachine(RuleBasedStateMachine):
         async def work() -> None:
             async with transaction(self.setting.pool) as connection:
                 await update_budget(
-                    connection, account_id=self.world.account_id, budget_id=budget_id, terms=terms, may_raise=True
+                    connection,
+                    account_id=self.world.account_id,
+                    budget_id=budget_id,
+                    terms=terms,
+                    may_raise=True,
+                    actor=OPERATOR,
                 )
 
         self._run(work())
@@ -201,7 +207,9 @@ class MoneyMachine(RuleBasedStateMachine):
 
         async def work() -> None:
             async with transaction(self.setting.pool) as connection:
-                await delete_budget(connection, account_id=self.world.account_id, budget_id=budget_id, may_raise=True)
+                await delete_budget(
+                    connection, account_id=self.world.account_id, budget_id=budget_id, may_raise=True, actor=OPERATOR
+                )
 
         self._run(work())
         self.model.budgets[budget_id].alive = False

@@ -12,6 +12,7 @@ from domain.flow.delete_budget import delete_budget
 from domain.flow.settle import settle
 from domain.flow.update_budget import update_budget
 from domain.model.admission import Accepted, Judged
+from domain.model.audit import OPERATOR
 from domain.model.budgets import (
     BUDGETS_PER_ACCOUNT_MAX,
     Budget,
@@ -56,7 +57,7 @@ def asked(
 
 async def create(pool: Pool, new: NewBudget, call: IdempotentCall | None = None) -> CreatedBudget:
     async with transaction(pool) as connection:
-        return await create_budget(connection, new, call=call)
+        return await create_budget(connection, new, call=call, actor=OPERATOR)
 
 
 async def accept(world: World, pool: Pool) -> CastJob:
@@ -95,13 +96,15 @@ def terms(hard: int | None, *, soft: int | None = None, notify: bool = True) -> 
 async def change(pool: Pool, world: World, budget_id: UUID, to: BudgetTerms, *, may_raise: bool = True) -> Budget:
     async with transaction(pool) as connection:
         return await update_budget(
-            connection, account_id=world.account_id, budget_id=budget_id, terms=to, may_raise=may_raise
+            connection, account_id=world.account_id, budget_id=budget_id, terms=to, may_raise=may_raise, actor=OPERATOR
         )
 
 
 async def drop(pool: Pool, world: World, budget_id: UUID, *, may_raise: bool = True) -> None:
     async with transaction(pool) as connection:
-        await delete_budget(connection, account_id=world.account_id, budget_id=budget_id, may_raise=may_raise)
+        await delete_budget(
+            connection, account_id=world.account_id, budget_id=budget_id, may_raise=may_raise, actor=OPERATOR
+        )
 
 
 def code_of(caught: pytest.ExceptionInfo[RefusedError]) -> Code:

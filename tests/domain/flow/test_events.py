@@ -14,6 +14,7 @@ from domain.flow.follow_events import LAST, events_since
 from domain.flow.settle import settle
 from domain.flow.update_webhook import WebhookChange, update_webhook
 from domain.model.admission import CastSpec
+from domain.model.audit import OPERATOR
 from domain.model.events import EVENT_DATA_BYTES_MAX
 from domain.model.messages import Outcome, UsageEvent
 from domain.model.settlement import ending_without_run
@@ -90,9 +91,10 @@ async def test_an_endpoint_that_is_disabled_or_deleted_hears_nothing(world: Worl
             endpoint_id=disabled,
             change=WebhookChange(disabled=True),
             private_allowed=(),
+            actor=OPERATOR,
         )
     async with transaction(pool) as connection:
-        await delete_webhook(connection, account_id=world.account_id, endpoint_id=deleted)
+        await delete_webhook(connection, account_id=world.account_id, endpoint_id=deleted, actor=OPERATOR)
     (job,) = await accept(world, pool)
     await run_settle(pool, event_of(job))
     assert [row.endpoint_id for row in await told(world)] == [heard]

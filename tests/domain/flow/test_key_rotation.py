@@ -15,6 +15,7 @@ from domain.flow.rotate_key import RotatedKey, Rotation, rotate_key
 from domain.flow.update_key import update_key
 from domain.model.admission import Accepted, AdmissionRequest, Judged
 from domain.model.api_key import ENTROPY_BYTES, MintedKey, mint
+from domain.model.audit import OPERATOR
 from domain.model.errors import Code, Refusal, RefusedError
 from domain.model.key_rules import SCOPES_DEFAULT, KeyChange, KeyTerms
 from domain.model.periods import Period
@@ -50,6 +51,7 @@ async def create(world: World, pool: Pool, terms: KeyTerms = PLAIN, text: Minted
                 powers=frozenset({*terms.scopes}),
             ),
             now=now,
+            actor=OPERATOR,
         )
     return created.key
 
@@ -76,7 +78,7 @@ async def rotate(
         grace_s=grace_s,
     )
     async with transaction(pool) as connection:
-        return await rotate_key(connection, rotation, call=call)
+        return await rotate_key(connection, rotation, call=call, actor=OPERATOR)
 
 
 async def living_prefixes(pool: Pool, *prefixes: str) -> list[str]:
@@ -161,7 +163,7 @@ async def test_revoking_ends_both_secrets_by_either_name(world: World, pool: Poo
         key = await create(world, pool)
         rotated = (await rotate(world, pool, key.prefix)).key
         async with transaction(pool) as connection:
-            await revoke_key(connection, account_id=world.account_id, prefix=getattr(rotated, name))
+            await revoke_key(connection, account_id=world.account_id, prefix=getattr(rotated, name), actor=OPERATOR)
         assert await living_prefixes(pool, key.prefix, rotated.prefix) == []
         assert not await may_cast(world, pool, key, key.prefix)
         assert not await may_cast(world, pool, key, rotated.prefix)
@@ -210,7 +212,7 @@ async def test_who_may_rotate(world: World, pool: Pool) -> None:
     limited = await create(world, pool, KEYS_WRITE)
     dead = await create(world, pool, KEYS_WRITE)
     async with transaction(pool) as connection:
-        await revoke_key(connection, account_id=world.account_id, prefix=dead.prefix)
+        await revoke_key(connection, account_id=world.account_id, prefix=dead.prefix, actor=OPERATOR)
         budget = NewBudget(
             id=uuid4(),
             account_id=world.account_id,
@@ -220,7 +222,7 @@ async def test_who_may_rotate(world: World, pool: Pool) -> None:
             soft_limit_micros=None,
             hard_limit_micros=10**6,
         )
-        await create_budget(connection, budget)
+        await create_budget(connection, budget, actor=OPERATOR)
     for by, target, code in (
         (weak, own, Code.FORBIDDEN),
         (maker, strong, Code.FORBIDDEN),
@@ -254,6 +256,7 @@ async def test_an_expired_key_is_not_rotated_but_can_be_renamed_and_given_time(w
                 change=change,
                 changed_by=None,
                 now=now,
+                actor=OPERATOR,
             )
             assert changed.name == "old"
     assert await living_prefixes(pool, key.prefix) == [key.prefix]
@@ -266,7 +269,13 @@ async def test_changes_happen_once_and_only_to_living_keys_of_the_account(world:
         async with transaction(pool) as connection:
             now = await identity.instant_read(connection)
             return await update_key(
-                connection, account_id=world.account_id, prefix=prefix, change=change, changed_by=by, now=now
+                connection,
+                account_id=world.account_id,
+                prefix=prefix,
+                change=change,
+                changed_by=by,
+                now=now,
+                actor=OPERATOR,
             )
 
     wanted = KeyChange(
@@ -306,7 +315,10 @@ async def test_leaked_keys_are_revoked_with_all_their_secrets_and_nothing_else_i
         found = [text.text for name, text in texts.items() if name != "innocent"]
         async with transaction(pool) as connection:
             return await revoke_leaked(
-                connection, [*found, made_up.text, wrong], matches=lambda stored, text: stored == f"hash of {text}"
+                connection,
+                [*found, made_up.text, wrong],
+                matches=lambda stored, text: stored == f"hash of {text}",
+                actor=OPERATOR,
             )
 
     first, again = await run(), await run()
@@ -317,7 +329,7 @@ async def test_leaked_keys_are_revoked_with_all_their_secrets_and_nothing_else_i
     assert await living_prefixes(pool, keys["innocent"].prefix) == [keys["innocent"].prefix]
     assert not await may_cast(world, pool, keys["previous"], rotated.prefix)
     async with transaction(pool) as connection:
-        assert await revoke_leaked(connection, [], matches=lambda _, __: True) == []
+        assert await revoke_leaked(connection, [], matches=lambda _, __: True, actor=OPERATOR) == []
         assert not await identity.key_rotate(
             connection,
             account_id=world.account_id,

@@ -11,6 +11,7 @@ from domain.flow.creation import IdempotentCall
 from domain.flow.revoke_key import revoke_key
 from domain.model.admission import Accepted, Judged
 from domain.model.api_key import ENTROPY_BYTES, mint, prefix_of
+from domain.model.audit import OPERATOR
 from domain.model.errors import Code, Refusal, RefusedError
 from domain.model.key_rules import KEYS_PER_ACCOUNT_MAX, KeyScope, KeyTerms
 from domain.model.periods import Period
@@ -37,12 +38,12 @@ def asked(world: World, terms: KeyTerms = PLAIN, **changes: object) -> NewKey:
 
 async def create(pool: Pool, new: NewKey, call: IdempotentCall | None = None) -> CreatedKey:
     async with transaction(pool) as connection:
-        return await create_key(connection, new, call=call, now=NOW)
+        return await create_key(connection, new, call=call, now=NOW, actor=OPERATOR)
 
 
 async def revoke(pool: Pool, world: World, prefix: str) -> None:
     async with transaction(pool) as connection:
-        await revoke_key(connection, account_id=world.account_id, prefix=prefix)
+        await revoke_key(connection, account_id=world.account_id, prefix=prefix, actor=OPERATOR)
 
 
 async def test_a_key_is_made_once_and_reads_back(world: World, pool: Pool) -> None:
@@ -101,7 +102,7 @@ async def test_revoking_waits_for_a_batch_that_has_read_and_not_yet_written(worl
     async def revoke_patiently() -> None:
         async with transaction(pool) as connection:
             await connection.execute(b"SET LOCAL lock_timeout = 0")
-            await revoke_key(connection, account_id=world.account_id, prefix=prefix)
+            await revoke_key(connection, account_id=world.account_id, prefix=prefix, actor=OPERATOR)
 
     async with transaction(pool) as batch:
         _, state = await admission.lock_and_read(

@@ -12,6 +12,7 @@ from domain.flow.publish import VERSIONS_PER_SPELL_MAX, NewVersion, Publication,
 from domain.flow.retire_spell import retire_spell
 from domain.flow.store_module import CompiledModule, store_module
 from domain.flow.yank_version import yank_version
+from domain.model.audit import OPERATOR
 from domain.model.errors import Code, RefusedError
 from domain.model.manifest import parse_manifest
 from domain.model.versions import Version
@@ -57,7 +58,7 @@ def new(world: World, *, content: bytes = CONTENT, patch: int = 0, manifest: byt
 
 async def run(pool: Pool, version: NewVersion) -> Publication:
     async with transaction(pool) as connection:
-        return await publish(connection, version, now=NOW)
+        return await publish(connection, version, now=NOW, actor=OPERATOR)
 
 
 async def handle(world: World) -> str:
@@ -160,7 +161,7 @@ async def test_spells_are_made_edited_yanked_and_retired_twice_alike(world: Worl
     call = IdempotentCall(key="k", request_hash=b"h" * 32)
     for attempt in (False, True):
         async with transaction(pool) as connection:
-            created = await create_spell(connection, spell, call=call, now=NOW)
+            created = await create_spell(connection, spell, call=call, now=NOW, actor=OPERATOR)
         assert (created.spell.id, created.replayed) == (spell.id, attempt)
     await put(pool)
     for patch in range(2):
@@ -168,16 +169,31 @@ async def test_spells_are_made_edited_yanked_and_retired_twice_alike(world: Worl
     for _ in range(2):
         async with transaction(pool) as connection:
             edited = await edit_spell(
-                connection, account_id=world.creator_id, owner=owner, name="parser", description="b", visibility=None
+                connection,
+                account_id=world.creator_id,
+                owner=owner,
+                name="parser",
+                description="b",
+                visibility=None,
+                actor=OPERATOR,
+                now=datetime.now(UTC),
             )
             assert (edited.description, edited.visibility) == ("b", "unlisted")
             yanked = await yank_version(
-                connection, account_id=world.creator_id, owner=owner, name="parser", version="1.0.0", now=NOW
+                connection,
+                account_id=world.creator_id,
+                owner=owner,
+                name="parser",
+                version="1.0.0",
+                now=NOW,
+                actor=OPERATOR,
             )
             assert yanked.yanked_at == NOW
     for _ in range(2):
         async with transaction(pool) as connection:
-            await retire_spell(connection, account_id=world.creator_id, owner=owner, name="parser", now=LATER)
+            await retire_spell(
+                connection, account_id=world.creator_id, owner=owner, name="parser", now=LATER, actor=OPERATOR
+            )
     assert await world.rows(
         "SELECT version, yanked_at FROM spell_versions WHERE spell_id = %s ORDER BY 1", spell.id
     ) == [
@@ -193,10 +209,25 @@ async def test_the_spell_of_another_is_not_found(world: World, pool: Pool) -> No
     async with transaction(pool) as connection:
         for attempt in (
             edit_spell(
-                connection, account_id=world.account_id, owner=owner, name="parser", description="x", visibility=None
+                connection,
+                account_id=world.account_id,
+                owner=owner,
+                name="parser",
+                description="x",
+                visibility=None,
+                actor=OPERATOR,
+                now=datetime.now(UTC),
             ),
-            yank_version(connection, account_id=world.account_id, owner=owner, name="parser", version="1.0.0", now=NOW),
-            retire_spell(connection, account_id=world.account_id, owner=owner, name="parser", now=NOW),
+            yank_version(
+                connection,
+                account_id=world.account_id,
+                owner=owner,
+                name="parser",
+                version="1.0.0",
+                now=NOW,
+                actor=OPERATOR,
+            ),
+            retire_spell(connection, account_id=world.account_id, owner=owner, name="parser", now=NOW, actor=OPERATOR),
         ):
             with pytest.raises(RefusedError) as caught:
                 await attempt
@@ -216,7 +247,7 @@ async def test_a_name_taken_by_oneself_is_a_conflict(world: World, pool: Pool) -
     )
     async with transaction(pool) as connection:
         with pytest.raises(RefusedError) as caught:
-            await create_spell(connection, spell, now=NOW)
+            await create_spell(connection, spell, now=NOW, actor=OPERATOR)
     assert caught.value.refusal.code is Code.CONFLICT
 
 
@@ -228,7 +259,13 @@ async def test_versions_that_are_not_there_cannot_be_yanked(world: World, pool: 
         async with transaction(pool) as connection:
             with pytest.raises(RefusedError) as caught:
                 await yank_version(
-                    connection, account_id=world.creator_id, owner=owner, name="parser", version=version, now=NOW
+                    connection,
+                    account_id=world.creator_id,
+                    owner=owner,
+                    name="parser",
+                    version=version,
+                    now=NOW,
+                    actor=OPERATOR,
                 )
         assert caught.value.refusal.code is Code.NOT_FOUND
 

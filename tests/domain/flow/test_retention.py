@@ -9,6 +9,7 @@ from domain.flow import drop_data
 from domain.flow.drop_data import drop_expired, drop_read
 from domain.flow.set_data_days import set_data_days
 from domain.flow.settle import settle
+from domain.model.audit import OPERATOR
 from domain.model.errors import Code, RefusedError
 from domain.model.messages import CastJob
 from domain.store.connection import Pool, transaction
@@ -158,10 +159,10 @@ async def test_days_are_set_within_bounds_for_an_account_that_exists(world: Worl
     ((handle,),) = await world.rows("SELECT handle FROM accounts WHERE id = %s", world.account_id)
     for _ in range(2):
         async with transaction(pool) as connection:
-            await set_data_days(connection, handle=handle, data_days=0)
+            await set_data_days(connection, handle=handle, data_days=0, actor=OPERATOR, now=datetime.now(UTC))
     assert await world.rows("SELECT data_days FROM accounts WHERE id = %s", world.account_id) == [(0,)]
     for wrong, days, code in ((handle, 91, Code.VALIDATION), (handle, -1, Code.VALIDATION), ("x", 1, Code.NOT_FOUND)):
         with pytest.raises(RefusedError) as caught:
             async with transaction(pool) as connection:
-                await set_data_days(connection, handle=wrong, data_days=days)
+                await set_data_days(connection, handle=wrong, data_days=days, actor=OPERATOR, now=datetime.now(UTC))
         assert caught.value.refusal.code is code

@@ -6,6 +6,7 @@ import pytest
 
 from domain.flow.create_user import PLATFORM_HANDLE, RUNTIME_HANDLE, CreatedUser, create_user, ensure_platform_account
 from domain.flow.price_book import set_prices
+from domain.model.audit import OPERATOR
 from domain.model.errors import Code, RefusedError
 from domain.model.pricing import Price
 from domain.store import prices
@@ -26,13 +27,21 @@ async def user(pool: Pool, handle: str, email: str | None = None) -> CreatedUser
             plan="free",
             billing="auto",
             now=NOW,
+            actor=OPERATOR,
         )
 
 
 async def price(pool: Pool, per_cast: int) -> Price:
     async with transaction(pool) as connection:
+        platform = await ensure_platform_account(connection, account_id=uuid4(), now=NOW)
         return await set_prices(
-            connection, per_cast_micros=per_cast, per_gfuel_micros=1_500, platform_share_percent=20, now=NOW
+            connection,
+            per_cast_micros=per_cast,
+            per_gfuel_micros=1_500,
+            platform_share_percent=20,
+            now=NOW,
+            actor=OPERATOR,
+            account_id=platform.id,
         )
 
 

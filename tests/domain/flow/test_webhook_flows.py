@@ -14,6 +14,7 @@ from domain.flow.rotate_webhook import rotate_webhook
 from domain.flow.suspend_spells import suspend_spells
 from domain.flow.try_webhook import try_webhook
 from domain.flow.update_webhook import WebhookChange, find_webhook, update_webhook
+from domain.model.audit import OPERATOR
 from domain.model.errors import Code, RefusedError
 from domain.model.events import DisabledEndpoint, disabled_event
 from domain.model.webhook_rules import ENDPOINTS_PER_ACCOUNT_MAX, EndpointTerms
@@ -31,7 +32,7 @@ CALL = IdempotentCall(key="k", request_hash=b"h" * 32)
 async def create(pool: Pool, world: World, *, call: IdempotentCall | None = None) -> CreatedWebhook:
     new = NewWebhook(id=uuid4(), account_id=world.account_id, terms=TERMS)
     async with transaction(pool) as connection:
-        return await create_webhook(connection, new, private_allowed=(), call=call)
+        return await create_webhook(connection, new, private_allowed=(), call=call, actor=OPERATOR)
 
 
 async def change(pool: Pool, world: World, endpoint_id: UUID, **fields: object) -> Endpoint:
@@ -42,6 +43,7 @@ async def change(pool: Pool, world: World, endpoint_id: UUID, **fields: object) 
             endpoint_id=endpoint_id,
             change=WebhookChange(**fields),
             private_allowed=(),
+            actor=OPERATOR,
         )
 
 
@@ -76,7 +78,7 @@ async def test_the_same_call_makes_one_endpoint(world: World, pool: Pool) -> Non
     assert (first.replayed, again.replayed, again.endpoint) == (False, True, first.endpoint)
     assert await has_webhooks(world)
     async with transaction(pool) as connection:
-        await delete_webhook(connection, account_id=world.account_id, endpoint_id=first.endpoint.id)
+        await delete_webhook(connection, account_id=world.account_id, endpoint_id=first.endpoint.id, actor=OPERATOR)
     assert not await has_webhooks(world)
     with refused(Code.NOT_FOUND):
         await create(pool, world, call=CALL)
@@ -129,14 +131,16 @@ async def test_a_rotation_is_repeated_only_without_its_key(world: World, pool: P
     found: list[tuple[int, bool]] = []
     for call in (CALL, CALL, None):
         async with transaction(pool) as connection:
-            rotated, replayed = await rotate_webhook(connection, **asked, call=call)
+            rotated, replayed = await rotate_webhook(connection, **asked, call=call, actor=OPERATOR)
         found.append((rotated.secret_version, replayed))
         assert rotated.previous_secret_until is not None
         assert rotated.previous_secret_until > datetime.now(UTC) - timedelta(hours=1)
     assert found == [(2, False), (2, True), (3, False)]
     async with transaction(pool) as connection:
         with refused(Code.NOT_FOUND):
-            await rotate_webhook(connection, account_id=world.account_id, endpoint_id=uuid4(), grace_s=0)
+            await rotate_webhook(
+                connection, account_id=world.account_id, endpoint_id=uuid4(), grace_s=0, actor=OPERATOR
+            )
 
 
 async def test_a_test_event_goes_to_one_endpoint_and_once_a_key(world: World, pool: Pool) -> None:
@@ -226,7 +230,7 @@ async def test_ending_an_endpoint_cancels_what_waits_for_it_alone(world: World, 
     gone, done, kept = [await attempt(pool, world, endpoint) for endpoint in (ended, ended, other)]
     await world.rows("UPDATE outgoing SET status = 'delivered', finished_at = now() WHERE id = %s", done)
     async with transaction(pool) as connection:
-        await delete_webhook(connection, account_id=world.account_id, endpoint_id=ended)
+        await delete_webhook(connection, account_id=world.account_id, endpoint_id=ended, actor=OPERATOR)
     assert dict(await world.rows("SELECT id, status FROM outgoing")) == {
         gone: "canceled",
         done: "delivered",
@@ -235,7 +239,7 @@ async def test_ending_an_endpoint_cancels_what_waits_for_it_alone(world: World, 
     async with transaction(pool) as connection:
         for account_id, endpoint in ((world.account_id, ended), (world.creator_id, other)):
             with refused(Code.NOT_FOUND):
-                await delete_webhook(connection, account_id=account_id, endpoint_id=endpoint)
+                await delete_webhook(connection, account_id=account_id, endpoint_id=endpoint, actor=OPERATOR)
             with refused(Code.NOT_FOUND):
                 await find_webhook(connection, account_id=account_id, endpoint_id=endpoint)
     assert await has_webhooks(world)
@@ -258,11 +262,11 @@ async def test_an_endpoint_given_up_is_told_to_the_others_and_by_mail(world: Wor
 
 async def test_no_spell_is_suspended_for_nothing(world: World, pool: Pool) -> None:
     async with transaction(pool) as connection:
-        assert await suspend_spells(connection, [], reason="it is a test") == []
-        assert [one.spell_id for one in await suspend_spells(connection, [world.spell_id], reason="x")] == [
-            world.spell_id
-        ]
-        assert await suspend_spells(connection, [world.spell_id], reason="x") == []
+        assert await suspend_spells(connection, [], reason="it is a test", actor=OPERATOR) == []
+        assert [
+            one.spell_id for one in await suspend_spells(connection, [world.spell_id], reason="x", actor=OPERATOR)
+        ] == [world.spell_id]
+        assert await suspend_spells(connection, [world.spell_id], reason="x", actor=OPERATOR) == []
 
 
 async def test_the_attempts_of_a_delivery_are_listed_in_order(world: World, pool: Pool) -> None:
