@@ -8,7 +8,7 @@ import msgspec
 
 from domain.model.login import ProvenIdentity
 from domain.vendor_settings import GithubSettings
-from gateways.identity_provider import LOGIN_SECONDS_MAX, OauthClient, decoded, oauth_client, read_json
+from gateways.identity_provider import LOGIN_SECONDS_MAX, OauthClient, decoded, exchange, oauth_client, read_json
 
 # Who it is, and the addresses it proved; nothing of its repositories.
 SCOPE: Final = "read:user user:email"
@@ -53,9 +53,7 @@ class Github:
         The address is the primary one, if it is verified. Raises ProviderError.
         """
         async with self._client() as client, asyncio.timeout(LOGIN_SECONDS_MAX):
-            await client.fetch_token(
-                self._token_url, code=code, code_verifier=verifier, grant_type="authorization_code"
-            )
+            await exchange(client, self._token_url, code=code, verifier=verifier)
             user: _User = await read_json(client, f"{self._api_url}/user", _User, accept=_JSON)
             email = await self._address(client)
         return ProvenIdentity(
@@ -69,7 +67,7 @@ class Github:
 
     async def _address(self, client: OauthClient) -> str | None:
         """Return the primary verified address; None where there is none, or the person did not let us see it."""
-        answer = await client.get(f"{self._api_url}/user/emails", headers={"accept": _JSON})
+        answer = await client.request("GET", f"{self._api_url}/user/emails", headers={"accept": _JSON})
         if answer.status_code in _NO_ADDRESSES:
             return None
         answer.raise_for_status()

@@ -1,5 +1,6 @@
 """What asking GitHub and OpenID issuers has in common: one bounded, patient-for-so-long OAuth client, one error."""
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol, cast
@@ -18,6 +19,8 @@ ANSWER_BYTES_MAX: Final = 512 * 1024
 USER_AGENT: Final = "Spell-Platform-Login/1"
 
 _OK: Final = 200
+# It writes a line for each request, at the level of our own.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 
 class ProviderError(Exception):
@@ -35,7 +38,9 @@ class OauthClient(Protocol):
         """Exchange a code for a token, and use the token from then on."""
         ...
 
-    async def get(self, url: str, *, headers: Mapping[str, str], withhold_token: bool = False) -> httpx2.Response:
+    async def request(
+        self, method: str, url: str, *, headers: Mapping[str, str], withhold_token: bool = False
+    ) -> httpx2.Response:
         """Ask, with the token unless it is withheld."""
         ...
 
@@ -71,6 +76,12 @@ async def oauth_client(
     except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
         message = f"cannot be used: {type(error).__name__}"
         raise ProviderError(message) from error
+
+
+async def exchange(client: OauthClient, url: str, *, code: str, verifier: str) -> Mapping[str, object]:
+    """Return the answer of the token endpoint to a code; `client` has the token then. Raises ProviderError."""
+    try:
+        return await client.fetch_token(url, code=code, code_verifier=verifier, grant_type="authorization_code")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         # Authlib reads answers trustingly; one that is no token, or no JSON, ends in one of these.
         message = f"answered what nobody understands: {type(error).__name__}"
@@ -81,7 +92,7 @@ async def read_json(
     client: OauthClient, url: str, shape: type[Any], *, accept: str = "application/json", withhold_token: bool = False
 ) -> Any:  # an instance of `shape`
     """Return what `url` answers. Raises ProviderError unless it is 200 and fits."""
-    answer = await client.get(url, headers={"accept": accept}, withhold_token=withhold_token)
+    answer = await client.request("GET", url, headers={"accept": accept}, withhold_token=withhold_token)
     if answer.status_code != _OK:
         message = f"answered {answer.status_code}"
         raise ProviderError(message)

@@ -15,7 +15,7 @@ from joserfc.jwk import KeySet
 from domain.environment import Invalid, safe_web_url
 from domain.model.login import SUBJECT_CHARACTERS_MAX, ProvenIdentity
 from domain.vendor_settings import OidcSettings
-from gateways.identity_provider import LOGIN_SECONDS_MAX, OauthClient, ProviderError, oauth_client, read_json
+from gateways.identity_provider import LOGIN_SECONDS_MAX, OauthClient, ProviderError, exchange, oauth_client, read_json
 
 SCOPE: Final = "openid email profile"
 # Asymmetric only: with `none` anybody signs, and with an HMAC everybody who knows the client's secret.
@@ -102,9 +102,7 @@ class OidcProvider:
             message = "the answer comes from another issuer"
             raise ProviderError(message)
         async with self._client(_secret_way(discovery)) as client, asyncio.timeout(LOGIN_SECONDS_MAX):
-            token = await client.fetch_token(
-                discovery.token_endpoint, code=code, code_verifier=verifier, grant_type="authorization_code"
-            )
+            token = await exchange(client, discovery.token_endpoint, code=code, verifier=verifier)
             claims = await self._checked(client, known, token.get("id_token"), nonce)
             person = msgspec.convert(claims, _Person)
             if person.email is None and discovery.userinfo_endpoint is not None:

@@ -79,7 +79,7 @@ async def _begin(request: AnyRequest, services: Services, provider: Provider) ->
     try:
         address = await _address(services, provider, state, binding)
     except ProviderError as error:
-        return _trouble(provider, error)
+        return _trouble(request, provider, error)
     if cookie is not None:
         call_of(request.scope).answer_headers.append(cookie)
     return redirect(address)
@@ -111,7 +111,7 @@ async def _come_back(request: AnyRequest, services: Services, provider: Provider
     try:
         identity = await _identity(request, services, provider, state=state, code=code, binding=binding)
     except ProviderError as error:
-        return _trouble(provider, error)
+        return _trouble(request, provider, error)
     return await finish(request, services, identity, return_to)
 
 
@@ -127,9 +127,10 @@ async def _identity(
     return await services.oidc.identify(code=code, verifier=verifier, nonce=nonce_of(state, binding), issuer=issuer)
 
 
-def _trouble(provider: Provider, error: ProviderError) -> Response[str]:
+def _trouble(request: AnyRequest, provider: Provider, error: ProviderError) -> Response[str]:
     """Say that it did not work; what exactly stands in the log, because a caller could use it."""
     _logger.warning("login by %s: %s", provider, error)
+    call_of(request.scope).error = "identity_provider"  # theirs: the log shows no error of ours
     why = f"{_NAMES[provider]} did not answer as it should. Try again in a minute, or sign in another way."
     return begin_again("Not signed in", why, status=502)
 

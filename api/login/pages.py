@@ -11,9 +11,10 @@ from api.auth import Principal
 from api.call import call_of
 from api.login.finish import ACCOUNT_PAGE, LOGIN_PAGE, AnyRequest, redirect, return_path, to_own_host
 from api.services import Services
-from api.sessions.cookies import clear_session_cookie
+from api.sessions.cookies import clear_session_cookie, session_token_of
+from api.sessions.known import session_token
 from api.sessions.pages import page
-from domain.flow.end_session import end_session
+from domain.flow.end_session import end_session_of_token
 from domain.model.login import ADDRESS_CHARACTERS_MAX
 from domain.store.connection import account_transaction, transaction
 from domain.store.sessions import user_get
@@ -53,16 +54,14 @@ async def account_page(services: Services, visitor: Principal | None) -> Respons
 @post(f"{ACCOUNT_PAGE}/sign-out", status_code=303, include_in_schema=False, access=SESSION_ONLY)
 async def sign_out(request: AnyRequest, services: Services, principal: Principal) -> Response[str]:
     """End the session of the browser, and show where to sign in."""
-    assert principal.user_id is not None, "the route is for sessions only"
     assert principal.session_id is not None, "the route is for sessions only"
+    call = call_of(request.scope)
+    shown = session_token(call.headers.get(b"authorization"))
+    token = shown or session_token_of(call.headers, secure=services.site.secure)
+    assert token is not None, "a session was shown"
     async with transaction(services.engine_pool) as connection:
-        await end_session(
-            connection,
-            account_id=principal.account_id,
-            user_id=principal.user_id,
-            session_id=principal.session_id,
-        )
-    clear_session_cookie(call_of(request.scope).answer_headers, secure=services.site.secure)
+        await end_session_of_token(connection, token=token)
+    clear_session_cookie(call.answer_headers, secure=services.site.secure)
     return redirect(LOGIN_PAGE)
 
 
