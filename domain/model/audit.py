@@ -62,6 +62,7 @@ class Action(enum.StrEnum):
     DEVICE_DENY = "device.deny"
     USER_CREATE = "user.create"
     ACCOUNT_UPDATE = "account.update"
+    EXPORT_CREATE = "export.create"
     PRICE_CREATE = "price.create"
     DEAD_LETTER_REQUEUE = "dead_letter.requeue"
     DEAD_LETTER_DROP = "dead_letter.drop"
@@ -88,6 +89,7 @@ SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "device": (),
     "user": ("handle", "plan", "billing"),
     "account": ("data_days",),
+    "export": (),
     "price": ("version", "per_cast_micros", "per_gfuel_micros", "platform_share_percent"),
     "dead_letter": ("reason", "cast_id", "new_cast_id"),
 }  # fmt: skip

@@ -175,6 +175,13 @@ LOGINS: Final = (
     _row("POST", "/auth/verify", OPEN, 400, json={"token": "x"}),
 )
 
+_EXPORT: Final = "/v1/privacy/export/{export_id:uuid}"
+PRIVACY: Final = (
+    _row("POST", "/v1/privacy/export", SESSION, 202),
+    _row("GET", _EXPORT, SESSION, stranger=404),
+    _row("GET", f"{_EXPORT}/download", SESSION, stranger=404),
+)
+
 ROWS: Final = (
     *CASTS,
     *_keys("/v1"),
@@ -184,6 +191,7 @@ ROWS: Final = (
     *WEBHOOKS,
     *USAGE,
     *SESSIONS,
+    *PRIVACY,
     *LOGINS,
     *OPERATORS,
     *EVERYBODY,

@@ -90,6 +90,7 @@ def make_ground(api: Api, rows: Rows, row: Row) -> Ground:
     return Ground(
         paths={
             "session_id": str(rows.session(account).id),
+            **(export(rows, session) if "export_id" in row.path else {}),
             **(webhook(api, owner) if "webhook" in row.path or "delivery" in row.path else {}),
             "cast_id": cast.json()["id"],
             "prefix": key(rows, account, frozenset()).prefix,
@@ -119,6 +120,20 @@ def webhook(api: Api, owner: Account) -> dict[str, str]:
     made = api.http.post("/v1/webhooks", json={"url": "https://example.com/hook"}, headers=owner.headers)
     tried = api.http.post(f"/v1/webhooks/{made.json()['id']}/test", headers=owner.headers)
     return {"webhook_id": made.json()["id"], "delivery_id": tried.json()["id"]}
+
+
+def export(rows: Rows, session: Signed) -> dict[str, str]:
+    parameters = {"id": uuid4(), "user": session.user_id, "bytes": b"zip"}
+    rows.execute(
+        "INSERT INTO privacy_exports (id, account_id, user_id, status, created_at, expires_at, pieces, size_bytes)"
+        " SELECT %(id)s, account_id, id, 'ready', now(), now() + interval '1 day', 1, 3 FROM users WHERE id = %(user)s",
+        parameters,
+    )
+    rows.execute(
+        "INSERT INTO privacy_export_pieces SELECT id, account_id, 0, %(bytes)s FROM privacy_exports WHERE id = %(id)s",
+        parameters,
+    )
+    return {"export_id": str(parameters["id"])}
 
 
 def ask(api: Api, row: Row, ground: Ground, headers: dict[str, str]) -> int:
