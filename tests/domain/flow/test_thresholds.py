@@ -93,6 +93,16 @@ async def test_of_several_passed_at_once_the_highest_is_told(world: World, pool:
     assert await percents(world) == [100]
 
 
+async def test_a_share_is_told_by_a_cast_that_costs_what_was_spent_before(world: World, pool: Pool) -> None:
+    await subscribe(pool, world.account_id, "budget.*")
+    await soft_budget(world, 3 * COST)
+    first, second = await accept(world, pool, *[world.spec()] * 2)
+    await run(pool, first)
+    assert await percents(world) == []
+    await run(pool, second)
+    assert await percents(world) == [50]
+
+
 async def test_a_raised_limit_does_not_repeat_and_a_lowered_one_is_told(world: World, pool: Pool) -> None:
     await subscribe(pool, world.account_id, "budget.*")
     budget = await soft_budget(world, 2 * COST)
