@@ -1,0 +1,86 @@
+"""One row of an account in every table that has an owner, by plain SQL: `test_isolation.py` asks who sees them."""
+
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import psycopg
+
+from tests.domain.world import World
+
+# By table. `%(account)s` owns the row, `%(id)s` is new for each, the others are of the world.
+ROWS: Final = {
+    "users": "(id, account_id) VALUES (%(user)s, %(account)s)",
+    "budgets": (
+        "(id, account_id, scope, scope_id, period) VALUES (%(id)s, %(account)s, 'account', %(account)s, 'daily')"
+    ),
+    "budget_windows": (
+        "(id, account_id, budget_id, starts_on)"
+        " SELECT %(id)s, account_id, id, '2026-01-01' FROM budgets WHERE account_id = %(account)s"
+    ),
+    "account_months": "(account_id, month) VALUES (%(account)s, '2026-01-01')",
+    "credit_grants": "(id, account_id, granted_micros, balance_micros) VALUES (%(id)s, %(account)s, 1, 1)",
+    "idempotency_keys": (
+        "(account_id, key, request_hash, cast_ids, created_at) VALUES (%(account)s, 'k', %(hash)s, '{}', now())"
+    ),
+    "casts": (
+        "(id, account_id, spell_id, version_id, status, pool, on_wire, accepted_at, deadline_at, fuel_limit,"
+        " wall_ms_limit, memory_bytes_limit, output_bytes_limit, log_bytes_limit, price_version, creator_price_micros,"
+        " creator_id, held_micros, funding)"
+        " VALUES (uuid7_floor(now()), %(account)s, %(id)s, %(id)s, 'queued', 'default', false, now(), now(), 1, 1, 1,"
+        " 1, 1, 1, 0, %(id)s, 0, 'metered')"
+    ),
+    "usage_events": (
+        "(id, account_id, spell_id, outcome, month, cpu_us, memory_bytes_peak, wall_us, cost_micros, funding,"
+        " settled_at)"
+        " VALUES (uuid7_floor(now()), %(account)s, %(id)s, 'succeeded', '2026-01-01', 1, 1, 1, 1, 'metered', now())"
+    ),
+    "usage_strays": (
+        "(cast_id, account_id, outcome, cpu_us, wall_us, worker, seen_at)"
+        " VALUES (%(id)s, %(account)s, 'succeeded', 1, 1, 'w', now())"
+    ),
+    "usage_counters": (
+        "(account_id, dimension, subject_id, period, starts_on, funding, casts, failed, fuel, cpu_us, cost_micros)"
+        " VALUES (%(account)s, 'account', %(account)s, 'day', '2026-01-01', 'metered', 1, 0, 1, 1, 1)"
+    ),
+    "ledger_transfers": (
+        "(id, batch_id, kind, debit, credit, amount_micros, account_id, month)"
+        " VALUES (%(id)s, %(id)s, 'fee', 'a', 'b', 1, %(account)s, '2026-01-01')"
+    ),
+    "webhook_endpoints": "(id, account_id, url, event_types) VALUES (%(id)s, %(account)s, 'https://e.example', '{x}')",
+    "outgoing": (
+        "(id, account_id, kind, event_id, event_type, target, created_at, next_attempt_at)"
+        " VALUES (%(id)s, %(account)s, 'mail', %(id)s, 'x', 'a@example.com', now(), now())"
+    ),
+    "outgoing_attempts": (
+        "(outgoing_id, attempt, account_id, started_at, duration_ms, request_headers)"
+        " SELECT id, 1, account_id, now(), 1, '{}' FROM outgoing WHERE account_id = %(account)s"
+    ),
+    "identities": (
+        "(id, user_id, account_id, issuer, subject, created_at, last_login_at)"
+        " VALUES (%(id)s, %(user)s, %(account)s, 'github', %(account)s::text, now(), now())"
+    ),
+    "sessions": (
+        "(id, user_id, account_id, token_hash, kind, created_at, last_used_at, expires_at)"
+        " VALUES (%(id)s, %(user)s, %(account)s, %(hash)s, 'cli', now(), now(), now())"
+    ),
+    "audit_log": (
+        "(id, account_id, at, actor_kind, action, target_kind, target_id)"
+        " VALUES (%(id)s, %(account)s, now(), 'platform', 'key.create', 'key', 'x')"
+    ),
+    "privacy_exports": "(id, account_id, user_id, created_at) VALUES (%(id)s, %(account)s, %(user)s, now())",
+    "privacy_export_pieces": (
+        "(export_id, account_id, piece, bytes)"
+        " SELECT id, account_id, 0, 'x' FROM privacy_exports WHERE account_id = %(account)s"
+    ),
+}
+# What `make_world` makes of each account, or of its creator.
+OF_THE_WORLD: Final = frozenset({"accounts", "api_keys", "spells", "spell_versions"})
+
+
+async def fill(world: World, account_id: UUID) -> None:
+    """Give the account a row of each table in ROWS, in their order."""
+    parameters: dict[str, Any] = {"account": account_id, "user": uuid4(), "hash": account_id.bytes * 2}
+    async with await psycopg.AsyncConnection.connect(world.database_url, autocommit=True) as connection:
+        for table, row in ROWS.items():
+            statement = f"INSERT INTO {table} {row}"
+            await connection.execute(statement.encode(), {**parameters, "id": uuid4()})
