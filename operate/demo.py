@@ -15,7 +15,7 @@ from local.folder import LocalServerError, make_private_folder
 from local.ports import is_free, kept_port
 from operate import demo_steps as steps
 from operate.demo_client import open_client
-from operate.dev import PORT_DEFAULT, PORT_MAX, casting, serve, show, stopping_in_order
+from operate.dev import PORT_DEFAULT, PORT_MAX, casting, program_name, serve, show, stopping_in_order, with_program
 from operate.stack import Platform, run_platform
 from spell.cli import CommandError
 
@@ -55,10 +55,14 @@ def demo(*, data_dir: Path, port: int | None) -> None:
             raise CommandError(message) from error
         if console.is_terminal:
             console.print()
-            show(platform, data_dir, [casting(platform)])
+            show(platform, data_dir, [casting(platform), *with_program(platform)])
             serve(supervisor)
         else:
-            console.print("Everything works. `spell dev` starts the platform and keeps it running.")
+            console.print(
+                f"Everything works. `{program_name()} dev --data-dir {data_dir}` starts the platform again and keeps "
+                "it running; docs/first-cast.md goes on from there.",
+                soft_wrap=True,
+            )
 
 
 def tell(console: Console, platform: Platform, data_folder: Path) -> None:

@@ -1,6 +1,7 @@
 """`spell dev`: the whole platform on this machine, until Ctrl-C. Nothing need be installed or set."""
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -58,12 +59,12 @@ def dev(*, data_dir: Path, port: int, as_json: bool, verbose: bool) -> None:
     with (
         stopping_in_order(),
         LogFollower(data_dir / "logs", sys.stderr, enabled=verbose),
-        run_platform(data_dir, port=port, environ=os.environ, report=report) as (platform, supervisor),
+        run_platform(data_dir, port=port, environ=os.environ, report=report, with_issuer=True) as (platform, supervisor),
     ):
         if as_json:
             click.echo(msgspec.json.encode(platform))
         else:
-            show(platform, data_dir, [*publishing(platform), casting(platform)])
+            show(platform, data_dir, [*publishing(platform), casting(platform), *with_program(platform)])
         serve(supervisor)
 
 
@@ -122,6 +123,24 @@ def casting(platform: Platform) -> str:
     """Return a command line that casts the spell `hello`."""
     order = """-H 'Content-Type: application/json' -d '{"spell": "dev/hello", "input": "Ada"}'"""
     return f"curl {_bearer(platform)} {order} {platform.url}/v1/cast"
+
+
+def with_program(platform: Platform) -> list[str]:
+    """Return command lines that keep the key for the program `spell`, and cast with it."""
+    program = program_name()
+    return [
+        f"echo {platform.api_key} | {program} login --url {platform.url} --with-key",
+        f"{program} cast dev/hello Ada",
+    ]
+
+
+def program_name() -> str:
+    """Return what to type for the program `spell`: where it is, unless it is on the PATH."""
+    beside = Path(sys.executable).with_name("spell")
+    found = shutil.which("spell")
+    if not beside.is_file() or (found is not None and Path(found).samefile(beside)):
+        return "spell"
+    return os.path.relpath(beside)
 
 
 def _bearer(platform: Platform) -> str:
