@@ -1,7 +1,7 @@
 """What keeps other sites' pages away from a person's session, and our pages from what is not ours.
 
 Cookies are sent by browsers whoever made the request, so what a cookie identifies may change something only when the
-browser says that a page of ours asked (docs/decisions/0014). Bearer tokens are sent by nobody unasked.
+browser says that a page of ours asked (docs/decisions/0015). Bearer tokens are sent by nobody unasked.
 """
 
 import re
