@@ -59,7 +59,10 @@ def dev(*, data_dir: Path, port: int, as_json: bool, verbose: bool) -> None:
     with (
         stopping_in_order(),
         LogFollower(data_dir / "logs", sys.stderr, enabled=verbose),
-        run_platform(data_dir, port=port, environ=os.environ, report=report, with_issuer=True) as (platform, supervisor),
+        run_platform(data_dir, port=port, environ=os.environ, report=report, with_issuer=True) as (
+            platform,
+            supervisor,
+        ),
     ):
         if as_json:
             click.echo(msgspec.json.encode(platform))

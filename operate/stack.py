@@ -23,6 +23,7 @@ from migrations.files import MigrationError
 from operate import release
 from operate.accounts import ensure_accounts
 from operate.dev_environment import MAIL_FOLDER
+from operate.dev_logins import login_stand_ins
 from operate.dev_secrets import DEV_KEY, FREE_KEY, DevSecrets
 from operate.processes import full_environment, plans
 from operate.redis_users import RedisUsers, RedisWithUsers
@@ -54,11 +55,17 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def run_platform(
-    data_folder: Path, *, port: int, environ: Mapping[str, str], report: Callable[[str], None]
+    data_folder: Path,
+    *,
+    port: int,
+    environ: Mapping[str, str],
+    report: Callable[[str], None],
+    with_issuer: bool = False,
 ) -> Generator[tuple[Platform, Supervisor]]:
     """Start everything on `data_folder`, yield when it takes casts, and stop it in order at the end.
 
-    `report` takes lines for a person. Raises CommandError, whose message ends with the next step.
+    `report` takes lines for a person; `with_issuer` also runs an OpenID provider, where one is installed.
+    Raises CommandError, whose message ends with the next step.
     """
     if not is_free(port):
         message = f"port {port} is taken by another program: stop that one, or choose another port with --port"
@@ -74,10 +81,12 @@ def run_platform(
                 redis_url=environ.get("REDIS_URL") or None,
             ) as servers,
             catching_mail(data_folder / MAIL_FOLDER, environ) as mail,
+            login_stand_ins(data_folder, environ, port=port, with_issuer=with_issuer) as logins,
         ):
+            caught = {} if mail is None else {"SMTP_URL": mail.smtp_url}
             environment = full_environment(
                 environ,
-                kept=secrets.settings if mail is None else {**secrets.settings, "SMTP_URL": mail.smtp_url},
+                kept={**secrets.settings, **caught, **logins},
                 database_url=servers.database_url,
                 redis_url=servers.redis_url,
                 port=port,
