@@ -22,7 +22,7 @@ REPOSITORY: Final = HERE.parents[1]
 BUILD: Final = REPOSITORY / ".build" / "conformance"
 DESELECTED: Final = HERE / "deselected.txt"
 # How many tests of the locked version pass on our broker. A new version of Dramatiq changes it: read what is new.
-PASSED: Final = 161
+PASSED: Final = 129
 _INI: Final = "[pytest]\ntestpaths = tests\naddopts = -p no:cacheprovider --strict-markers\n"
 
 

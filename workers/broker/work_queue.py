@@ -31,7 +31,7 @@ class WorkQueue(PriorityQueue[Any]):  # Any: Dramatiq keeps its items' type to i
         lane = self._lanes.get(item.priority)
         if lane is None:
             lane = self._add_lane(item.priority)
-        with self._counting:
+        with self._counting:  # whoever found a lane that is just being added waits here until `_take` looks into it
             self.unfinished_tasks += 1
         lane.append(item)
         self._wake()
