@@ -17,7 +17,7 @@ import uvloop
 
 from api.access_log import Log, install, write_stdout
 from api.app import create_app
-from api.protocol import GatheringProtocol
+from api.protocol import KEEP_ALIVE_S, GatheringProtocol, close_overdue
 from api.shutdown import Shutdown
 from domain.settings import ApiSettings, SettingsError, load
 from gateways.collector import collect_rarely
@@ -25,9 +25,8 @@ from gateways.collector import collect_rarely
 # Shorter than the time fly.toml leaves between SIGTERM and SIGKILL (a test compares them). Waiters and streams end at
 # once; a publish that compiles gets the rest.
 GRACEFUL_SHUTDOWN_S: Final = 20
-# Longer than the idle time of the balancers in front, so that they close first and never send into a closing socket.
-KEEP_ALIVE_S: Final = 75
 BACKLOG: Final = 2_048
+_TICKS_PER_S: Final = 10
 LOOPBACK: Final = "127.0.0.1"
 _THIS_MACHINE: Final = frozenset({LOOPBACK, "localhost", "::1"})
 
@@ -53,6 +52,12 @@ class _Server(uvicorn.Server):
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what uvicorn does ten times a second, and once a second close connections that keep us waiting."""
+        if counter % _TICKS_PER_S == 0:
+            close_overdue(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     def _stop(self, number: signal.Signals) -> None:
         self._shutdown.begin()

@@ -10,6 +10,7 @@ from tests.planted_faults import (
     permitting,
     sending,
     settling,
+    signing_in,
     silence,
     statements,
     telling,
@@ -17,7 +18,7 @@ from tests.planted_faults import (
 )
 from tests.planted_faults.fault import REPOSITORY, Fault
 
-_PARTS: Final = (holding, settling, statements, wire, silence, ground, client, telling, sending, permitting)
+_PARTS: Final = (holding, settling, statements, wire, silence, ground, client, telling, sending, permitting, signing_in)
 FAULTS: Final[tuple[Fault, ...]] = tuple(chain.from_iterable(part.FAULTS for part in _PARTS))
 PAGE: Final = REPOSITORY / "tests" / "planted_faults.md"
 
