@@ -6,12 +6,12 @@ from typing import Final
 
 from litestar import Response, get
 
-from api.auth import Principal
 from api.call import call_of
 from api.login.finish import AnyRequest, begin_again, finish, redirect, return_path, to_own_host, value_of
 from api.services import Services
 from api.sessions.browser import browser_binding
 from api.sessions.pages import page
+from api.weights import PAGES_RPM
 from domain.flow.begin_login import begin_login, take_up_login
 from domain.model.login import STATE_BYTES, ProvenIdentity, Provider, nonce_of, verifier_of
 from domain.store.connection import transaction
@@ -26,37 +26,33 @@ _OVER: Final = (
 _TURNED_DOWN: Final = "access_denied"  # RFC 6749, 4.1.2.1
 
 
-@get("/auth/github", include_in_schema=False)
-async def to_github(request: AnyRequest, services: Services, visitor: Principal | None) -> Response[str]:
+@get("/auth/github", include_in_schema=False, rate=PAGES_RPM)
+async def to_github(request: AnyRequest, services: Services) -> Response[str]:
     """Send the browser to GitHub."""
-    del visitor  # who is signed in may sign in as somebody else
     if services.github is None:
         return _not_here("github")
     return await _begin(request, services, "github")
 
 
-@get("/auth/oidc", include_in_schema=False)
-async def to_issuer(request: AnyRequest, services: Services, visitor: Principal | None) -> Response[str]:
+@get("/auth/oidc", include_in_schema=False, rate=PAGES_RPM)
+async def to_issuer(request: AnyRequest, services: Services) -> Response[str]:
     """Send the browser to the OpenID issuer."""
-    del visitor
     if services.oidc is None:
         return _not_here("oidc")
     return await _begin(request, services, "oidc")
 
 
-@get(["/auth/callback", "/auth/github/callback"], include_in_schema=False)
-async def from_github(request: AnyRequest, services: Services, visitor: Principal | None) -> Response[str]:
+@get(["/auth/callback", "/auth/github/callback"], include_in_schema=False, rate=PAGES_RPM)
+async def from_github(request: AnyRequest, services: Services) -> Response[str]:
     """Take the browser back from GitHub."""
-    del visitor
     if services.github is None:
         return _not_here("github")
     return await _come_back(request, services, "github")
 
 
-@get("/auth/oidc/callback", include_in_schema=False)
-async def from_issuer(request: AnyRequest, services: Services, visitor: Principal | None) -> Response[str]:
+@get("/auth/oidc/callback", include_in_schema=False, rate=PAGES_RPM)
+async def from_issuer(request: AnyRequest, services: Services) -> Response[str]:
     """Take the browser back from the OpenID issuer."""
-    del visitor
     if services.oidc is None:
         return _not_here("oidc")
     return await _come_back(request, services, "oidc")

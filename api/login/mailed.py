@@ -11,7 +11,6 @@ import msgspec
 from litestar import Response, get, post
 
 from api.admission.rate import Caller
-from api.auth import Principal
 from api.call import call_of
 from api.guard import refuse_over_rate
 from api.login.finish import AnyRequest, begin_again, finish, open_for, redirect, to_own_host, value_of
@@ -19,6 +18,7 @@ from api.services import Services
 from api.sessions.browser import browser_binding
 from api.sessions.pages import page
 from api.web_safety import RETURN_PATH_CHARACTERS_MAX, safe_return_path
+from api.weights import PAGES_RPM
 from domain.flow.magic_link import ask_link, follow_link, look_at_link
 from domain.model.errors import Code, Fault, refuse
 from domain.model.login import LINK_S, LINK_SEED_BYTES, read_address
@@ -71,14 +71,13 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-@post(ASK_PATH, status_code=202, request_max_body_size=BODY_BYTES_MAX)
-async def ask(request: AnyRequest, services: Services, visitor: Principal | None) -> Response[Any]:
+@post(ASK_PATH, status_code=202, request_max_body_size=BODY_BYTES_MAX, rate=PAGES_RPM)
+async def ask(request: AnyRequest, services: Services) -> Response[Any]:
     """Mail a link to sign in with. The answer is the same whoever has the address, and how often it was asked for.
 
     `{email, return_to}` as JSON, or as the form of the login page. The link works once, for 15 minutes, in the browser
     (the cookies) that asked for it.
     """
-    del visitor
     if services.settings.smtp_url is None:
         raise refuse(Code.NOT_AVAILABLE, "This platform sends no mail. Sign in another way; /login shows them.")
     is_form, body = await _read(request, services, AskBody)
@@ -111,10 +110,9 @@ async def ask(request: AnyRequest, services: Services, visitor: Principal | None
     return page("Look into your mail", text, status=202)
 
 
-@get(FOLLOW_PATH, include_in_schema=False)
-async def show(request: AnyRequest, services: Services, visitor: Principal | None) -> Response[str]:
+@get(FOLLOW_PATH, include_in_schema=False, rate=PAGES_RPM)
+async def show(request: AnyRequest, services: Services) -> Response[str]:
     """Show the button that signs in; nothing changes, however often this is opened."""
-    del visitor
     token = value_of(request, "token") or ""
     if to_own_host(request, services) is not None:
         return redirect(f"{services.settings.public_url}{FOLLOW_PATH}?{urlencode({'token': token})}")
@@ -133,13 +131,12 @@ async def show(request: AnyRequest, services: Services, visitor: Principal | Non
     return page("Sign in", text)
 
 
-@post(FOLLOW_PATH, status_code=200, request_max_body_size=BODY_BYTES_MAX)
-async def follow(request: AnyRequest, services: Services, visitor: Principal | None) -> Response[Any]:
+@post(FOLLOW_PATH, status_code=200, request_max_body_size=BODY_BYTES_MAX, rate=PAGES_RPM)
+async def follow(request: AnyRequest, services: Services) -> Response[Any]:
     """Use a mailed link up: `{token}` with the cookies of the browser that asked for it.
 
     A form is answered with the session's cookie and the way to where the login began, JSON with a Bearer token.
     """
-    del visitor
     is_form, body = await _read(request, services, FollowBody)
     binding, _ = browser_binding(request)
     async with transaction(services.engine_pool) as connection:
@@ -157,8 +154,7 @@ async def follow(request: AnyRequest, services: Services, visitor: Principal | N
 
 
 async def _limit(request: AnyRequest, services: Services) -> None:
-    call = call_of(request.scope)
-    address = services.proxies.client_address(request.scope["client"], call.headers)
+    address = services.strangers.address(call_of(request.scope))
     refuse_over_rate(await services.limiter.check(Caller(f"link:{address}", ASKED_RPM)))
 
 

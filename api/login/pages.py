@@ -14,20 +14,18 @@ from api.services import Services
 from api.sessions.cookies import clear_session_cookie, session_token_of
 from api.sessions.known import session_token
 from api.sessions.pages import page
+from api.weights import PAGES_RPM
 from domain.flow.end_session import end_session_of_token
 from domain.model.login import ADDRESS_CHARACTERS_MAX
 from domain.store.connection import account_transaction, transaction
 from domain.store.sessions import user_get
 
 
-@get(LOGIN_PAGE, include_in_schema=False)
-async def login_page(request: AnyRequest, services: Services, visitor: Principal | None) -> Response[str]:
-    """Offer every way to sign in that is set up; who is signed in goes on at once."""
-    return_to = return_path(request)
-    if visitor is not None and visitor.session_id is not None:
-        return redirect(return_to)
+@get(LOGIN_PAGE, include_in_schema=False, rate=PAGES_RPM)
+async def login_page(request: AnyRequest, services: Services) -> Response[str]:
+    """Offer every way to sign in that is set up; who is signed in may sign in as somebody else."""
     own = to_own_host(request, services)
-    return page("Sign in", _ways(services, return_to)) if own is None else own
+    return page("Sign in", _ways(services, return_path(request))) if own is None else own
 
 
 @get(ACCOUNT_PAGE, include_in_schema=False)
@@ -60,7 +58,9 @@ async def sign_out(request: AnyRequest, services: Services, principal: Principal
     token = shown or session_token_of(call.headers, secure=services.site.secure)
     assert token is not None, "a session was shown"
     async with transaction(services.engine_pool) as connection:
-        await end_session_of_token(connection, token=token)
+        await end_session_of_token(
+            connection, token=token, address=services.strangers.address(call), request_id=call.request_id
+        )
     clear_session_cookie(call.answer_headers, secure=services.site.secure)
     return redirect(LOGIN_PAGE)
 

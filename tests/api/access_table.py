@@ -162,17 +162,17 @@ SESSIONS: Final = (
 
 # Where nothing is set up to sign in with, as here, each says so; tests/api/login has it all set up.
 LOGINS: Final = (
-    _row("GET", "/login", OPEN),
+    _row("GET", "/login", PUBLIC),
     _row("GET", "/account", OPEN, 303),
     _row("POST", "/account/sign-out", SESSION, 303),
-    _row("GET", "/auth/github", OPEN, 404),
-    _row("GET", "/auth/callback", OPEN, 404),
-    _row("GET", "/auth/github/callback", OPEN, 404),
-    _row("GET", "/auth/oidc", OPEN, 404),
-    _row("GET", "/auth/oidc/callback", OPEN, 404),
-    _row("POST", "/auth/magic-link", OPEN, 422, json={"email": "ada@example.com"}),
-    _row("GET", "/auth/verify", OPEN, 400),
-    _row("POST", "/auth/verify", OPEN, 400, json={"token": "x"}),
+    _row("GET", "/auth/github", PUBLIC, 404),
+    _row("GET", "/auth/callback", PUBLIC, 404),
+    _row("GET", "/auth/github/callback", PUBLIC, 404),
+    _row("GET", "/auth/oidc", PUBLIC, 404),
+    _row("GET", "/auth/oidc/callback", PUBLIC, 404),
+    _row("POST", "/auth/magic-link", PUBLIC, 422, json={"email": "ada@example.com"}),
+    _row("GET", "/auth/verify", PUBLIC, 400),
+    _row("POST", "/auth/verify", PUBLIC, 400, json={"token": "x"}),
 )
 
 _EXPORT: Final = "/v1/privacy/export/{export_id:uuid}"

@@ -2,8 +2,10 @@
 
 import html
 import re
+import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -34,7 +36,13 @@ def run_login_api(
             redis_url,
             folder,
             **told,
-            **{"SMTP_URL": "smtp://127.0.0.1:1", "WEBHOOK_SIGNING_KEY": SIGNING_KEY.hex(), **settings},
+            # Every test asks from one address; forwarded ones stand for others.
+            **{
+                "SMTP_URL": "smtp://127.0.0.1:1",
+                "WEBHOOK_SIGNING_KEY": SIGNING_KEY.hex(),
+                "TRUSTED_PROXIES": "127.0.0.0/8",
+                **settings,
+            },
         ) as api:
             github.callback_url = f"{api.url}/auth/callback"
             yield api, github
@@ -43,11 +51,12 @@ def run_login_api(
 
 
 class Browser:
-    """Keeps cookies, and sends what a browser sends of itself. It follows nothing by itself."""
+    """Keeps cookies, and sends what a browser sends of itself, from an address of its own. It follows nothing."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
-        self.http = httpx.Client(timeout=30, trust_env=False)
+        here = str(IPv4Address(int(IPv4Address("10.0.0.0")) + secrets.randbelow(2**24)))
+        self.http = httpx.Client(timeout=30, trust_env=False, headers={"x-forwarded-for": here})
 
     def __enter__(self) -> Self:
         return self

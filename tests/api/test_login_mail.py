@@ -21,21 +21,14 @@ def login_api(
 ) -> Generator[Api]:
     del rows
     folder = tmp_path_factory.mktemp("login")
-    # Every test asks from one address: forwarded ones stand for others.
-    with run_login_api(api_database_url, servers.redis_url, folder, TRUSTED_PROXIES="127.0.0.0/8") as (api, _):
+    with run_login_api(api_database_url, servers.redis_url, folder) as (api, _):
         yield api
 
 
 @pytest.fixture
 def browser(login_api: Api) -> Generator[Browser]:
-    with a_browser(login_api) as opened:
+    with Browser(login_api) as opened:
         yield opened
-
-
-def a_browser(api: Api) -> Browser:
-    browser = Browser(api)
-    browser.http.headers["x-forwarded-for"] = f"198.51.{secrets.randbelow(256)}.{secrets.randbelow(256)}"
-    return browser
 
 
 def an_address() -> str:
@@ -72,7 +65,7 @@ def test_a_link_signs_in_the_browser_that_asked_for_it(browser: Browser, rows: R
 def test_the_same_address_again_is_the_same_person(browser: Browser, login_api: Api, rows: Rows) -> None:
     email = an_address()
     browser.submit("/auth/verify", {"token": mailed(browser, rows, email)})
-    with a_browser(login_api) as other:
+    with Browser(login_api) as other:
         other.submit("/auth/verify", {"token": mailed(other, rows, email)})
         assert other.me()["user"]["id"] == browser.me()["user"]["id"]
 
@@ -80,7 +73,7 @@ def test_the_same_address_again_is_the_same_person(browser: Browser, login_api: 
 def test_a_program_that_scans_mail_uses_nothing_up(browser: Browser, login_api: Api, rows: Rows) -> None:
     token = mailed(browser, rows, an_address())
     for _ in range(20):
-        with a_browser(login_api) as scanner:
+        with Browser(login_api) as scanner:
             seen = scanner.get(f"/auth/verify?token={token}")
             assert (seen.status_code, scanner.session) == (400, None)
         assert browser.get(f"/auth/verify?token={token}").status_code == 200
@@ -90,7 +83,7 @@ def test_a_program_that_scans_mail_uses_nothing_up(browser: Browser, login_api: 
 def test_another_browser_is_told_why_and_gets_nothing(browser: Browser, login_api: Api, rows: Rows) -> None:
     """Whoever reads the mail, or was sent an attacker's own link, is not signed in by it."""
     token = mailed(browser, rows, an_address())
-    with a_browser(login_api) as other:
+    with Browser(login_api) as other:
         mailed(other, rows, an_address())  # it has a binding of its own
         assert "Another browser" in other.get(f"/auth/verify?token={token}").text
         assert other.submit("/auth/verify", {"token": token}).status_code == 400
@@ -138,11 +131,11 @@ def test_the_answer_does_not_tell_whether_an_address_is_known(browser: Browser, 
     known, unknown, often = an_address(), an_address(), an_address()
     browser.submit("/auth/verify", {"token": mailed(browser, rows, known)})
     for _ in range(4):
-        with a_browser(login_api) as other:
+        with Browser(login_api) as other:
             ask(other, often)
     answers = []
     for email in (known, unknown, often):
-        with a_browser(login_api) as fresh:
+        with Browser(login_api) as fresh:
             json, form = ask(fresh, email), fresh.submit("/auth/magic-link", {"email": email})
             names = [sorted(answer.headers) for answer in (json, form)]
             answers.append((json.status_code, json.text, form.status_code, form.text.replace(email, "-"), names))
@@ -154,7 +147,7 @@ def test_an_address_gets_three_links_whoever_asks(login_api: Api, rows: Rows) ->
     barrier = Barrier(8)
 
     def ask_once(_: int) -> int:
-        with a_browser(login_api) as other:
+        with Browser(login_api) as other:
             barrier.wait(timeout=30)
             return ask(other, email).status_code
 
@@ -165,7 +158,7 @@ def test_an_address_gets_three_links_whoever_asks(login_api: Api, rows: Rows) ->
         "UPDATE magic_links SET created_at = created_at - interval '16 minutes' WHERE email = %(email)s",
         {"email": email},
     )
-    with a_browser(login_api) as later:
+    with Browser(login_api) as later:
         mailed(later, rows, email)
     assert len(mailed_tokens(rows, email)) == 4
 
