@@ -13,7 +13,7 @@ from psycopg import AsyncCursor
 
 from domain.model.admission_state import AdmissionState
 from domain.model.session import SESSION_IDLE_DAYS_MAX
-from domain.store.connection import Connection, begin, type_row
+from domain.store.connection import Connection, begin, pipeline, type_row
 from domain.store.queries import load, together
 
 _QUERIES: Final = load(__file__)
@@ -153,7 +153,7 @@ async def lock_and_read(
     Raises LockTimeoutError when a wait takes longer than the session allows.
     """
     lock = _QUERIES["accounts_lock_free" if skip_locked else "accounts_lock"]
-    async with connection.pipeline():
+    async with pipeline(connection):
         await begin(connection)
         locked = await connection.execute(lock, {"account_ids": account_ids}, binary=True)
         state = await _read(
@@ -220,7 +220,7 @@ async def write(connection: Connection, holds: Holds) -> None:
         "inputs": holds.inputs,
         "idempotency_insert": _json(holds.idempotency),
     }
-    async with connection.pipeline():
+    async with pipeline(connection):
         if holds.new_windows:
             await connection.execute(_QUERIES["windows_insert"], {"rows": _json(holds.new_windows)})
         cursor = await connection.execute(_WRITE, parameters, binary=True)

@@ -16,7 +16,7 @@ from domain.model.messages import Pool
 from domain.model.pricing import Price
 from domain.model.settlement import Ending, HeldCast
 from domain.store import events as event_store
-from domain.store.connection import Connection, begin, type_row
+from domain.store.connection import Connection, begin, pipeline, type_row
 from domain.store.queries import load, together
 
 _QUERIES: Final = load(__file__)
@@ -126,7 +126,7 @@ async def lock_and_read(
     """Lock the accounts of these casts, then read the casts and the price book; unknown ids are left out."""
     lock = _QUERIES["accounts_lock_free" if skip_locked else "accounts_lock"]
     parameters = _within(cast_ids)
-    async with connection.pipeline():
+    async with pipeline(connection):
         await begin(connection)
         locked = await connection.execute(lock, parameters, binary=True)
         read = await connection.execute(_READ, parameters, binary=True)
@@ -182,7 +182,7 @@ async def write(
         "usage_insert": _json(bookings.usage),
         "transfers_insert": _json(bookings.transfers),
     }
-    async with connection.pipeline():
+    async with pipeline(connection):
         cursor = await connection.execute(_SETTLE, settled, binary=True)
         await connection.execute(_BOOK, booked, binary=True)
         if events:
