@@ -58,6 +58,20 @@ async def read_as_it_lies(connection: Connection) -> None:
         await connection.execute(b"SET LOCAL " + name + b" = off")
 
 
+async def lay_newest_first(world: World) -> None:
+    """Write all casts anew: an update may put a row back into a gap before others, an INSERT after them does not."""
+    stored = await columns(
+        world,
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'casts'::regclass AND attnum > 0 AND attgenerated = ''",
+    )
+    names = ", ".join(stored)
+    query = "WITH old AS (DELETE FROM casts RETURNING *) INSERT INTO casts (NAMES) SELECT NAMES FROM old ORDER BY id DESC"
+    await world.rows(query.replace("NAMES", names))
+    assert await columns(world, "SELECT id FROM casts ORDER BY tableoid, ctid") == await columns(
+        world, "SELECT id FROM casts ORDER BY tableoid, id DESC"
+    )
+
+
 async def columns(world: World, query: str, *parameters: object) -> list[Any]:
     return [row[0] for row in await world.rows(query, *parameters)]
 
@@ -109,6 +123,46 @@ async def test_admission_reads_only_what_is_asked_for(world: World, neighbour: W
     assert [(one.account_id, one.spent_micros) for one in state.months] == [(world.account_id, 0)]
     assert [one.balance_micros for one in state.grants] == [7]
     assert [(one.account_id, one.key) for one in state.idempotency] == [(world.account_id, "same")]
+
+
+async def test_admission_finds_the_sessions_asked_for_that_are_alive(world: World, pool: Pool) -> None:
+    await world.rows(
+        "INSERT INTO users (id, account_id, email) VALUES (%s, %s, 'ada@example.com')", uuid4(), world.account_id
+    )
+    # Hours from now: of the last use, of the end by itself, of the end by somebody.
+    asked = {
+        name: await add_session(world, *hours)
+        for name, hours in {
+            "alive": (-1, 1, None),
+            "ended": (-1, 1, -1),
+            "expired": (-1, -1, None),
+            "used a week ago less an hour": (1 - 7 * 24, 1, None),
+            "used a week ago and an hour": (-1 - 7 * 24, 1, None),
+        }.items()
+    }
+    await add_session(world, -1, 1, None)
+    async with transaction(pool) as connection:
+        state = await admission.read(
+            connection,
+            account_ids=[world.account_id],
+            key_ids=[],
+            session_ids=list(asked.values()),
+            billing_enabled=False,
+        )
+    found = {name for name, session_id in asked.items() if session_id in state.sessions}
+    assert found == {"alive", "used a week ago less an hour"}
+    assert len(state.sessions) == 2
+
+
+async def add_session(world: World, used: int, expires: int, ended: int | None) -> UUID:
+    session_id = uuid4()
+    await world.rows(
+        "INSERT INTO sessions (id, user_id, account_id, token_hash, kind, created_at, last_used_at, expires_at,"
+        " ended_at) SELECT %s, id, account_id, %s, 'browser', now(), now() + make_interval(hours => %s),"
+        " now() + make_interval(hours => %s), now() + make_interval(hours => %s) FROM users WHERE account_id = %s",
+        session_id, session_id.bytes * 2, used, expires, ended, world.account_id,
+    )  # fmt: skip
+    return session_id
 
 
 async def test_free_casts_are_held_batch_by_batch(database_url: str, pool: Pool) -> None:
@@ -229,10 +283,11 @@ async def test_a_free_place_goes_to_the_oldest_with_its_own_module(world: World,
     mine, theirs = [await accept(one, pool, *[one.spec()] * 258) for one in (world, neighbour)]
     other = await other_version(world)
     await world.rows("UPDATE casts SET version_id = %s WHERE account_id = %s", other, world.account_id)
-    # Both accounts get a place, and their oldest, which lies behind all others now, waits again.
+    # Both accounts get a place, and their oldest waits again.
     for one, jobs in ((world, mine), (neighbour, theirs)):
         await one.rows("UPDATE casts SET on_wire = false WHERE id = %s", jobs[0].cast_id)
         await one.rows("UPDATE accounts SET on_wire_default = 255 WHERE id = %s", one.account_id)
+    await lay_newest_first(world)
     async with transaction(pool) as connection:
         await settlement.lock_account(connection, world.account_id)
         await read_as_it_lies(connection)
