@@ -65,7 +65,9 @@ async def lay_newest_first(world: World) -> None:
         "SELECT attname FROM pg_attribute WHERE attrelid = 'casts'::regclass AND attnum > 0 AND attgenerated = ''",
     )
     names = ", ".join(stored)
-    query = "WITH old AS (DELETE FROM casts RETURNING *) INSERT INTO casts (NAMES) SELECT NAMES FROM old ORDER BY id DESC"
+    query = (
+        "WITH old AS (DELETE FROM casts RETURNING *) INSERT INTO casts (NAMES) SELECT NAMES FROM old ORDER BY id DESC"
+    )
     await world.rows(query.replace("NAMES", names))
     assert await columns(world, "SELECT id FROM casts ORDER BY tableoid, ctid") == await columns(
         world, "SELECT id FROM casts ORDER BY tableoid, id DESC"
