@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
 import httpx
 
@@ -22,7 +22,8 @@ from spell.async_resources import (
 )
 from spell.awaiting import AsyncEvents
 from spell.core.event_stream import Following
-from spell.core.exchange import Broken, Call, Reply, Send, Sleep
+from spell.core.exchange import Broken, Call, Reply, Request, Send, Sleep
+from spell.core.refusals import error_of
 from spell.models.casts import Cast, CastEvent
 from spell.settings import (
     RETRIES_MAX_DEFAULT,
@@ -120,6 +121,27 @@ class AsyncClient:
                 result: T = done.value
                 return result
             outcome = await self._send(step) if isinstance(step, Send) else await self._pause(step)
+
+    async def save(self, request: Request, file: BinaryIO) -> int:
+        """Write the answer's body to `file` as it comes, and return its bytes; however long it is, little is in memory.
+
+        SpellError when it is refused or ends early; then `file` has a part of it, and nothing is tried again.
+        """
+        settings = self._settings
+        try:
+            async with self._http.stream(
+                request.method,
+                settings.url(request),
+                headers=settings.headers(request),
+                timeout=timeout_of(settings.session.timeout_s),
+                follow_redirects=False,
+            ) as response:
+                if response.is_success:
+                    return sum([file.write(chunk) async for chunk in response.aiter_bytes()])
+                await response.aread()
+                raise error_of(reply_of(response))
+        except httpx.RequestError as error:
+            raise broken_of(error, request).error from error
 
     def follow(self, cast: Cast | str) -> AsyncEvents:
         """Follow a cast; `casts.events` does this."""

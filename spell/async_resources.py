@@ -1,8 +1,10 @@
 """What the asynchronous client can do: its parts and their methods. `spell.operations` says what each does."""
 
+from typing import BinaryIO
+
 from spell.awaiting import AsyncEvents, AsyncResource, iterator, method
 from spell.models.casts import Cast
-from spell.operations import batches, budgets, casts, identity, keys, spells, usage, webhooks
+from spell.operations import batches, budgets, casts, identity, keys, privacy, spells, usage, webhooks
 
 
 class AsyncCasts(AsyncResource):
@@ -95,6 +97,12 @@ class AsyncWebhooks(AsyncResource):
 
 
 class AsyncAccount(AsyncResource):
-    """See whose key it is."""
+    """See whose key it is, and take its data along."""
 
     whoami = method(identity.whoami)
+    export = method(privacy.export)
+    get_export = method(privacy.get_export)
+
+    async def download_export(self, export_id: str, file: BinaryIO) -> int:
+        """Write a ready archive to `file` and return its bytes. Conflict before it is ready, NotFound after a week."""
+        return await self.client.save(privacy.download_of(export_id), file)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
-from typing import Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
+from typing import BinaryIO, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
-from spell.core.exchange import Call
+from spell.core.exchange import Call, Request
 from spell.core.listing import Listing
 from spell.core.method_signature import show_as_method
 from spell.models.casts import Cast, CastEvent
@@ -19,6 +19,10 @@ class Runner(Protocol):
 
     def run(self, call: Call[T]) -> T:
         """Do one call and return what it gives."""
+        ...
+
+    def save(self, request: Request, file: BinaryIO) -> int:
+        """Write an answer's body to a file as it comes."""
         ...
 
     def follow(self, cast: Cast | str) -> "Events":

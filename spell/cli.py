@@ -17,6 +17,7 @@ from typing import Any, Final
 import click
 from rich_click import RichCommandPanel, RichGroup
 
+from spell.commands.account import account
 from spell.commands.budgets import budgets
 from spell.commands.build import build
 from spell.commands.cast import cast
@@ -81,7 +82,7 @@ def spell() -> None:
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
     *(init, build, publish, store, info, cast, casts, cancel),
-    *(login, logout, whoami, keys, budgets, usage, webhooks, completion),
+    *(login, logout, whoami, keys, budgets, usage, webhooks, account, completion),
 )
 for command in COMMANDS:
     spell.add_command(command)
@@ -93,7 +94,7 @@ PLUGIN_CHANGES: Final = frozenset({"keys"})
 PANELS: Final[Mapping[str, tuple[str, ...]]] = {
     "Write a spell": ("init", "build", "test", "publish"),
     "Cast": ("store", "info", "cast", "casts", "cancel"),
-    "Account": ("login", "logout", "whoami", "keys", "budgets", "usage", "webhooks"),
+    "Account": ("login", "logout", "whoami", "keys", "budgets", "usage", "webhooks", "account"),
     "Operate a platform": ("demo", "dev", "doctor", "migrate", "release", "runtimes", "users", "dead-letters"),
     "This program": ("completion",),
 }

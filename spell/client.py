@@ -5,13 +5,14 @@ import random
 import time
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
 import httpx
 
 from spell.blocking import Events
 from spell.core.event_stream import Following
-from spell.core.exchange import Broken, Call, Reply, Send, Sleep
+from spell.core.exchange import Broken, Call, Reply, Request, Send, Sleep
+from spell.core.refusals import error_of
 from spell.models.casts import Cast, CastEvent
 from spell.resources import Account, Budgets, Casts, Holds, Keys, Spells, UsageReports, Webhooks
 from spell.settings import (
@@ -113,6 +114,27 @@ class Client:
                 result: T = done.value
                 return result
             outcome = self._send(step) if isinstance(step, Send) else self._pause(step)
+
+    def save(self, request: Request, file: BinaryIO) -> int:
+        """Write the answer's body to `file` as it comes, and return its bytes; however long it is, little is in memory.
+
+        SpellError when it is refused or ends early; then `file` has a part of it, and nothing is tried again.
+        """
+        settings = self._settings
+        try:
+            with self._http.stream(
+                request.method,
+                settings.url(request),
+                headers=settings.headers(request),
+                timeout=timeout_of(settings.session.timeout_s),
+                follow_redirects=False,
+            ) as response:
+                if response.is_success:
+                    return sum(file.write(chunk) for chunk in response.iter_bytes())
+                response.read()
+                raise error_of(reply_of(response))
+        except httpx.RequestError as error:
+            raise broken_of(error, request).error from error
 
     def follow(self, cast: Cast | str) -> Events:
         """Follow a cast; `casts.events` does this."""

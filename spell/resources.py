@@ -1,8 +1,10 @@
 """What the synchronous client can do: its parts and their methods. `spell.operations` says what each does."""
 
+from typing import BinaryIO
+
 from spell.blocking import Events, Resource, iterator, method
 from spell.models.casts import Cast
-from spell.operations import batches, budgets, casts, identity, keys, spells, usage, webhooks
+from spell.operations import batches, budgets, casts, identity, keys, privacy, spells, usage, webhooks
 
 
 class Casts(Resource):
@@ -95,6 +97,12 @@ class Webhooks(Resource):
 
 
 class Account(Resource):
-    """See whose key it is."""
+    """See whose key it is, and take its data along."""
 
     whoami = method(identity.whoami)
+    export = method(privacy.export)
+    get_export = method(privacy.get_export)
+
+    def download_export(self, export_id: str, file: BinaryIO) -> int:
+        """Write a ready archive to `file` and return its bytes. Conflict before it is ready, NotFound after a week."""
+        return self.client.save(privacy.download_of(export_id), file)
