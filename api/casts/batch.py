@@ -1,5 +1,7 @@
 """POST /v1/casts/batch: up to 1,000 casts in one request, one transaction, a verdict each."""
 
+from typing import Final
+
 import msgspec
 
 from api.auth import Principal
@@ -12,7 +14,13 @@ from domain.model.admission import Accepted, AdmissionRequest, CastSpec, Judged,
 from domain.model.advice import CastWarning
 from domain.model.cast_view import CastView, VersionName, view_of_accepted, warned
 from domain.model.errors import Code, Refusal, RefusedError
+from domain.model.places import NO_CAST
 from domain.model.webhook_url import parse_networks
+
+_REFUSED_BEFORE: Final = Refusal(
+    code=Code.REFUSED_BEFORE,
+    detail="This cast of the batch was refused when its Idempotency-Key was first used, and is not tried again.",
+)
 
 
 class BatchResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -24,7 +32,7 @@ class BatchResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class BatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdicts in the order of the request; in a replay the accepted casts alone, as they are now."""
+    """The verdicts in the order of the request; in a replay the casts as they are now."""
 
     results: list[BatchResult]
 
@@ -59,12 +67,14 @@ async def cast_many(
             casts=tuple(one.spec for one in good),
             idempotency_key=idempotency_key,
             request_hash=request_hash,
+            places=tuple(place for place, one in enumerate(wanted) if isinstance(one, _Wanted)),
+            sent_count=len(wanted),
         )
         caller = caller_of(principal)
         admitted = await services.batcher.submit(request, caller, waits=False)
         note_allowance(services, call, caller, admitted.allowance)
         if isinstance(admitted.verdict, Replayed):
-            return await _replay(services, call, principal, admitted.verdict)
+            return await _replay(services, call, principal, admitted.verdict, path)
         judged = _results(admitted.verdict)
     else:
         await admit_request(services, call, caller_of(principal))
@@ -117,18 +127,26 @@ def _result(services: Services, call: Call, wanted: _Wanted, verdict: Accepted |
 
 def _refused(services: Services, call: Call, refusal: Refusal, path: str) -> BatchResult:
     services.metrics.casts_failed.labels(refusal.code).inc()
+    return _problem(services, call, refusal, path)
+
+
+def _problem(services: Services, call: Call, refusal: Refusal, path: str) -> BatchResult:
     answer = problem(refusal, request_id=call.request_id, instance=path, public_url=services.settings.public_url)
     return BatchResult(status=KINDS[refusal.code].status, error=msgspec.Raw(answer.body))
 
 
-async def _replay(services: Services, call: Call, principal: Principal, replayed: Replayed) -> Answer:
+async def _replay(services: Services, call: Call, principal: Principal, replayed: Replayed, path: str) -> Answer:
+    """Answer with the casts as they are now. Why others were refused is not kept: they say that they were."""
     call.answer_headers.append((b"idempotent-replayed", b"true"))
-    call.cast_ids = replayed.cast_ids
-    rows = [await services.casts.row(cast_id, principal.account_id) for cast_id in replayed.cast_ids]
+    call.cast_ids = tuple(cast_id for cast_id in replayed.cast_ids if cast_id != NO_CAST)
+    rows = [await services.casts.row(cast_id, principal.account_id) for cast_id in call.cast_ids]
     views = await services.casts.views(rows)
-    return _answer(
-        [BatchResult(status=200 if row.is_final else 202, cast=view) for row, view in zip(rows, views, strict=True)]
-    )
+    found = {
+        cast_id: BatchResult(status=200 if row.is_final else 202, cast=view)
+        for cast_id, row, view in zip(call.cast_ids, rows, views, strict=True)
+    }
+    found[NO_CAST] = _problem(services, call, _REFUSED_BEFORE, path)
+    return _answer([found[cast_id] for cast_id in replayed.cast_ids])
 
 
 def _answer(results: list[BatchResult]) -> Answer:

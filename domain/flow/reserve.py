@@ -191,6 +191,7 @@ def _idempotency_rows(verdict: Verdict) -> list[store.IdempotencyRow]:
     casts = _accepted(verdict)
     if not casts or casts[0].request.idempotency_key is None:
         return []
+    assert isinstance(verdict, Judged)
     first = casts[0]
     assert first.request.idempotency_key is not None
     return [
@@ -198,7 +199,7 @@ def _idempotency_rows(verdict: Verdict) -> list[store.IdempotencyRow]:
             account_id=first.request.account_id,
             key=first.request.idempotency_key,
             request_hash=first.request.request_hash,
-            cast_ids=tuple(cast.cast_id for cast in casts),
+            cast_ids=verdict.remembered(first.request),
             accepted_ms=first.accepted_ms,
         )
     ]

@@ -26,6 +26,7 @@ from domain.model.ids import ENTROPY_BYTES, cast_id
 from domain.model.limits import DEADLINE_MS_MAX, CastLimits
 from domain.model.messages import Pool
 from domain.model.periods import Period, resets_at
+from domain.model.places import NO_CAST, placed
 
 # A share of the wire that keeps every worker slot of a small deployment busy while one account fills it,
 # and is small enough that the next account's first cast waits for a fraction of a second.
@@ -68,6 +69,9 @@ class AdmissionRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     idempotency_key: str | None = None
     request_hash: bytes = b""
     """SHA-256 of method, path and body, needed with an idempotency key."""
+    places: tuple[int, ...] = ()
+    sent_count: int = 0
+    """Where each cast stood among all that were sent, some refused before they came here; empty: these are all."""
     retry_after_s: int | None = None
     """Set when the caller is over its rate: nothing will be accepted, and the answer is 402 or 429."""
 
@@ -93,7 +97,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
-    """The request was accepted before, under the same idempotency key, as these casts in order."""
+    """The request was accepted before, under the same idempotency key, as these casts in order, or NO_CAST."""
 
     cast_ids: tuple[UUID, ...]
 
@@ -102,6 +106,11 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One verdict for each cast of the request, in order."""
 
     results: tuple[Accepted | Refusal, ...]
+
+    def remembered(self, request: AdmissionRequest) -> tuple[UUID, ...]:
+        """Return the cast of each place of what was sent, NO_CAST where it was refused; empty when all were."""
+        ids = [result.cast_id if isinstance(result, Accepted) else NO_CAST for result in self.results]
+        return placed(ids, request.places, request.sent_count) if any(one != NO_CAST for one in ids) else ()
 
 
 Verdict = Replayed | Refusal | Judged
@@ -150,16 +159,12 @@ class _Batch:
             remembered = self._remembered.get((account.id, request.idempotency_key))
             if remembered is not None:
                 return _replay(request, remembered)
-        results = tuple(self._judge_cast(request, spec, account, key) for spec in request.casts)
-        accepted = tuple(result.cast_id for result in results if isinstance(result, Accepted))
-        if accepted and request.idempotency_key is not None:
+        judged = Judged(results=tuple(self._judge_cast(request, spec, account, key) for spec in request.casts))
+        if (cast_ids := judged.remembered(request)) and request.idempotency_key is not None:
             self._remembered[account.id, request.idempotency_key] = IdempotencyState(
-                account_id=account.id,
-                key=request.idempotency_key,
-                request_hash=request.request_hash,
-                cast_ids=accepted,
+                account_id=account.id, key=request.idempotency_key, request_hash=request.request_hash, cast_ids=cast_ids
             )
-        return Judged(results=results)
+        return judged
 
     def _judge_cast(
         self, request: AdmissionRequest, spec: CastSpec, account: AccountState, key: KeyState | None

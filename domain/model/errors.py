@@ -32,6 +32,7 @@ class Code(enum.StrEnum):
     QUEUE_FULL = "queue_full"
     OVERLOADED = "overloaded"
     OUTCOME_UNKNOWN = "outcome_unknown"
+    REFUSED_BEFORE = "refused_before"
     VERSION_EXISTS = "version_exists"
     BAD_MODULE = "bad_module"
     SPELL_SUSPENDED = "spell_suspended"

@@ -87,7 +87,7 @@ def _create(part: Sequence[bytes], idempotency_key: str) -> Operation[_Answer]:
 
 
 def _verdicts(answer: _Answer, asked: int, idempotency_key: str) -> list[BatchVerdict]:
-    """Read the verdicts. A repeated answer names the accepted casts alone, so it may not tell which were refused."""
+    """Read the verdicts. An older platform repeats the accepted casts alone, so which were refused is unknown."""
     if len(answer.results) != asked:
         ids = tuple(result.cast.id for result in answer.results if result.cast is not None)
         error = OutcomeUnknown(

@@ -39,6 +39,30 @@ def test_a_batch_is_replayed_as_a_whole(api: Api, rows: Rows, account: Account, 
     assert rows.execute("SELECT count(*) FROM casts WHERE account_id = %(id)s", {"id": account.id}) == [(3,)]
 
 
+def test_a_replay_keeps_the_place_of_what_was_refused(api: Api, rows: Rows, account: Account, spell: str) -> None:
+    rows.budget(account, 5_000)
+    casts = [{"spell": "no/body"}, {"spell": spell}, {"spell": spell, "x": 1}, {"spell": spell}, {"spell": spell}]
+    first = send(api, account, casts, **{"idempotency-key": "b"}).json()["results"]
+    assert [result["status"] for result in first] == [404, 202, 422, 202, 402]
+    rows.execute("UPDATE budgets SET deleted_at = now()")
+    again = send(api, account, casts, **{"idempotency-key": "b"})
+    assert again.headers["idempotent-replayed"] == "true"
+    results = again.json()["results"]
+    assert [result["status"] for result in results] == [409, 202, 409, 202, 409]
+    assert [results[place]["cast"]["id"] for place in (1, 3)] == [first[place]["cast"]["id"] for place in (1, 3)]
+    assert [results[place]["error"]["error"] for place in (0, 2, 4)] == ["refused_before"] * 3
+    assert rows.execute("SELECT count(*) FROM casts WHERE account_id = %(id)s", {"id": account.id}) == [(2,)]
+
+
+def test_a_replay_of_before_places_were_kept_shows_what_was_accepted(
+    api: Api, rows: Rows, account: Account, spell: str
+) -> None:
+    casts = [{"spell": spell}, {"spell": "no/body"}]
+    first = send(api, account, casts, **{"idempotency-key": "b"}).json()["results"]
+    rows.execute("UPDATE idempotency_keys SET cast_ids = cast_ids[1:1]")
+    assert send(api, account, casts, **{"idempotency-key": "b"}).json()["results"] == first[:1]
+
+
 def test_a_batch_is_one_request_for_the_rate(api: Api, rows: Rows, account: Account, spell: str) -> None:
     slow = rows.key(account.id, account.handle, rpm=2)
     assert [result["status"] for result in send(api, slow, [{"spell": spell}] * 5).json()["results"]] == [202] * 5

@@ -183,8 +183,8 @@ FAULTS = (
         "A 402 is replayed for a day, although the budget was raised.",
         (
             "domain/model/admission.py",
-            "        if accepted and request.idempotency_key",
-            "        if request.idempotency_key",
+            "        if (cast_ids := judged.remembered(request)) and request",
+            "        if (cast_ids := judged.remembered(request)) is not None and request",
         ),
         tests=(f"{DECIDE}test_what_was_refused_whole_is_not_remembered",),
     ),

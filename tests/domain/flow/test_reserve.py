@@ -2,6 +2,7 @@ import asyncio
 import os
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from domain.flow.reserve import NotLocked, reserve
@@ -9,6 +10,7 @@ from domain.model.admission import Accepted, Judged, Replayed, Verdict
 from domain.model.errors import Code, Refusal
 from domain.model.ids import ENTROPY_BYTES
 from domain.model.messages import Pool as WorkerPool
+from domain.model.places import NO_CAST
 from domain.store.connection import Pool, transaction
 from tests.domain.world import HOLD, TERMS, World, admit
 
@@ -73,6 +75,16 @@ async def test_an_idempotency_key_replays_within_a_batch_and_later(world: World,
     (other,) = await admit(pool, world.request(key="k", body=b"other"))
     assert isinstance(other, Refusal)
     assert other.code is Code.IDEMPOTENCY_KEY_REUSED
+
+
+async def test_a_batch_is_remembered_with_the_places_of_what_was_refused(world: World, pool: Pool) -> None:
+    await world.add_budget(HOLD)
+    batch = msgspec.structs.replace(world.request(world.spec(), world.spec(), key="k"), places=(1, 2), sent_count=3)
+    (first,) = await admit(pool, batch)
+    assert isinstance(first, Judged)
+    accepted, _refused = first.results
+    assert isinstance(accepted, Accepted)
+    assert await admit(pool, batch) == [Replayed(cast_ids=(NO_CAST, accepted.cast_id, NO_CAST))]
 
 
 async def test_a_refused_request_is_not_remembered(world: World, pool: Pool) -> None:

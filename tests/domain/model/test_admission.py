@@ -17,6 +17,7 @@ from domain.model.funding import Funding
 from domain.model.ids import cast_id
 from domain.model.messages import Pool
 from domain.model.periods import Period
+from domain.model.places import NO_CAST
 from tests.domain.model.judging import NEXT_MONTH, RANDOM, TOMORROW, accept, judge, refuse, results, terms
 from tests.domain.model.states import (
     ACCOUNT,
@@ -299,10 +300,21 @@ def test_the_second_of_two_equals_in_a_batch_gets_the_casts_of_the_first() -> No
     accepted, refused = first.results
     assert isinstance(accepted, Accepted)
     assert isinstance(refused, Refusal)
-    assert second == Replayed(cast_ids=(accepted.cast_id,))
+    assert second == Replayed(cast_ids=(accepted.cast_id, NO_CAST))
     assert isinstance(third, Judged)
     changed = msgspec.structs.replace(asked, request_hash=b"x")
     assert judge(state(), asked, changed)[1] == REUSED
+
+
+def test_a_replay_has_a_place_for_casts_that_were_refused_before_they_came_here() -> None:
+    asked = msgspec.structs.replace(
+        request(spec(), spec(), idempotency_key="k", request_hash=b"h"), places=(1, 3), sent_count=5
+    )
+    first, second = judge(state(windows=[window(1, HOLD)]), asked, asked)
+    assert isinstance(first, Judged)
+    accepted, _refused = first.results
+    assert isinstance(accepted, Accepted)
+    assert second == Replayed(cast_ids=(NO_CAST, accepted.cast_id, NO_CAST, NO_CAST, NO_CAST))
 
 
 def test_what_was_refused_whole_is_not_remembered() -> None:

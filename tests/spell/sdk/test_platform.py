@@ -12,6 +12,7 @@ import pytest
 
 from local.servers import Servers
 from spell import (
+    ApiError,
     AsyncClient,
     BudgetExceeded,
     CastFailed,
@@ -217,9 +218,12 @@ def test_a_cast_whose_answer_was_lost_is_made_and_charged_once(
 
 def test_a_batch_whose_answer_was_lost_is_made_once(stack: Stack, proxy: CuttingProxy, key: str, do: Do) -> None:
     proxy.cuts.append(b"")
-    wanted = [CastRequest("dev/echo", number) for number in range(20)]
-    made = [verdict.accepted().id for verdict in do(proxy.url, lambda client: client.casts.batch(wanted), key=key)]
+    wanted = [CastRequest("dev/echo" if number % 5 else "dev/nobody", number) for number in range(20)]
+    verdicts = do(proxy.url, lambda client: client.casts.batch(wanted), key=key)
     assert proxy.cuts_made == 1
+    refused = [(place, one.error.code) for place, one in enumerate(verdicts) if isinstance(one.error, ApiError)]
+    assert refused == [(place, "refused_before") for place in (0, 5, 10, 15)]
+    made = [one.accepted().id for one in verdicts if one.cast is not None]
     assert sorted(cast.id for cast in do(stack.url, lambda client: client.casts.list(), key=key)) == sorted(made)
 
 
