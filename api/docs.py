@@ -46,6 +46,7 @@ _SECTIONS: Final = {
     "Usage": ("/v1/usage",),
     "Spells": ("/v1/spells",),
     "Keys": ("/v1/keys",),
+    "Sessions": ("/v1/sessions", "/auth/"),
     "Operations": ("/healthz", "/readyz", "/metrics"),
     "Admin": ("/admin/",),
 }
