@@ -328,7 +328,9 @@ def serve(settings: WorkerSettings, stop: threading.Event) -> None:
     dramatiq.set_encoder(MsgpackEncoder())
     worker = _make(settings)
     pool = settings.pool.value
-    dramatiq.Actor(worker.run, broker=worker.broker, actor_name="cast", queue_name=pool, priority=0, options={})
+    actor = dramatiq.Actor(worker.run, broker=worker.broker, actor_name="cast", queue_name=pool, priority=0, options={})
+    # At debug it logs its arguments: what a caller sent, and the token that settles the cast.
+    actor.logger.setLevel(logging.INFO)
     engine = dramatiq.Worker(worker.broker, queues={pool}, worker_threads=settings.worker_threads)
     collect_rarely()
     engine.start()
