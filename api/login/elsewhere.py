@@ -11,7 +11,7 @@ from api.login.finish import AnyRequest, begin_again, finish, redirect, return_p
 from api.services import Services
 from api.sessions.browser import browser_binding
 from api.sessions.pages import page
-from api.weights import PAGES_RPM
+from api.weights import LOGIN, PAGES_RPM
 from domain.flow.begin_login import begin_login, take_up_login
 from domain.model.login import STATE_BYTES, ProvenIdentity, Provider, nonce_of, verifier_of
 from domain.store.connection import transaction
@@ -42,7 +42,7 @@ async def to_issuer(request: AnyRequest, services: Services) -> Response[str]:
     return await _begin(request, services, "oidc")
 
 
-@get(["/auth/callback", "/auth/github/callback"], include_in_schema=False, rate=PAGES_RPM)
+@get(["/auth/callback", "/auth/github/callback"], include_in_schema=False, rate=PAGES_RPM, weight=LOGIN)
 async def from_github(request: AnyRequest, services: Services) -> Response[str]:
     """Take the browser back from GitHub."""
     if services.github is None:
@@ -50,7 +50,7 @@ async def from_github(request: AnyRequest, services: Services) -> Response[str]:
     return await _come_back(request, services, "github")
 
 
-@get("/auth/oidc/callback", include_in_schema=False, rate=PAGES_RPM)
+@get("/auth/oidc/callback", include_in_schema=False, rate=PAGES_RPM, weight=LOGIN)
 async def from_issuer(request: AnyRequest, services: Services) -> Response[str]:
     """Take the browser back from the OpenID issuer."""
     if services.oidc is None:
@@ -98,12 +98,13 @@ async def _come_back(request: AnyRequest, services: Services, provider: Provider
         return_to = await take_up_login(
             connection, provider=provider, binding=binding, state=state or "", now=services.now()
         )
-    if state is None or return_to is None:
-        return begin_again("Not signed in", _OVER, status=400)
-    if code is None:
+    if code is None and value_of(request, "error") is not None:
+        # Some say so without the state: nobody is signed in by it, and where it led is all that is lost.
         turned_down = value_of(request, "error") == _TURNED_DOWN
         why = "You turned it down there." if turned_down else f"{_NAMES[provider]} did not let you in."
         return begin_again("Not signed in", why, status=400, return_to=return_to)
+    if state is None or code is None or return_to is None:
+        return begin_again("Not signed in", _OVER, status=400)
     try:
         identity = await _identity(request, services, provider, state=state, code=code, binding=binding)
     except ProviderError as error:
