@@ -136,7 +136,8 @@ async def judge_first(connection: ASGIConnection[Any, Any, Any, Any], handler: B
     elif "visitor" in asked_for:
         await _admit_visitor(services, call, opt.get("weight", 1))
     elif "rate" in opt:
-        await admit_request(services, call, Caller(f"page:{services.strangers.address(call)}", opt["rate"]))
+        address = services.strangers.address(call)
+        await admit_request(services, call, Caller(f"page:{address}", opt["rate"], opt.get("weight", 1)))
     elif "unlimited" in opt:
         call.counted = True
 

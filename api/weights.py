@@ -15,13 +15,13 @@ EXPORT: Final = 20
 SUM_UP: Final = 2
 # Makes somebody else's server hear from us, or a person get mail.
 REACH_OUT: Final = 5
-# Begins or ends a login: writes a row for somebody who may be nobody, and bounds guessing.
+# Begins or ends a login: writes a row for somebody who may be nobody, asks somebody else's server, bounds guessing.
 LOGIN: Final = 3
 # A new secret is hashed with Argon2.
 NEW_SECRET: Final = 2
 
-# Of one address, for the pages, scripts and styles we serve from memory: a page is a handful of them, and reading the
-# documents must not use up what the address may ask of the api.
+# Of one address, for pages, scripts and styles: a page is a handful of them, a login several in a row, and neither must
+# use up what the address may ask of the api.
 PAGES_RPM: Final = 300
 # Of one address: browsers ask before the first request of a page to each path, whatever its key's rate.
 PREFLIGHTS_RPM: Final = 300

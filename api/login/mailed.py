@@ -18,7 +18,7 @@ from api.services import Services
 from api.sessions.browser import browser_binding
 from api.sessions.pages import page
 from api.web_safety import RETURN_PATH_CHARACTERS_MAX, safe_return_path
-from api.weights import PAGES_RPM
+from api.weights import LOGIN, PAGES_RPM, REACH_OUT
 from domain.flow.magic_link import ask_link, follow_link, look_at_link
 from domain.model.errors import Code, Fault, refuse
 from domain.model.login import LINK_S, LINK_SEED_BYTES, read_address
@@ -71,7 +71,7 @@ class SessionView(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime
 
 
-@post(ASK_PATH, status_code=202, request_max_body_size=BODY_BYTES_MAX, rate=PAGES_RPM)
+@post(ASK_PATH, status_code=202, request_max_body_size=BODY_BYTES_MAX, rate=PAGES_RPM, weight=REACH_OUT)
 async def ask(request: AnyRequest, services: Services) -> Response[Any]:
     """Mail a link to sign in with. The answer is the same whoever has the address, and how often it was asked for.
 
@@ -131,7 +131,7 @@ async def show(request: AnyRequest, services: Services) -> Response[str]:
     return page("Sign in", text)
 
 
-@post(FOLLOW_PATH, status_code=200, request_max_body_size=BODY_BYTES_MAX, rate=PAGES_RPM)
+@post(FOLLOW_PATH, status_code=200, request_max_body_size=BODY_BYTES_MAX, rate=PAGES_RPM, weight=LOGIN)
 async def follow(request: AnyRequest, services: Services) -> Response[Any]:
     """Use a mailed link up: `{token}` with the cookies of the browser that asked for it.
 

@@ -9,7 +9,7 @@ from gateways.metrics import SHARED_FOLDER, CollectorRegistry, Counter, Gauge, H
 # From a wake-up on an idle machine to the longest wait a caller may ask for.
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 # Shown as 0 before the first one: what a caller is limited by, see `api.admission.rate.Caller`.
-LIMITED: Final = ("key", "account", "address", "page", "preflight", "device", "admin", "too_many_open_casts")
+LIMITED: Final = ("key", "account", "address", "page", "preflight", "link", "device", "admin", "too_many_open_casts")
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 

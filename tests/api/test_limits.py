@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from api.operator.metrics import LIMITED
-from api.weights import DOWNLOAD, EXPORT, LOGIN, PUBLISH
+from api.weights import DOWNLOAD, EXPORT, LOGIN, PAGES_RPM, PUBLISH, REACH_OUT
 from domain.model.key_rules import KeyScope
 from local.servers import Servers
 from tests.api.access_table import OPEN, OPERATOR, PUBLIC, ROWS, SESSION, WORKER, Row
@@ -161,6 +161,24 @@ def test_a_route_weighs_what_it_costs(api: Api, rows: Rows, method: str, path: s
     account = every_scope(rows, 60)
     answer = api.http.request(method, path.replace("{handle}", account.handle), headers=account.headers)
     assert int(answer.headers["x-ratelimit-remaining"]) == 60 - weight
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "weight"),
+    [
+        ("GET", "/login", 1),
+        ("GET", "/docs/page.css", 1),
+        ("GET", "/auth/callback", LOGIN),
+        ("POST", "/auth/verify", LOGIN),
+        ("POST", "/auth/magic-link", REACH_OUT),
+    ],
+)
+def test_pages_have_a_rate_of_their_own_and_logins_weigh_more(
+    api: Api, place: dict[str, str], method: str, path: str, weight: int
+) -> None:
+    answer = api.http.request(method, path, headers=place)
+    assert int(answer.headers["x-ratelimit-remaining"]) == PAGES_RPM - weight
+    assert api.http.get("/v1/spells", headers=place).headers["x-ratelimit-remaining"] == str(ANON_RPM - 1)
 
 
 def test_nobody_makes_us_read_a_body_he_may_not_send(api: Api, rows: Rows, place: dict[str, str]) -> None:
