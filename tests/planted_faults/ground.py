@@ -5,6 +5,7 @@ from tests.planted_faults.fault import fault
 SERVERS = "tests/local/test_servers.py::"
 POSTGRES = "tests/local/test_postgres.py::"
 MIGRATE = "tests/migrations/test_runner.py::"
+AHEAD = "tests/workers/executor/test_ahead.py::"
 
 _RUNNERS_TURN = '    while not await _one_value(connection, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY):\n'
 
@@ -128,6 +129,40 @@ FAULTS = (
             '("cranelift_nan_canonicalization", False)',
         ),
         tests=("tests/workers/executor/test_engine.py::test_nan_is_canonical",),
+    ),
+    fault(
+        "kept-behind-a-slow-one",
+        "Short casts that were sent ahead wait until a slow one before them has ended.",
+        (
+            "workers/executor/parent.py",
+            "                self._give_back()\n                patience_seconds -= _LATE_SECONDS\n",
+            "                patience_seconds -= _LATE_SECONDS\n",
+        ),
+        tests=(f"{AHEAD}test_what_is_behind_a_slow_one_is_given_back_and_can_be_run_all_the_same",),
+    ),
+    fault(
+        "begun-too-late-all-the-same",
+        "A cast that was given back runs in two sandboxes.",
+        ("workers/executor/child.py", "if cast.begin_by_ns and time", "if not cast.begin_by_ns and time"),
+        tests=(f"{AHEAD}test_one_whose_turn_comes_too_late_is_not_begun",),
+    ),
+    fault(
+        "reserved-and-not-given-back",
+        "Casts that a thread reserved wait for it while other threads have nothing to do.",
+        ("workers/ahead.py", "        self._broker.give_back_reserved()\n", ""),
+        tests=("tests/workers/test_ahead.py::test_a_job_is_decoded_once_and_forgotten_when_given_back",),
+    ),
+    fault(
+        "reserved-by-a-thread-that-ended",
+        "Each deploy leaves casts that a worker reserved waiting until their lease ends.",
+        ("workers/broker/hooks.py", "        self._broker.work_queue.give_back()\n", "        del thread\n"),
+        tests=("tests/workers/broker/test_reserve.py::test_a_worker_that_stops_gives_back_what_its_threads_reserved",),
+    ),
+    fault(
+        "newest-first",
+        "Under load the cast that has waited longest waits for ever.",
+        ("workers/broker/work_queue.py", "return lane.popleft()", "return lane.pop()"),
+        tests=("tests/workers/broker/test_order.py::test_one_thread_runs_messages_in_the_order_they_were_sent",),
     ),
     # Embedded servers
     fault(

@@ -207,6 +207,22 @@ def test_the_child_is_looked_at_after_the_last(
     assert executor.child_deaths == 0
 
 
+def test_one_whose_turn_comes_too_late_is_not_begun(
+    executor: Executor,
+    line: Line,
+    echoes: Callable[[int], list[ExecuteRequest]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parent, "BEGIN_WITHIN_SECONDS", 0.0)
+    first, *line.behind = requests = echoes(4)
+    assert executor.run(first).output == first.input
+    # The child has refused all of them by now, so another thread may run them: none runs twice.
+    assert executor.run(requests[1]).output == requests[1].input
+    assert line.given_back == 1
+    assert outputs(executor, requests[2:]) == inputs(requests[2:])
+    assert executor.child_deaths == 0
+
+
 def frame(message: bytes) -> bytes:
     return LENGTH_PREFIX.pack(len(message)) + message
 
