@@ -5,11 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from api.access_log import Log
+from api.app import create_app
 from api.auth import FRESH_S, USE_WRITTEN_EVERY_S
+from api.call import Call
+from api.guard import authenticate
 from api.sessions.known import Sessions, session_token
 from domain.model.errors import Code, RefusedError
+from domain.settings import ApiSettings, load
 from domain.store.connection import Role, StoreError, open_pool
-from tests.api.platform import Account, Rows, Signed
+from local.servers import Servers
+from tests.api.platform import Account, Rows, Signed, api_environment
 
 
 @pytest.fixture
@@ -107,3 +113,32 @@ def test_only_what_begins_like_a_session_is_taken_for_one() -> None:
     assert session_token(b"bearer ss_abc") == "ss_abc"
     for other in (None, b"", b"Bearer", b"Bearer sk_live_x", b"Basic ss_abc", b"ss_abc"):
         assert session_token(other) is None
+
+
+def call(signed: Signed, method: str) -> Call:
+    return Call(
+        {b"authorization": f"Bearer {signed.token}".encode()}, method=method, client=None, request_id="x", started=0
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Litestar 3 wants other annotations than 2.25 needs
+async def test_what_changes_something_trusts_no_memory(rows: Rows, servers: Servers, signed: Signed) -> None:
+    """In a process whose clock stands still, so that what it has seen once stays fresh however slow the machine is."""
+    settings = load(ApiSettings, api_environment(rows.url, servers.redis_url, 1))
+    log = Log(settings.log_level, now=lambda: datetime.now(UTC), write=lambda _: None)
+    _, services = create_app(settings, log=log, clock=lambda: 0.0, now=lambda: datetime.now(UTC))
+    ended = "UPDATE sessions SET ended_at = CASE WHEN %(ended)s THEN now() END WHERE id = %(id)s"
+    async with services.engine_pool:
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            assert (await authenticate(services, call(signed, "GET"))).session_id == signed.id
+            rows.execute(ended, {"id": signed.id, "ended": True})
+            for trusting in (call(signed, "GET"), call(signed, "HEAD")):
+                assert (await authenticate(services, trusting)).session_id == signed.id
+            casting = await authenticate(services, call(signed, method), asked_again=True)
+            assert casting.session_id == signed.id
+            with pytest.raises(RefusedError) as refused:
+                await authenticate(services, call(signed, method))
+            assert refused.value.refusal.code is Code.UNAUTHORIZED
+            rows.execute(ended, {"id": signed.id, "ended": False})
+    services.authenticator.close()
+    await services.redis.aclose()

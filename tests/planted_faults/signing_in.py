@@ -3,6 +3,7 @@
 from tests.planted_faults.fault import fault
 
 FLOWS = "tests/domain/flow/test_sessions.py::"
+KNOWN = "tests/api/test_known_sessions.py::"
 HTTP = "tests/api/test_sessions.py::"
 PAGES = "tests/api/test_web_safety.py::"
 SLOW = "tests/api/test_slow_clients.py::"
@@ -47,7 +48,7 @@ FAULTS = (
             "fresh = call.method not in SAFE_METHODS and not asked_again",
             "fresh = call.method not in SAFE_METHODS and asked_again",
         ),
-        tests=(f"{HTTP}test_an_ended_session_changes_nothing_in_any_process",),
+        tests=(f"{KNOWN}test_what_changes_something_trusts_no_memory",),
     ),
     fault(
         "session-ends-without-the-lock",
