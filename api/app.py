@@ -62,7 +62,7 @@ from api.webhooks.followers import Followers
 from domain.model.admission_state import Terms
 from domain.model.limits import MIB
 from domain.settings import ApiSettings, OidcSettings
-from domain.store.connection import Role, open_pool, transaction
+from domain.store.connection import Role, open_pool, statement
 from domain.store.prices import price_latest
 from gateways.compiler import Compiler
 from gateways.github import Github
@@ -226,7 +226,7 @@ def _background(services: Services) -> list[Loop]:
 
 async def read_terms(services: Services) -> None:
     """Bring the price of the day to admission. Raises StoreError."""
-    async with transaction(services.engine_pool) as connection:
+    async with statement(services.engine_pool) as connection:
         price = await price_latest(connection)
     if price is not None:
         settings = services.settings

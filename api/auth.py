@@ -17,7 +17,7 @@ from api.errors import overloaded
 from domain.model.api_key import prefix_of
 from domain.model.errors import Code, Refusal, RefusedError, refuse
 from domain.model.key_rules import ACCOUNT_SCOPES
-from domain.store.connection import Pool, statement, transaction
+from domain.store.connection import Pool, statement
 from domain.store.identity import keys_use
 from domain.store.principals import KeyOwner, principals_by_prefix
 
@@ -168,7 +168,7 @@ class Authenticator:
         if not due:
             return 0
         used = {key: now - timedelta(seconds=clock - at) for key, at in due.items()}
-        async with transaction(self._pool) as connection:
+        async with statement(self._pool) as connection:
             written = await keys_use(connection, used=used)
         for key in written:
             self._written_at[key] = clock

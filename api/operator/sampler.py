@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from api.access_log import Log
 from api.admission.wire import queue_states
 from api.operator.metrics import Metrics
-from domain.store.connection import Pool, StoreError, transaction
+from domain.store.connection import Pool, StoreError, statement
 from domain.store.ops import holds_total
 
 _logger: Final = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Sampler:
             self._metrics.ledger_lag.labels(state.pool).set(state.usage)
 
     async def _sample_postgres(self) -> None:
-        async with transaction(self._engine_pool) as connection:
+        async with statement(self._engine_pool) as connection:
             total = await holds_total(connection)
         self._metrics.open_holds.set(total.open_casts)
         self._metrics.open_holds_micros.set(total.casts_held_micros)
