@@ -55,21 +55,28 @@ async def open_for(request: AnyRequest, services: Services, identity: ProvenIden
     """
     call = call_of(request.scope)
     settings, now = services.settings, services.now()
+    address = services.strangers.address(call)
     shown = session_token_of(call.headers, secure=services.site.secure)
     async with transaction(services.engine_pool) as connection:
         if shown is not None:
-            await end_session_of_token(
-                connection, token=shown, address=services.strangers.address(call), request_id=call.request_id
-            )
+            await end_session_of_token(connection, token=shown, address=address, request_id=call.request_id)
         plan = cast("Plan", settings.billing_plan_default)
-        user = await sign_in(connection, identity, plan=plan, now=now, entropy=os.urandom(ENTROPY_BYTES))
+        user = await sign_in(
+            connection,
+            identity,
+            plan=plan,
+            address=address,
+            request_id=call.request_id,
+            now=now,
+            entropy=os.urandom(ENTROPY_BYTES),
+        )
         return await open_session(
             connection,
             user_id=user.user_id,
             account_id=user.account_id,
             kind="browser",
             user_agent=call.headers.get(b"user-agent", b"").decode("latin-1"),
-            address=services.strangers.address(call),
+            address=address,
             request_id=call.request_id,
             now=now,
             entropy=os.urandom(SESSION_ENTROPY_BYTES),

@@ -5,7 +5,9 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from domain.flow.audit import audit
 from domain.flow.create_user import Billing, Plan
+from domain.model.audit import Action, Actor
 from domain.model.errors import Code, refuse
 from domain.model.login import (
     HANDLE_ENTROPY_BYTES,
@@ -25,13 +27,21 @@ _BILLING: Final[Billing] = "auto"
 
 
 async def sign_in(
-    conn: Connection, identity: ProvenIdentity, *, plan: Plan, now: datetime, entropy: bytes
+    conn: Connection,
+    identity: ProvenIdentity,
+    *,
+    plan: Plan,
+    address: str,
+    request_id: str,
+    now: datetime,
+    entropy: bytes,
 ) -> LoginUser:
     """Return the user of an identity, made with a personal account at the first login.
 
     An identity nobody has is the way in of a user of the same address only when its issuer verified the address and
     the user proved it too: otherwise whoever names somebody's address at a careless issuer would get into his account.
-    `entropy` is ENTROPY_BYTES random bytes. Raises RefusedError (forbidden) for a suspended account. Needs Role.ENGINE.
+    `address` and `request_id` are those of the login, for the audit log; `entropy` is ENTROPY_BYTES random bytes.
+    Raises RefusedError (forbidden) for a suspended account. Needs Role.ENGINE.
     """
     assert len(entropy) == ENTROPY_BYTES
     identity = _cleaned(identity)
@@ -45,7 +55,18 @@ async def sign_in(
             person = await logins.user_by_address(conn, email=identity.email)
         if person is None:
             person, made = await _make_person(conn, identity, plan, now, entropy), True
-        await logins.identity_insert(conn, identity, person, identity_id=_id(b"identity", entropy), now=now)
+        identity_id = _id(b"identity", entropy)
+        await logins.identity_insert(conn, identity, person, identity_id=identity_id, now=now)
+        actor = Actor(kind="session", user_id=person.user_id, address=address, request_id=request_id)
+        await audit(
+            conn,
+            actor,
+            Action.USER_CREATE if made else Action.IDENTITY_LINK,
+            account_id=person.account_id,
+            target_id=person.user_id if made else identity_id,
+            after={"handle": person.handle, "plan": plan, "billing": _BILLING, "issuer": identity.issuer},
+            now=now,
+        )
     if person.status != "active":
         raise refuse(Code.FORBIDDEN, "This account is suspended. Contact the operator.")
     return LoginUser(user_id=person.user_id, account_id=person.account_id, handle=person.handle, made=made)

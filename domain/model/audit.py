@@ -61,6 +61,7 @@ class Action(enum.StrEnum):
     DEVICE_APPROVE = "device.approve"
     DEVICE_DENY = "device.deny"
     USER_CREATE = "user.create"
+    IDENTITY_LINK = "identity.link"
     ACCOUNT_UPDATE = "account.update"
     EXPORT_CREATE = "export.create"
     PRICE_CREATE = "price.create"
@@ -88,6 +89,7 @@ SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "session": ("kind", "expires_at", "ended_at"),
     "device": (),
     "user": ("handle", "plan", "billing"),
+    "identity": ("issuer",),
     "account": ("data_days",),
     "export": (),
     "price": ("version", "per_cast_micros", "per_gfuel_micros", "platform_share_percent"),
