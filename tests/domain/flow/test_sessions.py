@@ -21,6 +21,8 @@ from domain.model.device_login import ENTROPY_BYTES as CODE_ENTROPY_BYTES
 from domain.model.errors import Code, Refusal, RefusedError
 from domain.model.session import (
     ENTROPY_BYTES,
+    SESSION_DAYS_MAX,
+    SESSION_IDLE_DAYS_MAX,
     SESSIONS_PER_USER_MAX,
     USER_AGENT_CHARACTERS_MAX,
     OpenedSession,
@@ -163,14 +165,20 @@ def by_session(world: World, session_id: UUID) -> AdmissionRequest:
 async def test_admission_asks_again_whether_a_session_lives(world: World, pool: Pool, user_id: UUID) -> None:
     opened, other = await begin(pool, world, user_id), await begin(pool, world, user_id)
     await end(pool, world, user_id, opened.session_id)
-    dead, alive, unknown = await admit(
+    idle = await begin(pool, world, user_id, now=NOW - timedelta(days=SESSION_IDLE_DAYS_MAX, minutes=1))
+    expired = await begin(pool, world, user_id, now=NOW - timedelta(days=SESSION_DAYS_MAX, minutes=1))
+    await world.rows("UPDATE sessions SET last_used_at = now() WHERE id = %s RETURNING id", expired.session_id)
+    alive, *dead = await admit(
         pool,
-        by_session(world, opened.session_id),
         by_session(world, other.session_id),
+        by_session(world, opened.session_id),
+        by_session(world, idle.session_id),
+        by_session(world, expired.session_id),
         by_session(world, uuid4()),
     )
     assert isinstance(alive, Judged)
-    for refused in (dead, unknown):
+    assert await living(pool, other, opened, idle, expired) == [True, False, False, False]
+    for refused in dead:
         assert isinstance(refused, Refusal)
         assert refused.code is Code.UNAUTHORIZED
     over_rate = msgspec.structs.replace(by_session(world, opened.session_id), retry_after_s=1)
