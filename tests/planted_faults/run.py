@@ -68,7 +68,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run_all(tree: Path, chosen: Sequence[Fault]) -> int:
     _say(f"{len(chosen)} faults. First their tests without any fault, all of which must pass ...")
-    passed, output = _pytest(tree, sorted({test for fault in chosen for test in fault.tests}))
+    everything = sorted({test for fault in chosen for test in fault.tests})
+    try:
+        passed, output = _pytest(tree, everything, SECONDS_MAX * len(chosen))
+    except subprocess.TimeoutExpired:
+        passed, output = 1, "They do not end."
     if passed != 0:
         _say(output)
         _say("The tests fail without any fault: mend that first (make test).")
@@ -88,7 +92,7 @@ def try_fault(tree: Path, fault: Fault) -> Finding:
     """Make the fault in `tree`, run its tests, take it back."""
     before = fault.plant(tree)
     try:
-        code, output = _pytest(tree, fault.tests)
+        code, output = _pytest(tree, fault.tests, SECONDS_MAX)
     except subprocess.TimeoutExpired:
         return Finding(verdict=Verdict.HUNG, said=f"no end after {SECONDS_MAX} s")
     finally:
@@ -114,7 +118,7 @@ def _copy(tree: Path) -> None:
             shutil.copy2(source, tree / name)
 
 
-def _pytest(tree: Path, tests: Sequence[str]) -> tuple[int, str]:
+def _pytest(tree: Path, tests: Sequence[str], seconds_max: int) -> tuple[int, str]:
     """Run tests of the copy on its own code; return exit code and output. Raises TimeoutExpired."""
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-rf", "-p", "no:cacheprovider", *tests]
     environment = {
@@ -130,7 +134,7 @@ def _pytest(tree: Path, tests: Sequence[str]) -> tuple[int, str]:
         command, cwd=tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     ) as process:
         try:
-            output, _ = process.communicate(timeout=SECONDS_MAX)
+            output, _ = process.communicate(timeout=seconds_max)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise
