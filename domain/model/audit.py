@@ -113,5 +113,5 @@ def _plain(name: str, value: object) -> object:
         return f"sha256:{value.hex()}"
     if name == "url":
         parts = urlsplit(str(value))
-        return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     return msgspec.to_builtins(value)

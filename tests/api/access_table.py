@@ -221,5 +221,5 @@ AUDITED_ELSEWHERE: Final = {
     ("POST", "/auth/device/confirm"): "test_audit.py::test_a_login_of_a_command_line",
     ("POST", "/admin/dead-letters/{pool:str}/{entry_id:str}/requeue"): "test_audit.py::test_dead_letters",
     ("DELETE", "/admin/dead-letters/{pool:str}/{entry_id:str}"): "test_audit.py::test_dead_letters",
-    ("POST", "/auth/verify"): "test_login_mail.py",
+    ("POST", "/auth/verify"): "test_login_mail.py::test_a_first_login_and_a_second_are_in_the_log",
 }

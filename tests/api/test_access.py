@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Generator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -120,6 +121,12 @@ def test_every_route_answers_people_and_admins_as_the_table_says(api: Api, rows:
     found = ask_all(api, rows, row, ground, callers)
     assert {caller: asked.status for caller, asked in found.items()} == wanted
     check_audited(row, found, next(reversed(wanted)))
+
+
+def test_every_route_said_to_be_audited_elsewhere_has_its_test() -> None:
+    for named in AUDITED_ELSEWHERE.values():
+        file_name, _, test = named.partition("::")
+        assert f"def {test}(" in (Path(__file__).parent / file_name).read_text()
 
 
 def test_every_operation_of_the_document_stands_in_the_table(api: Api) -> None:

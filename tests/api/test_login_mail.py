@@ -243,3 +243,18 @@ def test_no_link_can_be_made_of_what_is_stored_or_logged(browser: Browser, rows:
         assert canary not in stored
         assert canary not in logged
     assert email not in logged
+
+
+def test_a_first_login_and_a_second_are_in_the_log(browser: Browser, login_api: Api, rows: Rows) -> None:
+    email = an_address()
+    browser.submit("/auth/verify", {"token": mailed(browser, rows, email)})
+    with Browser(login_api) as other:
+        other.submit("/auth/verify", {"token": mailed(other, rows, email)})
+    entries = rows.execute(
+        "SELECT action, actor_kind, address <> '', request_id <> '' FROM audit_log WHERE account_id = %(id)s"
+        " ORDER BY at, action DESC",
+        {"id": browser.me()["account_id"]},
+    )
+    begun = ("session.begin", "session", True, True)
+    assert entries == [("user.create", "session", True, True), begun, begun]
+    assert email not in repr(rows.execute("SELECT a::text FROM audit_log a"))
