@@ -22,6 +22,8 @@ TOO_MANY, SERVER_ERROR, UNAVAILABLE = 429, 500, 503
 OURS = frozenset({"platform_error", "poison", "sandbox_crashed", "deadline_passed"})
 FREE_OF_CHARGE = OURS
 STATUS_OF = {"succeeded": "succeeded", "canceled": "canceled", "deadline_passed": "expired"}
+# At the place of a cast that was refused, in what is remembered of a request and so in each of its answers.
+NO_CAST = UUID(int=0)
 PER_CAST_MICROS = 1_000
 PER_GFUEL_MICROS = 1_500
 GFUEL = 10**9
@@ -154,12 +156,11 @@ def requests_are_done_once(history: History, state: FinalState, _ending: Ending)
             sent[call.account_id, call.idempotency_key].append(call)
     for key, calls in sent.items():
         stored = remembered.get(key, ())
+        made = tuple(one for one in stored if one != NO_CAST)
         for call in calls:
             ids = call.accepted_ids
-            if ids and ids != stored:
-                detail = (
-                    f"answered with {len(ids)} casts, {len(stored)} are stored, {len(set(ids) & set(stored))} equal"
-                )
+            if ids and tuple(one.cast_id or NO_CAST for one in call.seen) != stored:
+                detail = f"answered with {len(ids)} casts, {len(made)} are stored, {len({*made} & {*ids})} equal"
                 yield Violation(
                     rule="a request that is sent again gives the same casts",
                     detail=detail,
@@ -167,12 +168,12 @@ def requests_are_done_once(history: History, state: FinalState, _ending: Ending)
                     cast_id=ids[0],
                     call=call.number,
                 )
-        if stored and all(_held_nothing(call) for call in calls):
+        if made and all(_held_nothing(call) for call in calls):
             yield Violation(
-                rule="a refused request holds nothing", account_id=key[0], cast_id=stored[0], call=calls[-1].number
+                rule="a refused request holds nothing", account_id=key[0], cast_id=made[0], call=calls[-1].number
             )
         if len(stored) > len(calls[0].wanted):
-            yield Violation(rule="a request makes no more casts than it asks for", account_id=key[0], cast_id=stored[0])
+            yield Violation(rule="a request makes no more casts than it asks for", account_id=key[0], cast_id=made[0])
     explained = Counter(cast_id for key in sent for cast_id in remembered.get(key, ()))
     for cast in state.casts:
         if explained[cast.id] != 1:

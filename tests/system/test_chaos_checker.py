@@ -21,6 +21,7 @@ NOON = 1_795_176_000.0
 HOLD, COST, FUEL = 2_500, 1_002, 1_000_001
 LIMIT = 5_000
 WANTED = Wanted(spell="empty", fuel=10**9, outcomes=("succeeded",), output_sha256="00")
+REFUSED_BEFORE = Seen(status=409, refusal="refused_before")
 change = msgspec.structs.replace
 
 
@@ -223,6 +224,10 @@ WRONG_HISTORIES = {
         [*right_history(), call(9, 2.0, 2.1, idempotency_key="key 1", seen=accepted(SECOND))],
         "a request that is sent again gives the same casts",
     ),
+    "a replay with the cast at another place": (
+        [*right_history(), call(9, 2.0, 2.1, idempotency_key="key 1", seen=(REFUSED_BEFORE, *accepted(FIRST)))],
+        "a request that is sent again gives the same casts",
+    ),
     "a result that was not stored": (
         [*right_history(), read(9, 2.5, FIRST, cost_micros=COST - 1)],
         "what a caller saw is final",
@@ -286,6 +291,14 @@ WRONG_HISTORIES = {
 def test_wrong_histories_are_noticed(name: str) -> None:
     events, rule = WRONG_HISTORIES[name]
     assert rule in rules(events, right_state())
+
+
+def test_what_was_refused_keeps_its_place_in_every_answer() -> None:
+    seen = (REFUSED_BEFORE, *accepted(FIRST))
+    events = replaced(0, wanted=(WANTED, WANTED), seen=seen)
+    row = RememberedRow(account_id=ACCOUNT, key="key 1", cast_ids=(UUID(int=0), FIRST))
+    state = change(right_state(), remembered=(row, right_state().remembered[1]))
+    assert rules(events, state) == set()
 
 
 @pytest.mark.parametrize("ended_at", [None, NOON + 3.0 + ENDED_SECONDS_MAX + 0.1])
