@@ -140,8 +140,11 @@ def link_letter(payload: LinkPayload, signing_key: bytes, *, public_url: str) ->
 
 
 def read_address(text: str) -> str | None:
-    """Return a mail address as it is stored, in lower case; None for what no mail can be sent to."""
-    address = text.strip().lower()
+    """Return a mail address as it is stored, in lower case; None for what no mail can be sent to.
+
+    ASCII only, looked at before case: the lower case of some letters (the Kelvin sign) is another person's address.
+    """
+    address = text.strip().lower() if text.isascii() else ""
     fits = len(address) <= ADDRESS_CHARACTERS_MAX and _ADDRESS.fullmatch(address) is not None
     local = address.partition("@")[0]
     return address if fits and ".." not in local and not local.startswith(".") and not local.endswith(".") else None
