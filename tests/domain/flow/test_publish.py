@@ -1,6 +1,8 @@
 import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,16 +19,27 @@ from domain.model.errors import Code, RefusedError
 from domain.model.manifest import parse_manifest
 from domain.model.versions import Version
 from domain.store import blobs, spells
-from domain.store.connection import Pool, transaction
+from domain.store.connection import Connection, LockTimeoutError, Pool, SerializationError, transaction
 from tests.domain.world import World
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 LATER = datetime(2026, 11, 21, tzinfo=UTC)
+Result = TypeVar("Result")
 CONTENT = bytes(range(256)) * 10_000  # 2.4 MiB: three pieces
 
 
 def digest_of(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()
+
+
+async def patiently(pool: Pool, work: Callable[[Connection], Awaitable[Result]]) -> Result:
+    """Do what every caller does when somebody else is at the same rows: begin again, here until it is done."""
+    while True:
+        try:
+            async with transaction(pool) as connection:
+                return await work(connection)
+        except (LockTimeoutError, SerializationError):
+            continue
 
 
 async def put(pool: Pool, content: bytes = CONTENT) -> None:
@@ -38,8 +51,7 @@ async def put(pool: Pool, content: bytes = CONTENT) -> None:
         artifact=content + b"!",
         signature=b"s" * 64,
     )
-    async with transaction(pool) as connection:
-        await store_module(connection, compiled)
+    await patiently(pool, lambda connection: store_module(connection, compiled))
 
 
 def new(world: World, *, content: bytes = CONTENT, patch: int = 0, manifest: bytes = b"{}") -> NewVersion:
@@ -57,8 +69,7 @@ def new(world: World, *, content: bytes = CONTENT, patch: int = 0, manifest: byt
 
 
 async def run(pool: Pool, version: NewVersion) -> Publication:
-    async with transaction(pool) as connection:
-        return await publish(connection, version, now=NOW, actor=OPERATOR)
+    return await patiently(pool, lambda connection: publish(connection, version, now=NOW, actor=OPERATOR))
 
 
 async def handle(world: World) -> str:
