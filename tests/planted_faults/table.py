@@ -5,8 +5,10 @@ from typing import Final
 
 from tests.planted_faults import (
     client,
+    exporting,
     ground,
     holding,
+    limiting,
     permitting,
     sending,
     settling,
@@ -18,7 +20,21 @@ from tests.planted_faults import (
 )
 from tests.planted_faults.fault import REPOSITORY, Fault
 
-_PARTS: Final = (holding, settling, statements, wire, silence, ground, client, telling, sending, permitting, signing_in)
+_PARTS: Final = (
+    holding,
+    settling,
+    statements,
+    wire,
+    silence,
+    ground,
+    client,
+    telling,
+    sending,
+    permitting,
+    signing_in,
+    limiting,
+    exporting,
+)
 FAULTS: Final[tuple[Fault, ...]] = tuple(chain.from_iterable(part.FAULTS for part in _PARTS))
 PAGE: Final = REPOSITORY / "tests" / "planted_faults.md"
 
