@@ -32,7 +32,7 @@ from tests.system.guests import GUESTS
 
 API_2 = "api-2"
 AnyStack = TypeVar("AnyStack", bound="Stack")
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 EVERYBODY = (API, API_2, SCHEDULER, WORKER, WORKER_LARGE, LEDGER)
 SETTINGS = {
     "LOG_LEVEL": "warning",

@@ -26,7 +26,9 @@ from domain.model.session import hash_of_token, mint_session
 
 REPOSITORY = Path(__file__).parents[2]
 ADMIN_SECRET = "0123456789abcdef0123456789abcdef"
-LOG_PATIENCE_SECONDS = 30
+LOG_PATIENCE_SECONDS = 120
+# Only what hangs takes this long; an api imports for a second, on a machine that does nothing else.
+PATIENCE_SECONDS = 120
 DEAD_REDIS_URL = "redis://127.0.0.1:1/0"
 
 
@@ -200,7 +202,7 @@ class Api:
         self.process = process
         self.url = url
         self.log_path = log_path
-        self.http = httpx.Client(base_url=url, timeout=30)
+        self.http = httpx.Client(base_url=url, timeout=PATIENCE_SECONDS)
 
     def logged(self, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Return the first line that fits; lines are written a moment after what they tell."""
@@ -216,7 +218,7 @@ class Api:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -240,7 +242,7 @@ def run_api(database_url: str, redis_url: str, folder: Path, **settings: str) ->
 
 
 def _wait_until_up(api: Api) -> None:
-    give_up_at = time.monotonic() + 20
+    give_up_at = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             if api.http.get("/healthz").status_code == 200:

@@ -85,8 +85,12 @@ def test_a_revoked_key_casts_nothing_at_once_and_reads_nothing_after_a_second(
     rows.execute("UPDATE api_keys SET revoked_at = now() WHERE id = %(id)s", {"id": account.key_id})
     assert post(api, account, spell)[:1] == (401,)
     give_up_at = time.monotonic() + 1.6
-    while api.http.get("/v1/casts", headers=account.headers).status_code != 401:
-        assert time.monotonic() < give_up_at, "a revoked key still reads"
+    while True:
+        asked_at = time.monotonic()
+        if api.http.get("/v1/casts", headers=account.headers).status_code == 401:
+            break
+        # However long a busy machine took for the answer: what counts is when it was asked.
+        assert asked_at < give_up_at, "a revoked key still reads"
         time.sleep(0.05)
 
 
@@ -201,7 +205,7 @@ def test_without_postgres_nothing_is_accepted_and_it_recovers_by_itself(
         assert alone.http.get("/healthz").status_code == 200
         assert alone.http.get("/readyz").status_code == 503
         servers.postgres.start()
-        give_up_at = time.monotonic() + 15
+        give_up_at = time.monotonic() + 120
         while post(alone, account, spell)[0] != 202 or api.http.get("/readyz").status_code != 200:
             assert time.monotonic() < give_up_at
             time.sleep(0.1)

@@ -69,7 +69,7 @@ async def test_a_batch_is_settled_acknowledged_and_its_waiters_are_woken(setting
         await setting.report(*(event_of(job) for job in accepted))
         assert await setting.ledger().run_once() == 3
         woken: list[UUID] = []
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while len(woken) < 3:
                 message = await listener.get_message(ignore_subscribe_messages=True, timeout=5)
                 woken += wire.wake_ids(message["data"]) if message else []

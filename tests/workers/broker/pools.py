@@ -15,7 +15,7 @@ from workers.broker.consumer import StreamsConsumer
 from workers.broker.entries import StreamMessage
 from workers.broker.wire import encode_message
 
-WAIT_S = 20.0
+WAIT_S = 120.0
 
 
 def lost_event(message: Message[object], reason: str) -> bytes:

@@ -201,11 +201,11 @@ def test_paused_worker_neither_steals_back_nor_starts(make_broker: Brokers, clie
 
 
 def test_heartbeat_keeps_what_is_held_and_buffered(make_broker: Brokers, client: Redis, make_job: Jobs) -> None:
-    working, greedy = make_broker(heartbeat_ms=20, claim_idle_ms=400), make_broker(claim_idle_ms=400)
+    working, greedy = make_broker(heartbeat_ms=20, claim_idle_ms=1_500), make_broker(claim_idle_ms=1_500)
     add_jobs(client, (make_job(number) for number in range(4)))
     take(consume(working), 1)
     other = consume(greedy)
-    until_s = time.monotonic() + 1.5
+    until_s = time.monotonic() + 3.5
     while time.monotonic() < until_s:
         assert next(other) is None, "An entry of a living worker was taken over."
     assert owners(client) == {working.consumer_name.encode(): 4}

@@ -30,7 +30,7 @@ def running(broker: StreamsBroker, waiting_count: int) -> Generator[None]:
         yield
         until(lambda: worker.work_queue.qsize() == waiting_count, "everything waits")
         thread.resume()
-        broker.join("default", timeout=20_000)
+        broker.join("default", timeout=120_000)
     finally:
         worker.stop()
 

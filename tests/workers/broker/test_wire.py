@@ -118,10 +118,10 @@ async def test_finish_takes_the_cast_off_the_wire_and_wakes(
     ]
     async with redis.pubsub() as pubsub:
         await pubsub.subscribe(keys.wake_channel())
-        await pubsub.get_message(timeout=5)
+        await pubsub.get_message(timeout=60)
         await reader.finish(entries, [UUID(int=1), UUID(int=2)])
         await reader.finish(entries)
-        woken = await pubsub.get_message(timeout=5)
+        woken = await pubsub.get_message(timeout=60)
     assert woken is not None
     assert wire.wake_ids(woken["data"]) == [UUID(int=1), UUID(int=2)]
     assert client.xlen(keys.usage("default")) == 0
