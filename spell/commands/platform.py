@@ -122,7 +122,11 @@ def _sentence(error: errors.SpellError, advice: str) -> str:
             f"the {limit.period} budget of the {limit.scope} has no room: {used}, {dollars(limit.needed_micros)} needed"
         )
     elif isinstance(error, errors.ApiError):
-        said = " ".join([error.detail, *(f"{fault.location}: {fault.message}. {fault.fix}" for fault in error.errors)])
+        said = " ".join([error.detail, *(_fault(fault, error.detail) for fault in error.errors)])
     else:
         said = str(error)
     return f"{said.rstrip('.')}; {advice}" if advice else said
+
+
+def _fault(fault: errors.Fault, detail: str) -> str:
+    return fault.fix if fault.message in detail else f"{fault.location}: {fault.message}. {fault.fix}"
