@@ -19,16 +19,6 @@ from domain.store.queries import load, together
 _QUERIES: Final = load(__file__)
 _decode_state: Final = msgspec.json.Decoder(AdmissionState).decode
 _encode: Final = msgspec.json.Encoder().encode
-_WRITTEN: Final = (
-    "windows_hold",
-    "grants_hold",
-    "months_hold",
-    "keys_open",
-    "accounts_open",
-    "casts_insert",
-    "idempotency_insert",
-)
-_WRITE: Final = together({name: _QUERIES[name] for name in _WRITTEN})
 
 
 class WindowRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,8 +120,8 @@ class Holds(msgspec.Struct, frozen=True, kw_only=True):
 class _Held(msgspec.Struct, frozen=True):
     """The windows and grants that had room."""
 
-    windows_hold: list[object]
-    grants_hold: list[object]
+    windows_hold: list[object] = []
+    grants_hold: list[object] = []
 
 
 _decode_held: Final = msgspec.json.Decoder(_Held).decode
@@ -210,20 +200,21 @@ async def write(connection: Connection, holds: Holds) -> None:
     Asserts that every window and grant still had room: under the account lock nothing else can have taken it,
     so a smaller row count is a fault of ours and the batch must roll back.
     """
-    parameters = {
-        "windows_hold": _json(holds.windows),
-        "grants_hold": _json(holds.grants),
-        "months_hold": _json(holds.months),
-        "keys_open": _json(holds.keys),
-        "accounts_open": _json(holds.accounts),
-        "casts_insert": _json(holds.casts),
-        "inputs": holds.inputs,
-        "idempotency_insert": _json(holds.idempotency),
+    rows: dict[str, Sequence[msgspec.Struct]] = {
+        "windows_hold": holds.windows,
+        "grants_hold": holds.grants,
+        "months_hold": holds.months,
+        "keys_open": holds.keys,
+        "accounts_open": holds.accounts,
+        "casts_insert": holds.casts,
+        "idempotency_insert": holds.idempotency,
     }
+    texts = {name: _json(some) for name, some in rows.items() if some}
     async with pipeline(connection):
         if holds.new_windows:
             await connection.execute(_QUERIES["windows_insert"], {"rows": _json(holds.new_windows)})
-        cursor = await connection.execute(_WRITE, parameters, binary=True)
+        whole = together({name: _QUERIES[name] for name in texts})
+        cursor = await connection.execute(whole, {**texts, "inputs": holds.inputs}, binary=True)
     row = await cursor.fetchone()
     assert row is not None, "the statement answers with one row"
     held = _decode_held(row[0])

@@ -25,10 +25,6 @@ _decode_casts: Final = msgspec.json.Decoder(list[HeldCast]).decode
 _decode_prices: Final = msgspec.json.Decoder(list[Price]).decode
 _NO_ID: Final = UUID(int=0)
 _READ: Final = b"SELECT (%s), (%s)" % (_QUERIES["casts_read"], _QUERIES["prices_read"])
-_SETTLED: Final = ("windows_settle", "months_settle", "grants_settle", "keys_close", "accounts_close")
-_BOOKED: Final = ("counters_raise", "usage_insert", "transfers_insert")
-_SETTLE: Final = together({name: _QUERIES[name] for name in _SETTLED})
-_BOOK: Final = together({name: _QUERIES[name] for name in _BOOKED})
 
 
 class StartRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,10 +105,10 @@ class _ClosedAccount(msgspec.Struct, frozen=True):
 class _Written(msgspec.Struct, frozen=True):
     """What the settling statements return, by their names."""
 
-    windows_settle: list[msgspec.Raw]
-    months_settle: list[msgspec.Raw]
-    grants_settle: list[msgspec.Raw]
-    accounts_close: list[_ClosedAccount]
+    windows_settle: list[msgspec.Raw] = []
+    months_settle: list[msgspec.Raw] = []
+    grants_settle: list[msgspec.Raw] = []
+    accounts_close: list[_ClosedAccount] = []
 
 
 _decode_written: Final = msgspec.json.Decoder(_Written).decode
@@ -170,21 +166,17 @@ async def write(
     the soft limit that was not told yet; it counts as told now.
     Asserts that every window, month and grant was there: a hold names only rows that exist.
     """
-    settled = {
-        "windows_settle": _json(bookings.windows),
-        "months_settle": _json(bookings.months),
-        "grants_settle": _json(bookings.grants),
-        "keys_close": _json(bookings.keys),
-        "accounts_close": _json(bookings.accounts),
-    }
-    booked = {
-        "counters_raise": _json(bookings.counters),
-        "usage_insert": _json(bookings.usage),
-        "transfers_insert": _json(bookings.transfers),
-    }
+    settled = _texts(
+        windows_settle=bookings.windows,
+        months_settle=bookings.months,
+        grants_settle=bookings.grants,
+        keys_close=bookings.keys,
+        accounts_close=bookings.accounts,
+    )
+    booked = _texts(counters_raise=bookings.counters, usage_insert=bookings.usage, transfers_insert=bookings.transfers)
     async with pipeline(connection):
-        cursor = await connection.execute(_SETTLE, settled, binary=True)
-        await connection.execute(_BOOK, booked, binary=True)
+        cursor = await connection.execute(_together(settled), settled, binary=True)
+        await connection.execute(_together(booked), booked, binary=True)
         if events:
             await event_store.events_insert(connection, events)
     row = await cursor.fetchone()
@@ -261,6 +253,15 @@ def _within(cast_ids: Collection[UUID]) -> dict[str, object]:
 def _range(cast_ids: Collection[UUID]) -> dict[str, UUID]:
     """Return between which ids these are: by that a plan made beforehand leaves out the other months."""
     return {"first_id": min(cast_ids, default=_NO_ID), "last_id": max(cast_ids, default=_NO_ID)}
+
+
+def _together(names: Collection[str]) -> bytes:
+    return together({name: _QUERIES[name] for name in names})
+
+
+def _texts(**rows: Sequence[msgspec.Struct]) -> dict[str, str]:
+    """Return the rows of each query that has some."""
+    return {name: _json(some) for name, some in rows.items() if some}
 
 
 def _json(rows: Sequence[msgspec.Struct]) -> str:
