@@ -2,22 +2,30 @@
 
 import html
 import os
-from datetime import datetime
-from typing import Annotated, Any, Final, TypeVar
-from urllib.parse import parse_qsl, urlencode
+from typing import Any, Final
+from urllib.parse import urlencode
 from uuid import uuid4
 
-import msgspec
 from litestar import Response, get, post
 
 from api.admission.rate import Caller
 from api.call import call_of
 from api.guard import refuse_over_rate
+from api.login.bodies import (
+    BODY_BYTES_MAX,
+    AskBody,
+    AskedView,
+    AskOperation,
+    FollowBody,
+    FollowOperation,
+    MailedSessionView,
+    read_body,
+)
 from api.login.finish import AnyRequest, begin_again, finish, open_for, redirect, to_own_host, value_of
 from api.services import Services
 from api.sessions.browser import browser_binding
 from api.sessions.pages import page
-from api.web_safety import RETURN_PATH_CHARACTERS_MAX, safe_return_path
+from api.web_safety import safe_return_path
 from api.weights import LOGIN, PAGES_RPM, REACH_OUT
 from domain.flow.magic_link import ask_link, follow_link, look_at_link
 from domain.model.errors import Code, Fault, refuse
@@ -28,50 +36,22 @@ ASK_PATH: Final = "/auth/magic-link"
 FOLLOW_PATH: Final = "/auth/verify"
 # Of one address of the network: whoever mistypes his own address a few times, and no machine that mails the world.
 ASKED_RPM: Final = 5
-BODY_BYTES_MAX: Final = 8 * 1024
 
-_FORM: Final = "application/x-www-form-urlencoded"
-_JSON: Final = "application/json"
-_TOKEN_CHARACTERS_MAX: Final = 100
-_TEXT_CHARACTERS_MAX: Final = 320
 _OVER: Final = "This link is over, or was used already. Links work once, for a quarter of an hour."
 _OTHER_BROWSER: Final = (
     "This link works in the browser that asked for it, and in no other: so nobody can sign you in to his account, and "
     "nobody who reads your mail gets into yours. Open it there, or ask for a new one here."
 )
-Body = TypeVar("Body")
 
 
-class AskBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who wants a link, and where it leads."""
-
-    email: Annotated[str, msgspec.Meta(max_length=_TEXT_CHARACTERS_MAX)]
-    return_to: Annotated[str, msgspec.Meta(max_length=RETURN_PATH_CHARACTERS_MAX)] | None = None
-
-
-class AskedView(msgspec.Struct, frozen=True, kw_only=True):
-    """The same for every address: whether somebody has it is nobody's business."""
-
-    detail: str
-    expires_in: int
-    """Seconds."""
-
-
-class FollowBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A link that is followed."""
-
-    token: Annotated[str, msgspec.Meta(max_length=_TOKEN_CHARACTERS_MAX)]
-
-
-class SessionView(msgspec.Struct, frozen=True, kw_only=True):
-    """The session of a program that followed a link, shown this once."""
-
-    session_token: str
-    token_type: str
-    expires_at: datetime
-
-
-@post(ASK_PATH, status_code=202, request_max_body_size=BODY_BYTES_MAX, rate=PAGES_RPM, weight=REACH_OUT)
+@post(
+    ASK_PATH,
+    status_code=202,
+    request_max_body_size=BODY_BYTES_MAX,
+    operation_class=AskOperation,
+    rate=PAGES_RPM,
+    weight=REACH_OUT,
+)
 async def ask(request: AnyRequest, services: Services) -> Response[Any]:
     """Mail a link to sign in with. The answer is the same whoever has the address, and how often it was asked for.
 
@@ -80,7 +60,7 @@ async def ask(request: AnyRequest, services: Services) -> Response[Any]:
     """
     if services.settings.smtp_url is None:
         raise refuse(Code.NOT_AVAILABLE, "This platform sends no mail. Sign in another way; /login shows them.")
-    is_form, body = await _read(request, services, AskBody)
+    is_form, body = await read_body(request, services, AskBody)
     await _limit(request, services)
     email = read_address(body.email)
     if email is None:
@@ -131,13 +111,21 @@ async def show(request: AnyRequest, services: Services) -> Response[str]:
     return page("Sign in", text)
 
 
-@post(FOLLOW_PATH, status_code=200, request_max_body_size=BODY_BYTES_MAX, rate=PAGES_RPM, weight=LOGIN)
+@post(
+    FOLLOW_PATH,
+    status_code=200,
+    request_max_body_size=BODY_BYTES_MAX,
+    operation_class=FollowOperation,
+    rate=PAGES_RPM,
+    weight=LOGIN,
+)
 async def follow(request: AnyRequest, services: Services) -> Response[Any]:
-    """Use a mailed link up: `{token}` with the cookies of the browser that asked for it.
+    """Use a mailed link up.
 
-    A form is answered with the session's cookie and the way to where the login began, JSON with a Bearer token.
+    `{token}`, as JSON or as the form of the page, with the cookies of the browser that asked for the link. A form is
+    answered with the session's cookie and the way to where the login began, JSON with a Bearer token.
     """
-    is_form, body = await _read(request, services, FollowBody)
+    is_form, body = await read_body(request, services, FollowBody)
     binding, _ = browser_binding(request)
     async with transaction(services.engine_pool) as connection:
         followed = await follow_link(connection, token=body.token, binding=binding, now=services.now())
@@ -149,34 +137,13 @@ async def follow(request: AnyRequest, services: Services) -> Response[Any]:
     if is_form:
         return await finish(request, services, identity, return_to)
     opened = await open_for(request, services, identity)
-    view = SessionView(session_token=opened.token, token_type="bearer", expires_at=opened.expires_at)  # noqa: S106  # RFC 6750
+    view = MailedSessionView(session_token=opened.token, token_type="bearer", expires_at=opened.expires_at)  # noqa: S106  # RFC 6750
     return Response(view, status_code=200)
 
 
 async def _limit(request: AnyRequest, services: Services) -> None:
     address = services.strangers.address(call_of(request.scope))
     refuse_over_rate(await services.limiter.check(Caller(f"link:{address}", ASKED_RPM)))
-
-
-async def _read(request: AnyRequest, services: Services, shape: type[Body]) -> tuple[bool, Body]:
-    """Return whether a form was sent, and what stands in it. A form is taken from pages of ours only.
-
-    No page elsewhere can send JSON without asking first (CORS), and none may.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind not in {_FORM, _JSON}:
-        raise refuse(Code.UNSUPPORTED_MEDIA_TYPE, f"Send {_JSON}, or the form of the page.")
-    raw = await request.body()
-    try:
-        if kind == _JSON:
-            return False, msgspec.json.decode(raw, type=shape)
-        services.site.check(call_of(request.scope))
-        return True, msgspec.convert(dict(parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=10)), shape)
-    except msgspec.ValidationError as error:
-        fault = Fault(location="body", message=str(error), fix="Look the field up in /docs and send what it asks for.")
-        raise refuse(Code.VALIDATION, f"The request does not fit: {error}.", faults=(fault,)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
-        raise refuse(Code.MALFORMED, "The body is neither JSON nor a form in UTF-8.") from None
 
 
 def _no_address(*, is_form: bool) -> Response[Any]:
