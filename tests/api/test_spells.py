@@ -194,7 +194,7 @@ def test_a_manifest_that_cannot_be_used_is_refused_with_the_place(
 
 def test_too_large_is_said_before_the_body_is_read(api: Api, creator: Account) -> None:
     address = urlsplit(api.url)
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         connection.sendall(
             f"PUT /v1/spells/{creator.handle}/words/versions/1.0.0 HTTP/1.1\r\nhost: x\r\n"
             f"authorization: Bearer {creator.key}\r\ncontent-type: application/wasm\r\n"
@@ -223,7 +223,7 @@ def test_an_account_that_sends_slowly_leaves_places_for_others(api: Api, rows: R
     address = urlsplit(api.url)
 
     def begin() -> socket.socket:
-        connection = socket.create_connection((address.hostname, address.port), timeout=10)
+        connection = socket.create_connection((address.hostname, address.port), timeout=60)
         connection.sendall(
             f"PUT /v1/spells/{creator.handle}/words/versions/1.0.0 HTTP/1.1\r\nhost: x\r\n"
             f"authorization: Bearer {creator.key}\r\ncontent-type: application/wasm\r\n"

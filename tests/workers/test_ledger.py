@@ -71,7 +71,7 @@ async def test_a_batch_is_settled_acknowledged_and_its_waiters_are_woken(setting
         woken: list[UUID] = []
         async with asyncio.timeout(120):
             while len(woken) < 3:
-                message = await listener.get_message(ignore_subscribe_messages=True, timeout=5)
+                message = await listener.get_message(ignore_subscribe_messages=True, timeout=60)
                 woken += wire.wake_ids(message["data"]) if message else []
     assert sorted(woken) == [job.cast_id for job in accepted]
     assert await setting.sizes() == {"usage": 0, "parked": 0, "open": 0}
