@@ -225,3 +225,16 @@ def test_dead_letters(api: Api, rows: Rows, wire: redis.Redis, account: Account,
 def test_a_cursor_of_another_list_is_harmless(api: Api, signed: Signed) -> None:
     cursor = base64.urlsafe_b64encode(bytes(24)).decode()
     assert log(api, signed, cursor=cursor) == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"created_after": "0001-01-01T00:00:00+14:00"},
+        {"created_before": "9999-12-31T23:59:59-14:00"},
+        {"cursor": base64.urlsafe_b64encode(b"\xff" * 24).decode()},
+        {"target_id": "\U0001f600\u202e'\"--"},
+    ],
+)
+def test_nothing_asked_of_it_is_a_server_error(api: Api, signed: Signed, query: dict[str, str]) -> None:
+    assert api.http.get("/v1/audit", params=query, headers=signed.headers).status_code in {200, 422}
