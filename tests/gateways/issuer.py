@@ -78,7 +78,7 @@ class Issuer:
                 "userinfo_endpoint": f"{self.url}/userinfo",
                 **self.discovery,
             },
-            "/keys": {"keys": [key.as_dict(private=False) for key in self.keys]},
+            "/keys": {"keys": [key.as_dict(private=isinstance(key, OctKey)) for key in self.keys]},
             "/userinfo": self.userinfo,
         }.get(path)
         if path == "/token":
@@ -95,7 +95,7 @@ def elliptic(kid: str) -> ECKey:
 
 
 def symmetric() -> OctKey:
-    return OctKey.import_key(CLIENT_SECRET)
+    return OctKey.import_key(CLIENT_SECRET, {"kid": "shared"})
 
 
 def _handler(issuer: Issuer) -> type[BaseHTTPRequestHandler]:

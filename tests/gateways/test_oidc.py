@@ -152,10 +152,9 @@ async def test_nobody_signs_with_nothing_or_with_what_others_know(provider: Oidc
     issuer.id_token = unsigned(issuer.claims())
     assert "signature" in await refused(provider)
     issuer.id_token = None
-    issuer.key, issuer.algorithm = symmetric(), "HS256"
+    issuer.key, issuer.algorithm, issuer.kid = symmetric(), "HS256", "shared"
     assert "signature" in await refused(provider)
     issuer.keys.append(symmetric())  # even where the issuer publishes it
-    issuer.kid = None
     assert "signature" in await refused(provider)
 
 
