@@ -9,6 +9,7 @@ from tests.planted_faults import (
     ground,
     holding,
     limiting,
+    logging_in,
     permitting,
     sending,
     settling,
@@ -34,6 +35,7 @@ _PARTS: Final = (
     signing_in,
     limiting,
     exporting,
+    logging_in,
 )
 FAULTS: Final[tuple[Fault, ...]] = tuple(chain.from_iterable(part.FAULTS for part in _PARTS))
 PAGE: Final = REPOSITORY / "tests" / "planted_faults.md"
