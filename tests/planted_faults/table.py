@@ -18,6 +18,7 @@ from tests.planted_faults import (
     statements,
     telling,
     wire,
+    witnessing,
 )
 from tests.planted_faults.fault import REPOSITORY, Fault
 
@@ -36,6 +37,7 @@ _PARTS: Final = (
     limiting,
     exporting,
     logging_in,
+    witnessing,
 )
 FAULTS: Final[tuple[Fault, ...]] = tuple(chain.from_iterable(part.FAULTS for part in _PARTS))
 PAGE: Final = REPOSITORY / "tests" / "planted_faults.md"
