@@ -14,6 +14,8 @@ EXPLAINED: dict[str, str] = {
     "settlement.casts_end: condition `c.id BETWEEN %(first_id)s AND %(last_id)s` to `true`": _PRUNES,
     "admission.state_read: flip `>` to `>=`": _INSTANT,
     "admission.state_read: flip `>` to `>=` #2": _INSTANT,
+    "admission.state_read: flip `>` to `>=` #3": _INSTANT,
+    "admission.state_read: flip `>` to `>=` #4": _INSTANT,
     "settlement.accounts_close: flip `>` to `>=`": _IN_VAIN,
     "settlement.accounts_close: sign `+` to `-`": _IN_VAIN,
     "settlement.casts_name_next: condition `p.free > 0` to `true`": _NONE,

@@ -127,6 +127,16 @@ async def test_admission_reads_only_what_is_asked_for(world: World, neighbour: W
     assert [(one.account_id, one.key) for one in state.idempotency] == [(world.account_id, "same")]
 
 
+async def test_whose_casts_are_metered(database_url: str, pool: Pool) -> None:
+    worlds = {billing: await make_world(database_url, billing=billing) for billing in ("off", "auto", "on")}
+    for billing_enabled, expected in ((False, {"off", "auto"}), (True, {"off"})):
+        async with transaction(pool) as connection:
+            ids = [world.account_id for world in worlds.values()]
+            state = await admission.read(connection, account_ids=ids, key_ids=[], billing_enabled=billing_enabled)
+        metered = {account.id for account in state.accounts if account.metered}
+        assert metered == {worlds[billing].account_id for billing in expected}
+
+
 async def test_admission_finds_the_sessions_asked_for_that_are_alive(world: World, pool: Pool) -> None:
     await world.rows(
         "INSERT INTO users (id, account_id, email) VALUES (%s, %s, 'ada@example.com')", uuid4(), world.account_id
