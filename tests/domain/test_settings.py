@@ -89,7 +89,9 @@ def test_all_problems_come_at_once_and_none_shows_a_secret() -> None:
         "LOG_LEVEL": "loud",
     }
     problems = problems_of(ApiSettings, wrong)
-    assert sorted(names_of(problems)) == sorted(set(wrong) - {"ARTIFACT_SIGNING_KEY", "WORKER_TOKEN", "WEBHOOK_SIGNING_KEY"})
+    assert sorted(names_of(problems)) == sorted(
+        set(wrong) - {"ARTIFACT_SIGNING_KEY", "WORKER_TOKEN", "WEBHOOK_SIGNING_KEY"}
+    )
     assert "hunter2" not in "\n".join(problems)
 
 
