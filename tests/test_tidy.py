@@ -158,6 +158,16 @@ def test_every_folder_of_code_is_a_package() -> None:
     assert missing == []
 
 
+def test_fixtures_of_a_package_end_with_it() -> None:
+    asked = [path for path in python_files("tests") if '(scope="package")\n' in path.read_text()]
+    lasting = [
+        f"{where(path.parent)}/ needs an __init__.py, or its package scope ends with the run"
+        for path in asked
+        if not (path.parent / "__init__.py").exists()
+    ]
+    assert lasting == []
+
+
 def test_only_edges_read_the_clock() -> None:
     called: set[tuple[Path, int, str]] = set()
     for path in python_files(*(folder for folder in CODE if folder not in CLOCK_EDGES)):

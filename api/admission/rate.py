@@ -39,7 +39,7 @@ REDIS_RETRY_S: Final = 0.5
 # Callers the local limiter remembers; a forgotten one starts with its whole rate, as after a restart.
 LOCAL_CALLERS_MAX: Final = 10_000
 CHECKS_PER_SCRIPT_MAX: Final = 1_000
-# A minute divided by a rate and added up again may fall short of a whole request by less than this.
+# A minute divided by a rate and added to a clock again may miss a whole request, or a whole second, by less than this.
 _ROUNDING: Final = 1e-6
 
 
@@ -162,6 +162,11 @@ def _interval_us(caller: Caller) -> float:
     return _WINDOW_US / caller.rpm if caller.weight == 1 else _WINDOW_US * min(caller.weight, caller.rpm) / caller.rpm
 
 
+def _whole_seconds(us: float) -> int:
+    """Return the seconds after which `us` have passed."""
+    return math.ceil(us / 1_000_000 - _ROUNDING)
+
+
 def _shared(callers: Sequence[Caller], taken: Mapping[Caller, tuple[int, float]]) -> list[Allowance]:
     """Give what passed to the first requests of each caller, in order of arrival; what is left counts plain ones."""
     seen: Counter[Caller] = Counter()
@@ -178,8 +183,8 @@ def _shared(callers: Sequence[Caller], taken: Mapping[Caller, tuple[int, float]]
             Allowance(
                 limit=caller.rpm,
                 remaining=left + yet_to_come,
-                reset_s=math.ceil(back_us / 1_000_000),
-                retry_after_s=max(1, math.ceil((back_us + interval_us - _WINDOW_US) / 1_000_000)) if late else None,
+                reset_s=_whole_seconds(back_us),
+                retry_after_s=max(1, _whole_seconds(back_us + interval_us - _WINDOW_US)) if late else None,
             )
         )
     return allowances

@@ -78,6 +78,19 @@ async def test_a_rate_below_a_routes_weight_allows_one_request_for_all_of_it(lim
     assert [(one.remaining, one.retry_after_s) for one in allowances] == [(0, None), (0, 60)]
 
 
+async def test_no_second_is_added_by_how_long_the_machine_runs() -> None:
+    redis = Redis.from_url(DEAD_REDIS_URL)
+    now = 0.0
+    limiter = RateLimiter(redis, clock=lambda: now, metrics=Metrics())
+    seconds: set[tuple[int, int | None]] = set()
+    for number in range(1_000):
+        now += 0.7 + number / 3
+        allowances, _ = await limiter.take([Caller(f"i:{number}", 3, 20)] * 2)
+        seconds |= {(allowance.reset_s, allowance.retry_after_s) for allowance in allowances}
+    assert seconds == {(60, None), (60, 60)}
+    await redis.aclose()
+
+
 async def test_what_redis_refuses_is_limited_by_the_process_until_redis_answers_again(redis_url: str) -> None:
     """A row of another type stands in for a broken server: the script fails until it is gone."""
     now, metrics, caller = [0.0], Metrics(), Caller("i", 4)
