@@ -54,6 +54,7 @@ FILES: Final = (
     ExportFile(name="webhooks"),
     ExportFile(name="deliveries", rows_per_page_max=LARGE_ROWS_PER_PAGE_MAX),
     ExportFile(name="messages", rows_per_page_max=LARGE_ROWS_PER_PAGE_MAX),
+    ExportFile(name="outbox"),
     ExportFile(name="audit"),
     ExportFile(name="exports"),
 )

@@ -25,6 +25,7 @@ _SECRET: Final = "what proves who somebody is stays where it is; a hash is of no
 _WITHIN: Final = "it only says to which row of the file this belongs"
 _COUNT: Final = "a counter the platform works with, of the moment"
 _WORK: Final = "how far the making of the export is"
+_SENDING: Final = "how the platform asks Stripe, of the moment"
 
 OWNED: Final[Mapping[str, Rule]] = {
     "accounts": Rule(
@@ -190,6 +191,17 @@ OWNED: Final[Mapping[str, Rule]] = {
             "address", "request_id",
         ),
         withheld={"account_id": _OWNER},
+    ),
+    "outbox": Rule(
+        file="outbox",
+        exported=(
+            "id", "kind", "subject_id", "frozen", "created_at", "step", "known", "trouble", "is_blocked", "status",
+            "finished_at",
+        ),
+        withheld={
+            "account_id": _OWNER, "epoch": _SENDING, "tried_at": _SENDING, "must_look": _SENDING,
+            "attempts": _SENDING, "next_attempt_at": _SENDING, "lease_until": _SENDING,
+        },
     ),
     "privacy_exports": Rule(
         file="exports",

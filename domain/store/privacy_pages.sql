@@ -238,6 +238,15 @@ WHERE o.account_id = %(account_id)s AND o.endpoint_id IS NULL AND o.created_at <
   AND o.id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
 ORDER BY o.id LIMIT %(rows_max)s
 
+-- name: outbox_page
+-- What was asked of Stripe for the account.
+SELECT ARRAY[id::text] AS row_key,
+  id, kind, subject_id, frozen, created_at, step, known, trouble, is_blocked, status, finished_at
+FROM outbox
+WHERE account_id = %(account_id)s AND id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
+  AND created_at <= %(instant)s
+ORDER BY id LIMIT %(rows_max)s
+
 -- name: audit_page
 -- Who changed what, and from where.
 SELECT ARRAY[id::text] AS row_key,

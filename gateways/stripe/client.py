@@ -8,9 +8,12 @@ import stripe
 from domain.vendor_settings import StripeSettings
 from gateways.stripe.checkout import Checkout
 from gateways.stripe.customers import Customers
+from gateways.stripe.invoices import Invoices
 from gateways.stripe.link import API_VERSION, Link
+from gateways.stripe.payments import Payments
 from gateways.stripe.portal import Portal
 from gateways.stripe.subscriptions import Subscriptions
+from gateways.stripe.transfers import Transfers
 from gateways.stripe.transport import SECONDS_MAX, Transport
 
 # It would report how long requests take, and what machine this is, with each of them.
@@ -34,6 +37,9 @@ class StripeGateway:
         self.checkout: Final = Checkout(link)
         self.portal: Final = Portal(link)
         self.subscriptions: Final = Subscriptions(link)
+        self.invoices: Final = Invoices(link)
+        self.payments: Final = Payments(link)
+        self.transfers: Final = Transfers(link)
 
     async def __aenter__(self) -> Self:
         return self

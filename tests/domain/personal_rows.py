@@ -61,6 +61,9 @@ ROWS = """
     INSERT INTO audit_log
       VALUES (%(a)s, %(account)s, now(), 'session', %(a)s, %(user)s, 'key.create', 'key', 'k', NULL, '{"name":
       "x"}', '192.0.2.7', 'r1');
+    INSERT INTO outbox (id, account_id, kind, subject_id, frozen, created_at, step, known, next_attempt_at, trouble)
+      VALUES (%(a)s, %(account)s, 'refund', %(b)s, '{"amount_cents": 7}', now(), 'refund', '{"refund_id": "re_1"}',
+      now(), 'no answer');
     INSERT INTO privacy_exports (id, account_id, user_id, status, created_at, finished_at, expires_at)
       VALUES (%(b)s, %(account)s, %(user)s, 'expired', now(), now(), now())
 """

@@ -67,6 +67,10 @@ ROWS: Final = {
         "(id, account_id, at, actor_kind, action, target_kind, target_id)"
         " VALUES (%(id)s, %(account)s, now(), 'platform', 'key.create', 'key', 'x')"
     ),
+    "outbox": (
+        "(id, account_id, kind, subject_id, frozen, created_at, step, next_attempt_at)"
+        " VALUES (%(id)s, %(account)s, 'refund', %(id)s, '{}', now(), 'refund', now())"
+    ),
     "privacy_exports": "(id, account_id, user_id, created_at) VALUES (%(id)s, %(account)s, %(user)s, now())",
     "privacy_export_pieces": (
         "(export_id, account_id, piece, bytes)"

@@ -14,6 +14,7 @@ ACROSS: Final = {
     "admission": "a batch holds for every account whose row it has locked",
     "blobs": "modules by digest, whoever published them",
     "ops": "the operator's view",
+    "outbox": "what is due is sent, whosever it is; each row names the account whose money it is",
     "outgoing": "the courier takes what is due, whosever it is",
     "retention": "data whose time is over, whosever it is",
     "schedule": "the clock's own work, over all accounts",
