@@ -40,6 +40,7 @@ KINDS: Final[Mapping[Code, Kind]] = {
     Code.METHOD_NOT_ALLOWED: Kind(405, "Method not allowed", "Use one of the methods in the `Allow` header."),
     Code.CONFLICT: Kind(409, "Conflict", "Read the resource again and decide anew."),
     Code.PRICE_CHANGED: Kind(409, "Price changed", "Look at the new price and raise max_price_micros to accept it."),
+    Code.QUOTE_EXPIRED: Kind(409, "Quote expired", "Ask for a new quote, or cast at the prices of now without one."),
     Code.REFUSED_BEFORE: Kind(409, "Refused before", "Send this cast again under a new Idempotency-Key."),
     Code.VERSION_EXISTS: Kind(409, "Version exists", "Versions never change: publish the next version number."),
     Code.PAYLOAD_TOO_LARGE: Kind(413, "Body too large", "Send a smaller body."),

@@ -167,7 +167,6 @@ def make_spell(url: str) -> CastSpec:
         spell_id=spell_id,
         version_id=version_id,
         creator_id=creator_id,
-        creator_price_micros=0,
         digest=DIGEST,
         pool=Pool.DEFAULT,
         limits=CastLimits(),

@@ -18,7 +18,7 @@ from api.spells.schemas import compile_schema
 from domain.model.cast_view import shown
 from domain.model.errors import RefusedError
 from domain.model.limits import CastLimits
-from domain.model.manifest import Manifest, check_place, input_bytes_max, limits_default, parse_manifest
+from domain.model.manifest import Manifest, check_place, input_bytes_max, limits_default, parse_manifest, price_of
 from domain.model.messages import Outcome
 from domain.model.pricing import Price, charge, hold_micros
 from domain.price_settings import PER_CAST_MICROS_DEFAULT, PER_GFUEL_MICROS_DEFAULT
@@ -93,15 +93,17 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
             stdin = program_with_input(self.built, stdin)
         result = ExecuteResult(outcome=Outcome.PLATFORM_ERROR) if fault else self.sandbox.run(stdin, self.limits)
         encoding, output = shown(result.output, self.manifest.output_encoding)
-        creator = self.manifest.price_micros
-        held_micros = hold_micros(_PRICE, creator_price_micros=creator, fuel_limit=self.limits.fuel)
+        creator, limits = price_of(self.manifest), self.limits
+        held_micros = hold_micros(_PRICE, creator, fuel_limit=limits.fuel, output_bytes_limit=limits.output_bytes)
         charged = charge(
             _PRICE,
-            creator_price_micros=creator,
+            creator,
             held_micros=held_micros,
             outcome=result.outcome,
             fuel=result.fuel,
             started=True,
+            output_bytes=len(result.output),
+            units=result.units,
         )
         return Trial(
             input=given.label,

@@ -250,6 +250,7 @@ class CastWorker:
             outcome=result.outcome,
             exit_code=result.exit_code,
             fuel=result.fuel,
+            units=result.units,
             cpu_us=result.cpu_us,
             memory_bytes_peak=result.memory_bytes_peak,
             wall_us=result.wall_us,

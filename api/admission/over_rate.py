@@ -65,7 +65,10 @@ class OverRate:
 def _likeness(request: AdmissionRequest) -> Hashable:
     """Return what two requests must have in common to be judged alike."""
     casts = tuple(
-        (spec.spell_id, spec.creator_price_micros, spec.limits.fuel, spec.max_price_micros, spec.pool)
+        (
+            *(spec.spell_id, spec.price, spec.quote, spec.max_price_micros),
+            *(spec.limits.fuel, spec.limits.output_bytes, spec.pool),
+        )
         for spec in request.casts
     )
     return (request.account_id, request.key_id, request.session_id, casts)

@@ -135,7 +135,7 @@ def spec_of(
         spell_id=spell.spell_id,
         version_id=spell.version_id,
         creator_id=spell.creator_id,
-        creator_price_micros=spell.creator_price_micros,
+        price=spell.price,
         digest=spell.digest,
         pool=Pool.LARGE if body.pool is not None else spell.pool if body.limits is None else pool_of(limits),
         limits=limits,

@@ -21,11 +21,13 @@ from domain.flow.audit import audit
 from domain.flow.create_user import ensure_platform_account
 from domain.model.admission import AdmissionRequest, CastSpec, Judged
 from domain.model.audit import Action, Actor
+from domain.model.creator_price import PriceChange
 from domain.model.errors import Code, Refusal, RefusedError, refuse
 from domain.model.limits import DEADLINE_MS_DEFAULT, CastLimits
 from domain.model.messages import Pool
 from domain.store.connection import transaction
 from domain.store.ops import CastTerms, cast_terms
+from domain.store.spell_prices import prices_latest
 from workers import keys
 from workers.broker import replies
 from workers.broker.async_link import AsyncLink
@@ -82,9 +84,11 @@ async def requeue_dead_letter(services: Services, admin: Actor, pool: str, entry
         raise refuse(Code.CONFLICT, "This letter cannot be read, so nobody knows its cast. Drop it.")
     async with transaction(services.engine_pool) as connection:
         terms = await cast_terms(connection, cast_id=letter.cast_id)
+        prices = {} if terms is None else await prices_latest(connection, [terms.version_id])
     if terms is None or terms.input is None:
         raise refuse(Code.CONFLICT, "The cast of this letter, or its input, is no longer kept. Drop the letter.")
-    admitted = await services.batcher.submit(_again(letter, terms, terms.input), _OPERATOR, waits=False)
+    again = _again(letter, terms, terms.input, prices.get(terms.version_id))
+    admitted = await services.batcher.submit(again, _OPERATOR, waits=False)
     if isinstance(admitted.verdict, Refusal):
         raise RefusedError(admitted.verdict)
     if isinstance(admitted.verdict, Judged):
@@ -132,12 +136,12 @@ async def _note(
         )
 
 
-def _again(letter: DeadLetter, terms: CastTerms, stdin: bytes) -> AdmissionRequest:
+def _again(letter: DeadLetter, terms: CastTerms, stdin: bytes, price: PriceChange | None) -> AdmissionRequest:
     spec = CastSpec(
         spell_id=terms.spell_id,
         version_id=terms.version_id,
         creator_id=terms.creator_id,
-        creator_price_micros=terms.creator_price_micros,
+        price=price,
         digest=terms.digest,
         pool=Pool(terms.pool),
         limits=CastLimits(

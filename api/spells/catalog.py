@@ -13,6 +13,7 @@ from api.auth import Principal
 from api.spells.schemas import compile_schema
 from domain.model import versions
 from domain.model.advice import CastWarning, warnings_of
+from domain.model.creator_price import PriceChange
 from domain.model.errors import Code, Refusal, RefusedError
 from domain.model.limits import CastLimits
 from domain.model.manifest import (
@@ -28,6 +29,7 @@ from domain.model.spell_ref import ModuleDigest, SpellReference, parse_reference
 from domain.model.versions import Version
 from domain.store import spells
 from domain.store.connection import Connection, Pool, statement
+from domain.store.spell_prices import prices_latest
 from domain.store.spells import Spell, SpellVersion
 
 # A yank, a new version or a suspension shows after this long at the latest.
@@ -53,7 +55,8 @@ class ResolvedSpell(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes
     """SHA-256 of the module, 32 bytes."""
     creator_id: UUID
-    creator_price_micros: int
+    price: PriceChange | None
+    """The newest its creator named, of the look-up; None: never one."""
     limits_default: CastLimits
     """What a cast gets when its caller names no limits."""
     limits_max: CastLimits
@@ -135,7 +138,10 @@ class Catalog:
         async with statement(self._pool) as connection:
             spell = await spells.spell_get(connection, owner=reference.owner, name=reference.name)
             version = None if spell is None else await find_version(connection, spell.id, reference)
-        resolved = None if spell is None or version is None else _advised(self._compile(spell, version), spell, version)
+            prices = {} if version is None else await prices_latest(connection, [version.id])
+        if spell is None or version is None:
+            return _Entry(asked_at=asked_at, spell=spell, resolved=None)
+        resolved = _advised(self._compile(spell, version), spell, version, prices.get(version.id))
         return _Entry(asked_at=asked_at, spell=spell, resolved=resolved)
 
     def _compile(self, spell: Spell, version: SpellVersion) -> ResolvedSpell:
@@ -178,15 +184,17 @@ def _answer(reference: str, entry: _Entry, account_id: UUID | None) -> ResolvedS
     return entry.resolved
 
 
-def _advised(resolved: ResolvedSpell, spell: Spell, version: SpellVersion) -> ResolvedSpell:
-    """Return the version with what may change about it: how its creator speaks of it."""
+def _advised(resolved: ResolvedSpell, spell: Spell, version: SpellVersion, price: PriceChange | None) -> ResolvedSpell:
+    """Return the version with what may change about it: how its creator speaks of it, and what he asks."""
     warnings = warnings_of(
         reference=f"{spell.owner}/{spell.name}@{version.version}",
         yanked=version.yanked_at is not None,
         spell_deprecation=spell.deprecation,
         version_deprecation=version.deprecation,
     )
-    return msgspec.structs.replace(resolved, warnings=warnings) if warnings else resolved
+    if not warnings and price is None:
+        return resolved
+    return msgspec.structs.replace(resolved, warnings=warnings, price=price)
 
 
 def _resolved(spell: Spell, version: SpellVersion) -> ResolvedSpell:
@@ -201,7 +209,7 @@ def _resolved(spell: Spell, version: SpellVersion) -> ResolvedSpell:
         version=version.version,
         digest=version.digest,
         creator_id=version.account_id,
-        creator_price_micros=version.creator_price_micros,
+        price=None,
         limits_default=default,
         limits_max=limits_max(manifest),
         input_bytes_max=input_bytes_max(manifest),

@@ -17,6 +17,8 @@ from api.internal import pieces
 from api.listing import LIMIT_DEFAULT, LIMIT_MAX, link_headers, page_of, parse_cursor
 from api.services import Services
 from api.spells.catalog import find_version
+from api.spells.owners import check_owner
+from api.spells.prices import ROUTES as PRICES
 from api.spells.publishing import Upload
 from api.spells.upload import BODY_BYTES_MAX, WASM, PublishOperation, read_package
 from api.spells.views import (
@@ -44,7 +46,8 @@ from domain.model.key_rules import KeyScope
 from domain.model.spell_ref import SpellReference, is_spell_name, parse_selector
 from domain.model.versions import Version, VersionRange, parse
 from domain.store import spells
-from domain.store.connection import Connection, transaction
+from domain.store.connection import Connection, statement, transaction
+from domain.store.spell_prices import prices_latest
 from domain.store.spells import Spell, SpellVersion
 
 _Limit = Annotated[int, Parameter(ge=1, le=LIMIT_MAX)]
@@ -83,7 +86,8 @@ async def show_spell(services: Services, visitor: Principal | None, owner: str, 
     async with transaction(services.engine_pool) as connection:
         spell = await _seen(connection, visitor, owner, name)
         reference = SpellReference(owner=owner, name=name, wanted=VersionRange())
-        return spell_detail(spell, await find_version(connection, spell.id, reference))
+        latest = await find_version(connection, spell.id, reference)
+        return spell_detail(spell, None if latest is None else await _shown(services, connection, owner, name, latest))
 
 
 @get("/v1/spells/{owner:str}/{name:str}/versions")
@@ -92,7 +96,9 @@ async def list_versions(services: Services, visitor: Principal | None, owner: st
     async with transaction(services.engine_pool) as connection:
         spell = await _seen(connection, visitor, owner, name)
         rows = await spells.versions_list(connection, spell_id=spell.id)
-    return VersionList(data=[version_view(owner, name, row) for row in rows])
+        prices = await prices_latest(connection, [row.id for row in rows])
+    now = services.now()
+    return VersionList(data=[version_view(owner, name, row, prices.get(row.id), now) for row in rows])
 
 
 @get("/v1/spells/{owner:str}/{name:str}/versions/{version:str}")
@@ -102,7 +108,7 @@ async def show_version(
     """Show a version, named as after the `@` of a reference: `1.2.0`, `1.2`, `1`, `latest`, `sha256:...`."""
     async with transaction(services.engine_pool) as connection:
         spell = await _seen(connection, visitor, owner, name)
-        return version_view(owner, name, await _version(connection, spell, version))
+        return await _shown(services, connection, owner, name, await _version(connection, spell, version))
 
 
 @get(
@@ -112,7 +118,7 @@ async def show_version(
 )
 async def download_module(services: Services, principal: Principal, owner: str, name: str, version: str) -> Stream:
     """Download the module of one's own spell as it was published."""
-    _check_owner(principal, owner)
+    check_owner(principal, owner)
     async with transaction(services.engine_pool) as connection:
         spell = await _seen(connection, principal, owner, name)
         found = await _version(connection, spell, version)
@@ -149,7 +155,7 @@ async def change_spell(
     *, services: Services, principal: Principal, actor: Actor, owner: str, name: str, data: SpellChange
 ) -> SpellView:
     """Change the description of one's own spell, who sees it, or deprecate it with a message."""
-    _check_owner(principal, owner)
+    check_owner(principal, owner)
     async with transaction(services.engine_pool) as connection:
         changed = await edit_spell(
             connection,
@@ -171,7 +177,7 @@ async def change_version(
     *, services: Services, principal: Principal, actor: Actor, owner: str, name: str, version: str, data: VersionChange
 ) -> VersionView:
     """Deprecate a version of one's own spell with a message, or take that back: whoever casts it is told."""
-    _check_owner(principal, owner)
+    check_owner(principal, owner)
     async with transaction(services.engine_pool) as connection:
         changed = await edit_version(
             connection,
@@ -183,14 +189,15 @@ async def change_version(
             actor=actor,
             now=services.now(),
         )
+        view = await _shown(services, connection, owner, name, changed)
     services.catalog.forget(owner, name)
-    return version_view(owner, name, changed)
+    return view
 
 
 @delete("/v1/spells/{owner:str}/{name:str}", status_code=204, access=needs(KeyScope.SPELLS_WRITE))
 async def end_spell(services: Services, principal: Principal, actor: Actor, owner: str, name: str) -> None:
     """Retire one's own spell: lists and ranges lose it, exact versions and digests can still be cast."""
-    _check_owner(principal, owner)
+    check_owner(principal, owner)
     async with transaction(services.engine_pool) as connection:
         await retire_spell(
             connection,
@@ -227,7 +234,7 @@ async def publish_version(
     The body is the module (`application/wasm`, its manifest in the custom section `spell.manifest`), or a form with
     the parts `module` and `spell.json`.
     """
-    _check_owner(principal, owner)
+    check_owner(principal, owner)
     parsed = _check_names(name, version)
     with services.publisher.place(principal.account_id):
         package = await read_package(request)
@@ -242,9 +249,10 @@ async def publish_version(
                 actor=actor,
             )
         )
+    async with statement(services.engine_pool) as connection:
+        view = await _shown(services, connection, owner, name, published.version)
     services.catalog.forget(owner, name)
     location = {"location": f"/v1/spells/{owner}/{name}/versions/{parsed}"}
-    view = version_view(owner, name, published.version)
     return Response(view, status_code=201 if published.made else 200, headers=location)
 
 
@@ -257,7 +265,7 @@ async def take_back_version(
     *, services: Services, principal: Principal, actor: Actor, owner: str, name: str, version: str
 ) -> VersionView:
     """Yank a version of one's own spell: ranges pass it by, its exact name and its digest still mean it."""
-    _check_owner(principal, owner)
+    check_owner(principal, owner)
     async with transaction(services.engine_pool) as connection:
         yanked = await yank_version(
             connection,
@@ -268,8 +276,9 @@ async def take_back_version(
             actor=actor,
             now=services.now(),
         )
+        view = await _shown(services, connection, owner, name, yanked)
     services.catalog.forget(owner, name)
-    return version_view(owner, name, yanked)
+    return view
 
 
 @delete(
@@ -281,7 +290,7 @@ async def put_back_version(
     *, services: Services, principal: Principal, actor: Actor, owner: str, name: str, version: str
 ) -> VersionView:
     """Take back a yank: ranges mean the version again."""
-    _check_owner(principal, owner)
+    check_owner(principal, owner)
     async with transaction(services.engine_pool) as connection:
         back = await unyank_version(
             connection,
@@ -292,13 +301,16 @@ async def put_back_version(
             actor=actor,
             now=services.now(),
         )
+        view = await _shown(services, connection, owner, name, back)
     services.catalog.forget(owner, name)
-    return version_view(owner, name, back)
+    return view
 
 
-def _check_owner(principal: Principal, owner: str) -> None:
-    if principal.handle != owner:
-        raise refuse(Code.FORBIDDEN, f"You are '{principal.handle}'; only '{owner[:50]}' can do this with its spells.")
+async def _shown(
+    services: Services, connection: Connection, owner: str, name: str, version: SpellVersion
+) -> VersionView:
+    price = (await prices_latest(connection, [version.id])).get(version.id)
+    return version_view(owner, name, version, price, services.now())
 
 
 def _check_names(name: str, version: str) -> Version:
@@ -355,4 +367,5 @@ ROUTES: Final = [
     take_back_version,
     put_back_version,
     change_version,
+    *PRICES,
 ]

@@ -5,8 +5,10 @@ from typing import Annotated
 
 import msgspec
 
+from api.spells.prices import PriceView, price_view
 from domain.flow.create_spell import Visibility
 from domain.model.advice import DEPRECATION_CHARACTERS_MAX
+from domain.model.creator_price import PriceChange
 from domain.model.limits import CastLimits
 from domain.model.manifest import (
     DESCRIPTION_CHARACTERS_MAX,
@@ -86,6 +88,8 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     input_bytes_max: int
     pool: Pool
     price_micros: int
+    """The fixed part of `price`."""
+    price: PriceView
     manifest: msgspec.Raw
     yanked: bool
     """No range means it any more; its exact name and its digest do."""
@@ -122,16 +126,19 @@ def spell_view(spell: Spell) -> SpellView:
     )
 
 
-def spell_detail(spell: Spell, latest: SpellVersion | None) -> SpellDetail:
+def spell_detail(spell: Spell, latest: VersionView | None) -> SpellDetail:
     """Return the spell with its latest version."""
     view = msgspec.structs.asdict(spell_view(spell))
-    return SpellDetail(**view, latest=None if latest is None else version_view(spell.owner, spell.name, latest))
+    return SpellDetail(**view, latest=latest)
 
 
-def version_view(owner: str, name: str, version: SpellVersion) -> VersionView:
-    """Return the version as it is shown."""
+def version_view(
+    owner: str, name: str, version: SpellVersion, change: PriceChange | None, now: datetime
+) -> VersionView:
+    """Return the version as it is shown at `now`; `change` is the newest price named for it."""
     manifest = msgspec.json.decode(version.manifest, type=Manifest)
     default = limits_default(manifest)
+    price = price_view(change, manifest, now)
     return VersionView(
         spell=f"{owner}/{name}",
         version=version.version,
@@ -142,7 +149,8 @@ def version_view(owner: str, name: str, version: SpellVersion) -> VersionView:
         limits_max=limits_max(manifest),
         input_bytes_max=input_bytes_max(manifest),
         pool=pool_of(default),
-        price_micros=version.creator_price_micros,
+        price_micros=price.per_cast_micros,
+        price=price,
         manifest=msgspec.Raw(version.manifest.encode()),
         yanked=version.yanked_at is not None,
         deprecation=version.deprecation,

@@ -8,10 +8,11 @@ import msgspec
 
 from domain.flow.audit import audit
 from domain.model.audit import Action, Actor
+from domain.model.creator_price import REPORT_UNITS, check_price, first_price
 from domain.model.errors import Code, RefusedError, refuse
-from domain.model.manifest import Manifest, manifest_text
+from domain.model.manifest import Manifest, limits_max, manifest_text, price_of
 from domain.model.versions import Version
-from domain.store import spells
+from domain.store import spell_prices, spells
 from domain.store.connection import Connection
 
 # Resolving a range reads every version's name; a spell that needs more of them starts a new name.
@@ -42,8 +43,15 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
 async def publish(conn: Connection, new: NewVersion, *, actor: Actor, now: datetime) -> Publication:
     """Write the version, and its spell when that is new; its module is stored already. Needs Role.ENGINE.
 
-    Raises RefusedError: version exists (with another module or manifest), conflict (too many versions).
+    Raises RefusedError: version exists (with another module or manifest), conflict (too many versions), validation (a
+    price that cannot be).
     """
+    price = price_of(new.manifest)
+    check_price(
+        price,
+        output_bytes_max=limits_max(new.manifest).output_bytes,
+        reports_units=REPORT_UNITS in new.imports,
+    )
     spell = {"name": new.name, "description": new.manifest.description, "visibility": "public"}
     made = await spells.spell_insert(conn, spell_id=new.spell_id, account_id=new.account_id, **spell, now=now)
     spell_id = await spells.spell_lock(conn, account_id=new.account_id, name=new.name)
@@ -67,6 +75,9 @@ async def publish(conn: Connection, new: NewVersion, *, actor: Actor, now: datet
         created_at=now,
     )
     await spells.version_insert(conn, version)
+    first = first_price(price, version_id=new.id, now_ms=await spell_prices.clock_us(conn) // 1000)
+    if first is not None:
+        await spell_prices.price_insert(conn, first, account_id=new.account_id)
     if made:
         await audit(
             conn, actor, Action.SPELL_CREATE, account_id=new.account_id, target_id=spell_id, after=spell, now=now

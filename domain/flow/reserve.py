@@ -11,7 +11,6 @@ from domain.model.admission import (
     AdmissionRequest,
     Judged,
     Verdict,
-    creator_price_micros,
     decide,
 )
 from domain.model.admission_state import AdmissionState, Terms, WindowState
@@ -50,6 +49,7 @@ async def reserve(
         account_ids=_in_order({request.account_id for request in requests}),
         key_ids=_key_ids(requests),
         session_ids=_session_ids(requests),
+        version_ids=_in_order({spec.version_id for r in requests for spec in r.casts if spec.price is not None}),
         idempotency=[(r.account_id, r.idempotency_key) for r in requests if r.idempotency_key is not None],
         billing_enabled=terms.billing_enabled,
         skip_locked=skip_locked,
@@ -174,7 +174,9 @@ def _cast_row(cast: Accepted) -> store.CastRow:
         output_bytes=spec.limits.output_bytes,
         log_bytes=spec.limits.log_bytes,
         price_version=cast.price_version,
-        creator_price_micros=creator_price_micros(cast.request, spec),
+        creator_price_micros=cast.creator_price.per_cast_micros,
+        creator_rates=cast.creator_price.rates,
+        quote_id=None if spec.quote is None else spec.quote.id,
         creator_id=spec.creator_id,
         held_micros=cast.held_micros,
         funding=cast.funding,

@@ -1,7 +1,8 @@
 """Who may cast what: the pure decision over one batch of requests and the state read under the account locks.
 
 `decide` judges request by request in order of arrival, each against what the ones before it took. Order of refusal:
-account and key, then money (402), then price (409), then rate and open casts (429), then the queue (503).
+account and key, then money (402), then price (409), then rate and open casts (429), then the queue (503). A quote that
+has expired (409) comes before budgets: without its terms there is no price to hold against them.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,14 @@ from uuid import UUID
 import msgspec
 
 from domain.model import pricing
+from domain.model.admission_refusals import (
+    budget_exceeded,
+    price_above,
+    quote_expired,
+    refuse_funding,
+    refuse_identity,
+    too_many_open,
+)
 from domain.model.admission_state import (
     AccountState,
     AdmissionState,
@@ -20,6 +29,7 @@ from domain.model.admission_state import (
     Terms,
     WindowState,
 )
+from domain.model.creator_price import NO_PRICE, CreatorPrice, PriceChange
 from domain.model.errors import Code, Refusal, Standing
 from domain.model.funding import Funding, Grant, GrantPart, take_from_grants
 from domain.model.ids import ENTROPY_BYTES, cast_id
@@ -27,6 +37,7 @@ from domain.model.limits import DEADLINE_MS_MAX, CastLimits
 from domain.model.messages import Pool
 from domain.model.periods import Period, resets_at
 from domain.model.places import NO_CAST, placed
+from domain.model.quote import QuotedTerms
 
 # A share of the wire that keeps every worker slot of a small deployment busy while one account fills it,
 # and is small enough that the next account's first cast waits for a fraction of a second.
@@ -41,7 +52,8 @@ class CastSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     spell_id: UUID
     version_id: UUID
     creator_id: UUID
-    creator_price_micros: int
+    price: PriceChange | None = None
+    """The newest price its creator named, as the edge knew it; what is read with the state decides. None: never one."""
     digest: bytes
     pool: Pool
     limits: CastLimits
@@ -49,6 +61,8 @@ class CastSpec(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     deadline_ms: int
     """Milliseconds from acceptance."""
     max_price_micros: int | None = None
+    quote: QuotedTerms | None = None
+    """Terms that were promised before: while they are good they decide, whatever the prices are now."""
     metadata: str = "{}"
     """A JSON object as text, checked at the edge."""
     traceparent: str | None = None
@@ -84,6 +98,7 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     spec: CastSpec
     accepted_ms: int
     price_version: int
+    creator_price: CreatorPrice
     held_micros: int
     funding: Funding
     window_ids: tuple[UUID, ...]
@@ -137,6 +152,7 @@ class _Batch:
         self._resets_at = {period: resets_at(period, self._now) for period in Period}
         self._accounts = {account.id: account for account in state.accounts}
         self._keys = {key.id: key for key in state.keys}
+        self._prices = {change.version_id: change for change in state.prices}
         self._sessions = frozenset(state.sessions)
         self._months = {month.account_id: month for month in state.months}
         self._remembered = {(row.account_id, row.key): row for row in state.idempotency}
@@ -152,7 +168,7 @@ class _Batch:
         key = self._keys.get(request.key_id) if request.key_id else None
         if request.session_id is not None and request.session_id not in self._sessions:
             return Refusal(code=Code.UNAUTHORIZED, detail="This session has ended or expired. Sign in again.")
-        if (refusal := _refuse_identity(request, account, key)) is not None:
+        if (refusal := refuse_identity(request.key_id, request.key_prefix, account, key)) is not None:
             return refusal
         assert account is not None
         if request.idempotency_key is not None:
@@ -169,27 +185,43 @@ class _Batch:
     def _judge_cast(
         self, request: AdmissionRequest, spec: CastSpec, account: AccountState, key: KeyState | None
     ) -> Accepted | Refusal:
-        needed = pricing.hold_micros(
-            self._terms.price, creator_price_micros=creator_price_micros(request, spec), fuel_limit=spec.limits.fuel
-        )
-        if account.spend_paused:
-            return Refusal(code=Code.SPEND_PAUSED, detail="Spending is paused for this account. Resume it to cast.")
+        if (refusal := self._refuse_at_once(spec, account)) is not None:
+            return refusal
+        price, creator = self._prices_of(request, spec)
+        limits = spec.limits
+        needed = pricing.hold_micros(price, creator, fuel_limit=limits.fuel, output_bytes_limit=limits.output_bytes)
         windows = [window for window in self._windows.get(account.id, ()) if _applies(window, request, spec)]
         tightest = self._tightest(windows, needed)
-        if tightest is not None and _room(tightest) < needed:
-            return _budget_exceeded(tightest)
-        funded = self._fund(account, request, spec, needed)
+        if tightest is not None and tightest.limit_micros - tightest.spent_micros - tightest.held_micros < needed:
+            return budget_exceeded(tightest)
+        funded = self._fund(account, spec, creator, needed)
         if isinstance(funded, Refusal):
             return funded
         if spec.max_price_micros is not None and needed > spec.max_price_micros:
-            return Refusal(
-                code=Code.PRICE_CHANGED,
-                detail=f"This cast may cost {needed} micros, more than max_price_micros {spec.max_price_micros}.",
-                price_micros=needed,
-            )
+            return price_above(needed, spec.max_price_micros)
         if (refusal := self._refuse_load(request, spec, account, key)) is not None:
             return refusal
-        return self._accept(request, spec, account, key, needed=needed, windows=windows, funded=funded)
+        terms = (price, creator)
+        return self._accept(request, spec, account, key, needed=needed, windows=windows, funded=funded, terms=terms)
+
+    def _refuse_at_once(self, spec: CastSpec, account: AccountState) -> Refusal | None:
+        """Return what can be said before there is a price."""
+        if account.spend_paused:
+            return Refusal(code=Code.SPEND_PAUSED, detail="Spending is paused for this account. Resume it to cast.")
+        return quote_expired() if spec.quote is not None and self._now_ms >= spec.quote.expires_ms else None
+
+    def _prices_of(self, request: AdmissionRequest, spec: CastSpec) -> tuple[pricing.Price, CreatorPrice]:
+        """Return what the platform and the creator ask of this caller: nothing more for casting one's own spell."""
+        quote = spec.quote
+        price = self._terms.price if quote is None else quote.price
+        if spec.creator_id == request.account_id:
+            return price, NO_PRICE
+        creator = NO_PRICE
+        if quote is not None:
+            creator = quote.creator_price
+        elif spec.price is not None:
+            creator = self._prices.get(spec.version_id, spec.price).at(self._now_ms)
+        return price, creator if creator is NO_PRICE or creator.raises(NO_PRICE) else NO_PRICE
 
     def _tightest(self, windows: list[WindowState], needed: int) -> Standing | None:
         """Return the hard budget with the least room left; among equals the first by window id."""
@@ -217,23 +249,23 @@ class _Batch:
         )
 
     def _fund(
-        self, account: AccountState, request: AdmissionRequest, spec: CastSpec, needed: int
+        self, account: AccountState, spec: CastSpec, creator: CreatorPrice, needed: int
     ) -> tuple[Funding, tuple[GrantPart, ...]] | Refusal:
         """Return the first funding that covers the whole hold: free allowance, credits, metered."""
         if needed == 0:
             return Funding.METERED, ()
         month = self._month(account.id)
         free_left = self._terms.free_casts_per_month - month.free_used - month.free_held
-        if free_left > 0 and creator_price_micros(request, spec) == 0 and spec.limits.fuel <= FREE_FUEL_MAX:
+        if free_left > 0 and creator is NO_PRICE and spec.limits.fuel <= FREE_FUEL_MAX:
             return Funding.FREE, ()
         parts = take_from_grants(self._grants.get(account.id, []), needed, self._now)
         if parts is not None:
             return Funding.CREDITS, parts
         if not account.metered:
-            return _refuse_funding(account)
+            return refuse_funding(account)
         limit = self._terms.metered_limit_default_micros
         if not self._has_own_budget(account.id) and month.spent_micros + month.held_micros + needed > limit:
-            return _budget_exceeded(
+            return budget_exceeded(
                 Standing(
                     limit_id=None,
                     scope="account",
@@ -264,9 +296,9 @@ class _Batch:
                 retry_after_s=request.retry_after_s,
             )
         if account.open_casts >= account.open_casts_max:
-            return _too_many_open("account", account.open_casts_max)
+            return too_many_open("account", account.open_casts_max)
         if key is not None and key.open_casts_max is not None and key.open_casts >= key.open_casts_max:
-            return _too_many_open("key", key.open_casts_max)
+            return too_many_open("key", key.open_casts_max)
         if spec.pool in self._terms.full_pools:
             return Refusal(
                 code=Code.QUEUE_FULL,
@@ -285,8 +317,10 @@ class _Batch:
         needed: int,
         windows: list[WindowState],
         funded: tuple[Funding, tuple[GrantPart, ...]],
+        terms: tuple[pricing.Price, CreatorPrice],
     ) -> Accepted:
         funding, parts = funded
+        price, creator = terms
         for window in windows:
             window.held_micros += needed
         month = self._month(account.id)
@@ -305,7 +339,8 @@ class _Batch:
             request=request,
             spec=spec,
             accepted_ms=self._now_ms,
-            price_version=self._terms.price.version,
+            price_version=price.version,
+            creator_price=creator,
             held_micros=needed,
             funding=funding,
             window_ids=tuple(window.id for window in windows),
@@ -324,19 +359,6 @@ class _Batch:
 
     def _month(self, account_id: UUID) -> MonthState:
         return self._months.setdefault(account_id, MonthState(account_id=account_id))
-
-
-def creator_price_micros(request: AdmissionRequest, spec: CastSpec) -> int:
-    """Return what the creator asks of this caller: nothing for casting one's own spell."""
-    return 0 if spec.creator_id == request.account_id else spec.creator_price_micros
-
-
-def _refuse_identity(request: AdmissionRequest, account: AccountState | None, key: KeyState | None) -> Refusal | None:
-    if request.key_id is not None and (key is None or not key.opened_by(request.key_prefix)):
-        return Refusal(code=Code.UNAUTHORIZED, detail="This API key is revoked or has expired. Make a new one.")
-    if account is None or account.status != "active":
-        return Refusal(code=Code.FORBIDDEN, detail="This account is suspended. Contact the operator.")
-    return None
 
 
 def _replay(request: AdmissionRequest, remembered: IdempotencyState) -> Replayed | Refusal:
@@ -364,37 +386,3 @@ def _take_wire_place(account: AccountState, pool: Pool) -> bool:
         return False
     account.on_wire_default += 1
     return True
-
-
-def _room(standing: Standing) -> int:
-    return standing.limit_micros - standing.spent_micros - standing.held_micros
-
-
-def _budget_exceeded(limit: Standing) -> Refusal:
-    return Refusal(
-        code=Code.BUDGET_EXCEEDED,
-        detail=(
-            f"The {limit.period} {limit.scope} budget of {limit.limit_micros} micros has no room for"
-            f" {limit.needed_micros}: {limit.spent_micros} spent, {limit.held_micros} held."
-        ),
-        limit=limit,
-    )
-
-
-def _refuse_funding(account: AccountState) -> Refusal:
-    if account.credits_ever:
-        return Refusal(code=Code.INSUFFICIENT_CREDITS, detail="The credits left do not cover this cast. Buy credits.")
-    if account.plan == "free":
-        return Refusal(
-            code=Code.FREE_TIER_EXHAUSTED,
-            detail="The free casts of this month are used up, or do not cover this cast. Upgrade to go on.",
-        )
-    return Refusal(code=Code.PAYMENT_REQUIRED, detail="The subscription is not active. Check the payment method.")
-
-
-def _too_many_open(scope: str, limit: int) -> Refusal:
-    return Refusal(
-        code=Code.TOO_MANY_OPEN_CASTS,
-        detail=f"This {scope} has {limit} open casts, its limit. Wait for some to end.",
-        retry_after_s=1,
-    )

@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from domain.model.budgets import window_id
+from domain.model.creator_price import PriceChange
 from domain.model.funding import Grant
 from domain.model.messages import Pool
 from domain.model.periods import Period
@@ -96,6 +97,8 @@ class AdmissionState(msgspec.Struct, kw_only=True):
     idempotency: list[IdempotencyState]
     sessions: list[UUID] = msgspec.field(default_factory=list[UUID])
     """The living among those that ask."""
+    prices: list[PriceChange] = msgspec.field(default_factory=list[PriceChange])
+    """The newest price of each version that is asked for and ever had one."""
 
     @property
     def now(self) -> datetime:

@@ -65,6 +65,7 @@ class Action(enum.StrEnum):
     ACCOUNT_UPDATE = "account.update"
     EXPORT_CREATE = "export.create"
     PRICE_CREATE = "price.create"
+    PRICE_ANNOUNCE = "price.announce"
     DEAD_LETTER_REQUEUE = "dead_letter.requeue"
     DEAD_LETTER_DROP = "dead_letter.drop"
 
@@ -92,7 +93,11 @@ SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "identity": ("issuer",),
     "account": ("data_days",),
     "export": (),
-    "price": ("version", "per_cast_micros", "per_gfuel_micros", "platform_share_percent"),
+    # The platform's, and that of a version.
+    "price": (
+        "version", "per_cast_micros", "per_gfuel_micros", "platform_share_percent", "version_id",
+        "per_output_kib_micros", "per_unit_micros", "effective_ms",
+    ),
     "dead_letter": ("reason", "cast_id", "new_cast_id"),
 }  # fmt: skip
 

@@ -63,6 +63,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     wall_us: int
     cost_micros: int
     funding: str
+    batch_id: UUID
+    """In which the cast was booked: with it the transfers that hold its money can be named."""
 
 
 class CounterRow(msgspec.Struct, kw_only=True):
@@ -144,7 +146,7 @@ def book(endings: Sequence[Ending], *, batch_id: UUID) -> Bookings:
     groups = _groups(endings)
     credited = [ending for ending in endings if ending.cast.funding is Funding.CREDITS]
     return Bookings(
-        usage=[_usage_row(ending) for ending in endings],
+        usage=[_usage_row(ending, batch_id) for ending in endings],
         windows=_windows(groups),
         months=_months(groups),
         grants=_grants(credited),
@@ -181,7 +183,7 @@ def _groups(endings: Sequence[Ending]) -> list[_Group]:
     return list(groups.values())
 
 
-def _usage_row(ending: Ending) -> UsageRow:
+def _usage_row(ending: Ending, batch_id: UUID) -> UsageRow:
     cast = ending.cast
     return UsageRow(
         id=cast.id,
@@ -196,6 +198,7 @@ def _usage_row(ending: Ending) -> UsageRow:
         wall_us=ending.wall_us,
         cost_micros=ending.charge.cost_micros,
         funding=cast.funding,
+        batch_id=batch_id,
     )
 
 

@@ -22,6 +22,7 @@ class Code(enum.StrEnum):
     VALIDATION = "validation"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     PRICE_CHANGED = "price_changed"
+    QUOTE_EXPIRED = "quote_expired"
     BUDGET_EXCEEDED = "budget_exceeded"
     INSUFFICIENT_CREDITS = "insufficient_credits"
     FREE_TIER_EXHAUSTED = "free_tier_exhausted"

@@ -40,6 +40,9 @@ TABLE_ELEMENTS_MAX: Final = 65_536
 # A WASI call costs a hundred times an instruction; without a bound a guest buys host time at the price of fuel.
 HOST_CALLS_MAX: Final = 1_000_000
 
+# What a spell may report of its own units: enough for tokens or rows, and far from where a sum of prices overflows.
+UNITS_MAX: Final = 1_000_000
+
 # Bigger blobs ride beside the stream, so that reading a batch of 256 entries never moves more than 8 MiB.
 INLINE_BYTES_MAX: Final = 32 * KIB
 

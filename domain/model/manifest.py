@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from domain.model.creator_price import PRICE_MICROS_MAX, CreatorPrice
 from domain.model.errors import Code, Fault, RefusedError, refuse
 from domain.model.limits import (
     DEFAULT_POOL_MEMORY_BYTES_MAX,
@@ -14,6 +15,7 @@ from domain.model.limits import (
     INPUT_BYTES_MAX,
     KIB,
     LIMITS_MAX,
+    UNITS_MAX,
     CastLimits,
 )
 from domain.model.messages import Pool
@@ -23,8 +25,6 @@ from domain.model.schema import WORK_BYTES_MAX, schema_faults, work_of
 MANIFEST_BYTES_MAX: Final = 256 * KIB
 DESCRIPTION_CHARACTERS_MAX: Final = 2_000
 TAGS_MAX: Final = 10
-# 1,000 dollars a cast: above it a decimal point was forgotten.
-PRICE_MICROS_MAX: Final = 1_000_000_000
 # One page of linear memory is the least a module can declare.
 MEMORY_BYTES_MIN: Final = 64 * KIB
 NO_SCHEMA: Final = msgspec.Raw()
@@ -73,6 +73,14 @@ class ManifestLimits(LimitsAsked, frozen=True, kw_only=True, forbid_unknown_fiel
     input_bytes: _InputBytes | None = None
 
 
+class Units(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the spell counts by calling `spell.report_units`, and the most that one cast pays for."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9 _-]{0,31}$")]
+    """Of one, like `page`: receipts say it."""
+    max: Annotated[int, msgspec.Meta(ge=1, le=UNITS_MAX)]
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The content of `spell.json`, or of the custom section `spell.manifest`."""
 
@@ -88,7 +96,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tags: Annotated[tuple[_Tag, ...], msgspec.Meta(max_length=TAGS_MAX)] = ()
     license: _License = ""
     price_micros: _PriceMicros = 0
-    """What the creator asks for each successful cast, in micros of a US dollar."""
+    """What the creator asks for each cast that gives a result, in micros of a US dollar."""
+    price_per_output_kib_micros: _PriceMicros = 0
+    """And for each KiB of output it begins."""
+    price_per_unit_micros: _PriceMicros = 0
+    """And for each of `units` that it reports."""
+    units: Units | None = None
 
 
 def parse_manifest(raw: bytes) -> Manifest:
@@ -156,6 +169,16 @@ def manifest_text(manifest: Manifest) -> str:
 def refuse_manifest(*faults: Fault) -> RefusedError:
     """Return the error that lists what is wrong with a manifest."""
     return refuse(Code.VALIDATION, f"The manifest cannot be used: {faults[0].message}.", faults=faults)
+
+
+def price_of(manifest: Manifest) -> CreatorPrice:
+    """Return the price a version is published with."""
+    return CreatorPrice(
+        per_cast_micros=manifest.price_micros,
+        per_output_kib_micros=manifest.price_per_output_kib_micros,
+        per_unit_micros=manifest.price_per_unit_micros,
+        units_max=0 if manifest.units is None else manifest.units.max,
+    )
 
 
 def limits_max(manifest: Manifest) -> CastLimits:

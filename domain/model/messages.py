@@ -80,6 +80,8 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     message: str = ""
     """One sentence for the caller when the outcome is not `succeeded`, at most 500 characters."""
     attempts: int = 1
+    units: int = 0
+    """What the spell reported of its own units; a worker that does not know of them says nothing."""
     worker: str = ""
     traceparent: str | None = None
 

@@ -82,6 +82,15 @@ OWNED: Final[Mapping[str, Rule]] = {
         ),
         withheld={"account_id": _OWNER},
     ),
+    "spell_prices": Rule(
+        file="spell_prices",
+        exported=(
+            "version_id", "number", "announced_at", "effective_at", "before_per_cast_micros",
+            "before_per_output_kib_micros", "before_per_unit_micros", "per_cast_micros", "per_output_kib_micros",
+            "per_unit_micros", "units_max",
+        ),
+        withheld={"account_id": _OWNER},
+    ),
     "budgets": Rule(
         file="budgets",
         exported=(
@@ -120,7 +129,8 @@ OWNED: Final[Mapping[str, Rule]] = {
             "memory_bytes_limit", "output_bytes_limit", "log_bytes_limit", "price_version", "creator_price_micros",
             "held_micros", "cost_micros", "cost_cents", "funding", "window_ids", "grant_ids", "grant_micros", "input",
             "output", "log", "metadata", "traceparent", "error_code", "error_message", "exit_code", "fuel", "cpu_us",
-            "memory_bytes_peak", "wall_us", "attempts", "webhook_url", "data_once",
+            "memory_bytes_peak", "wall_us", "attempts", "webhook_url", "data_once", "creator_rates", "quote_id",
+            "output_bytes", "units",
         ),
         withheld={
             "account_id": _OWNER, "on_wire": _COUNT, "creator_id": "another's account; `spell` says whose spell it was",
@@ -130,7 +140,7 @@ OWNED: Final[Mapping[str, Rule]] = {
         file="usage_events",
         exported=(
             "id", "key_id", "spell_id", "outcome", "month", "fuel", "cpu_us", "memory_bytes_peak", "wall_us",
-            "cost_micros", "funding", "settled_at",
+            "cost_micros", "funding", "settled_at", "batch_id",
         ),
         withheld={"account_id": _OWNER},
     ),
@@ -154,6 +164,11 @@ OWNED: Final[Mapping[str, Rule]] = {
         exported=(
             "id", "batch_id", "kind", "debit", "credit", "amount_micros", "spell_id", "month", "casts", "created_at",
         ),
+        withheld={"account_id": _OWNER},
+    ),
+    "cast_refunds": Rule(
+        file="refunds",
+        exported=("cast_id", "amount_micros", "reason", "refunded_at"),
         withheld={"account_id": _OWNER},
     ),
     "webhook_endpoints": Rule(

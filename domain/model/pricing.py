@@ -1,9 +1,11 @@
 """What a cast may cost and what it did cost, in whole micros (10^-6 USD). No float touches money."""
 
+import enum
 from typing import Final
 
 import msgspec
 
+from domain.model.creator_price import NO_PRICE, CreatorPrice
 from domain.model.messages import Outcome
 
 GFUEL: Final = 1_000_000_000
@@ -22,6 +24,17 @@ _PAY_PLATFORM: Final = frozenset(
         Outcome.CANCELED,
     }
 )
+
+
+class Due(enum.StrEnum):
+    """What an ending pays for, as receipts say it."""
+
+    EVERYTHING = "everything"
+    """The caller got a result of the spell's own: fee, fuel and the creator's price."""
+    PLATFORM = "platform"
+    """The spell broke or a bound stopped it: fee and fuel; the creator gets nothing."""
+    NOTHING = "nothing"
+    """It is the platform's fault, or nothing ran: all of the hold was released."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,13 +62,22 @@ def fuel_micros(price: Price, fuel: int) -> int:
     return -(-fuel * price.per_gfuel_micros // GFUEL)
 
 
-def hold_micros(price: Price, *, creator_price_micros: int, fuel_limit: int) -> int:
+def hold_micros(price: Price, creator: CreatorPrice = NO_PRICE, *, fuel_limit: int, output_bytes_limit: int = 0) -> int:
     """Return the most a cast under these bounds can cost: what is held before it runs."""
-    return price.per_cast_micros + creator_price_micros + fuel_micros(price, fuel_limit)
+    platform = price.per_cast_micros + fuel_micros(price, fuel_limit)
+    return platform if creator is NO_PRICE else platform + creator.most_micros(output_bytes_limit)
 
 
 def charge(
-    price: Price, *, creator_price_micros: int, held_micros: int, outcome: Outcome, fuel: int | None, started: bool
+    price: Price,
+    creator: CreatorPrice = NO_PRICE,
+    *,
+    held_micros: int,
+    outcome: Outcome,
+    fuel: int | None,
+    started: bool,
+    output_bytes: int = 0,
+    units: int = 0,
 ) -> Charge:
     """Return what an ended cast costs: never more than its hold.
 
@@ -67,10 +89,18 @@ def charge(
     if outcome is Outcome.CANCELED and not started:
         return NOTHING
     platform = price.per_cast_micros + fuel_micros(price, fuel or 0)
-    creator = 0
-    if outcome in _PAY_ALL:
-        share = creator_price_micros * price.platform_share_percent // 100
+    creator_micros = 0
+    if creator is not NO_PRICE and outcome in _PAY_ALL:
+        due = creator.due_micros(output_bytes=output_bytes, units=units)
+        share = due * price.platform_share_percent // 100
         platform += share
-        creator = creator_price_micros - share
-    assert platform + creator <= held_micros, "the ledger parks claims over the fuel limit before it prices them"
-    return Charge(cost_micros=platform + creator, platform_micros=platform, creator_micros=creator)
+        creator_micros = due - share
+    assert platform + creator_micros <= held_micros, "the ledger parks claims over the limits before it prices them"
+    return Charge(cost_micros=platform + creator_micros, platform_micros=platform, creator_micros=creator_micros)
+
+
+def due_for(outcome: Outcome) -> Due:
+    """Return what a cast that ends so pays for."""
+    if outcome in _PAY_ALL:
+        return Due.EVERYTHING
+    return Due.PLATFORM if outcome in _PAY_PLATFORM else Due.NOTHING

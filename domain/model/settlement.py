@@ -12,8 +12,9 @@ from uuid import UUID
 import msgspec
 
 from domain.model import pricing
+from domain.model.creator_price import NO_PRICE, CreatorPrice
 from domain.model.funding import Funding, GrantPart
-from domain.model.limits import CastLimits
+from domain.model.limits import UNITS_MAX, CastLimits
 from domain.model.messages import Outcome, Pool, UsageEvent, cast_token
 from domain.model.pricing import Charge, Price
 
@@ -73,6 +74,8 @@ class HeldCast(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     window_ids: tuple[UUID, ...]
     grant_ids: tuple[UUID, ...]
     grant_micros: tuple[int, ...]
+    creator_rates: tuple[int, int, int] | None = None
+    """What the creator asks per KiB of output and per unit, and for how many units at most; None: neither."""
     webhook_url: str | None = None
     has_webhooks: bool = False
     """Its account has an endpoint, or somebody follows its events: there may be somebody to tell."""
@@ -86,6 +89,19 @@ class HeldCast(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             memory_bytes=self.memory_bytes_limit,
             output_bytes=self.output_bytes_limit,
             log_bytes=self.log_bytes_limit,
+        )
+
+    @property
+    def creator_price(self) -> CreatorPrice:
+        """What the creator asks for this cast."""
+        if self.creator_rates is None:
+            return CreatorPrice(per_cast_micros=self.creator_price_micros) if self.creator_price_micros else NO_PRICE
+        per_output_kib, per_unit, units_max = self.creator_rates
+        return CreatorPrice(
+            per_cast_micros=self.creator_price_micros,
+            per_output_kib_micros=per_output_kib,
+            per_unit_micros=per_unit,
+            units_max=units_max,
         )
 
     @property
@@ -111,6 +127,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     finished_ms: int | None = None
     """None: the moment of the gate."""
     attempts: int = 0
+    units: int = 0
     output: bytes | None = None
     log: bytes | None = None
 
@@ -144,6 +161,7 @@ def check_claim(event: UsageEvent, cast: HeldCast) -> None:
         "the output is longer than the cast's limit": len(event.output or b"") > cast.output_bytes_limit,
         "the log is longer than the cast's limit": len(event.log) > cast.log_bytes_limit,
         "a measured figure is negative": min(event.cpu_us, event.memory_bytes_peak, event.wall_us, event.attempts) < 0,
+        "the units are negative or more than anybody can report": not 0 <= event.units <= UNITS_MAX,
         "nobody asked to cancel this cast": event.outcome is Outcome.CANCELED and not cast.cancel_requested,
         "the deadline has not passed": event.outcome is Outcome.DEADLINE_PASSED and not cast.deadline_passed,
         "a success needs an output and exit code 0": event.outcome is Outcome.SUCCEEDED
@@ -162,11 +180,13 @@ def ending_of(event: UsageEvent, cast: HeldCast, prices: Mapping[int, Price]) ->
         outcome=event.outcome,
         charge=pricing.charge(
             prices[cast.price_version],
-            creator_price_micros=cast.creator_price_micros,
+            cast.creator_price,
             held_micros=cast.held_micros,
             outcome=event.outcome,
             fuel=event.fuel,
             started=event.started_ms > 0,
+            output_bytes=len(event.output or b""),
+            units=event.units,
         ),
         message="" if event.outcome is Outcome.SUCCEEDED else _sentence(event),
         exit_code=event.exit_code,
@@ -177,6 +197,7 @@ def ending_of(event: UsageEvent, cast: HeldCast, prices: Mapping[int, Price]) ->
         started_ms=event.started_ms or None,
         finished_ms=event.finished_ms or None,
         attempts=event.attempts,
+        units=event.units,
         output=event.output,
         log=event.log,
     )

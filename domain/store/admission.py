@@ -13,6 +13,7 @@ from psycopg import AsyncCursor
 
 from domain.model.admission_state import AdmissionState
 from domain.model.session import SESSION_IDLE_DAYS_MAX
+from domain.store import spell_prices
 from domain.store.connection import Connection, begin, pipeline, type_row
 from domain.store.queries import load, together
 
@@ -82,6 +83,8 @@ class CastRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     log_bytes: int
     price_version: int
     creator_price_micros: int
+    creator_rates: tuple[int, int, int] | None
+    quote_id: UUID | None
     creator_id: UUID
     held_micros: int
     funding: str
@@ -136,10 +139,12 @@ async def lock_and_read(
     billing_enabled: bool,
     skip_locked: bool,
     session_ids: Sequence[UUID] = (),
+    version_ids: Sequence[UUID] = (),
 ) -> tuple[set[UUID], AdmissionState]:
     """Lock the accounts, then read their state in a second statement; return the ids that were locked and the state.
 
-    With `skip_locked` accounts that somebody else holds are left out instead of waited for.
+    `version_ids` are of versions that ever had a price. With `skip_locked` accounts that somebody else holds are left
+    out instead of waited for.
     Raises LockTimeoutError when a wait takes longer than the session allows.
     """
     lock = _QUERIES["accounts_lock_free" if skip_locked else "accounts_lock"]
@@ -149,8 +154,12 @@ async def lock_and_read(
         state = await _read(
             connection, account_ids, key_ids, idempotency, session_ids=session_ids, billing_enabled=billing_enabled
         )
+        prices = await spell_prices.ask_latest(connection, version_ids) if version_ids else None
     rows = await locked.fetchall()
-    return {row[0] for row in rows}, await _state_of(state)
+    read_state = await _state_of(state)
+    if prices is not None:
+        read_state.prices = await spell_prices.latest_of(prices)
+    return {row[0] for row in rows}, read_state
 
 
 async def read(

@@ -115,27 +115,27 @@ WHERE a.id = r.id
 INSERT INTO casts (
   id, account_id, key_id, spell_id, version_id, status, pool, on_wire, accepted_at, deadline_at,
   fuel_limit, wall_ms_limit, memory_bytes_limit, output_bytes_limit, log_bytes_limit,
-  price_version, creator_price_micros, creator_id, held_micros, funding, window_ids, grant_ids, grant_micros,
-  metadata, traceparent, webhook_url, input)
+  price_version, creator_price_micros, creator_rates, quote_id, creator_id, held_micros, funding, window_ids,
+  grant_ids, grant_micros, metadata, traceparent, webhook_url, input)
 SELECT
   id, account_id, key_id, spell_id, version_id, 'queued', pool, on_wire,
   to_timestamp(accepted_ms / 1000.0), to_timestamp((accepted_ms + deadline_ms) / 1000.0),
   fuel, wall_ms, memory_bytes, output_bytes, log_bytes,
-  price_version, creator_price_micros, creator_id, held_micros, funding, window_ids, grant_ids, grant_micros,
-  metadata, traceparent, webhook_url, input
+  price_version, creator_price_micros, creator_rates, quote_id, creator_id, held_micros, funding, window_ids,
+  grant_ids, grant_micros, metadata, traceparent, webhook_url, input
 FROM ROWS FROM (
   json_to_recordset(%(rows)s::json) AS (
     id uuid, account_id uuid, key_id uuid, spell_id uuid, version_id uuid, pool text, on_wire boolean,
     accepted_ms bigint, deadline_ms bigint,
     fuel bigint, wall_ms integer, memory_bytes bigint, output_bytes integer, log_bytes integer,
-    price_version integer, creator_price_micros bigint, creator_id uuid, held_micros bigint, funding text,
-    window_ids uuid[], grant_ids uuid[], grant_micros bigint[], metadata text, traceparent text, webhook_url text),
+    price_version integer, creator_price_micros bigint, creator_rates bigint[], quote_id uuid, creator_id uuid,
+    held_micros bigint, funding text, window_ids uuid[], grant_ids uuid[], grant_micros bigint[], metadata text, traceparent text, webhook_url text),
   unnest(%(inputs)b::bytea[])
 ) AS r(
   id, account_id, key_id, spell_id, version_id, pool, on_wire, accepted_ms, deadline_ms,
   fuel, wall_ms, memory_bytes, output_bytes, log_bytes,
-  price_version, creator_price_micros, creator_id, held_micros, funding, window_ids, grant_ids, grant_micros,
-  metadata, traceparent, webhook_url, input)
+  price_version, creator_price_micros, creator_rates, quote_id, creator_id, held_micros, funding, window_ids,
+  grant_ids, grant_micros, metadata, traceparent, webhook_url, input)
 
 -- name: idempotency_insert
 -- Remember accepted requests. A key older than its 24 hours that retention has not reached yet was replayed, not here.

@@ -61,14 +61,13 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CastTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cast asked for, with today's price of its version."""
+    """What a cast asked for."""
 
     account_id: UUID
     key_id: UUID | None
     spell_id: UUID
     version_id: UUID
     creator_id: UUID
-    creator_price_micros: int
     digest: bytes
     pool: str
     status: str

@@ -38,8 +38,8 @@ LIMIT %(limit)s
 SELECT id, made_at, balanced, report::text AS report FROM reconciliation_reports ORDER BY id DESC LIMIT %(limit)s
 
 -- name: cast_terms
--- What a cast asked for, to ask for it once more: at today's price of its version, under its own limits.
-SELECT c.account_id, c.key_id, c.spell_id, c.version_id, v.account_id AS creator_id, v.creator_price_micros, v.digest,
+-- What a cast asked for, to ask for it once more, under its own limits.
+SELECT c.account_id, c.key_id, c.spell_id, c.version_id, v.account_id AS creator_id, v.digest,
   c.pool, c.status, c.fuel_limit, c.wall_ms_limit, c.memory_bytes_limit, c.output_bytes_limit, c.log_bytes_limit,
   c.input, c.metadata, c.webhook_url
 FROM casts c

@@ -75,6 +75,18 @@ WHERE s.account_id = %(account_id)s AND v.account_id = %(account_id)s
   AND v.id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s) AND v.created_at <= %(instant)s
 ORDER BY v.id LIMIT %(rows_max)s
 
+-- name: spell_prices_page
+-- What was asked for each version, and what was announced.
+SELECT ARRAY[p.version_id::text, p.number::text] AS row_key,
+  p.version_id, p.number, p.announced_at, p.effective_at, p.before_per_cast_micros, p.before_per_output_kib_micros,
+  p.before_per_unit_micros, p.per_cast_micros, p.per_output_kib_micros, p.per_unit_micros, p.units_max
+FROM spells s JOIN spell_versions v ON v.spell_id = s.id JOIN spell_prices p ON p.version_id = v.id
+WHERE s.account_id = %(account_id)s AND p.account_id = %(account_id)s
+  AND (p.version_id, p.number) > (coalesce((%(after)s::text[])[1]::uuid, %(floor)s),
+    coalesce((%(after)s::text[])[2]::integer, 0))
+  AND p.announced_at <= %(instant)s
+ORDER BY p.version_id, p.number LIMIT %(rows_max)s
+
 -- name: budgets_page
 -- Budgets, deleted ones too.
 SELECT ARRAY[id::text] AS row_key,
@@ -135,12 +147,12 @@ SELECT ARRAY[c.id::text] AS row_key,
   c.id, a.handle || '/' || s.name AS spell, v.version, c.key_id, c.spell_id, c.version_id, c.status, c.pool,
   c.cancel_requested, c.accepted_at, c.deadline_at, c.started_at, c.finished_at, c.data_expires_at, c.data_once,
   c.fuel_limit, c.wall_ms_limit, c.memory_bytes_limit, c.output_bytes_limit, c.log_bytes_limit, c.price_version,
-  c.creator_price_micros, c.held_micros, c.cost_micros, c.cost_cents, c.funding,
+  c.creator_price_micros, c.creator_rates, c.quote_id, c.held_micros, c.cost_micros, c.cost_cents, c.funding,
   c.window_ids, c.grant_ids, c.grant_micros,
   CASE WHEN k.kept THEN c.input END AS input, CASE WHEN k.kept THEN c.output END AS output,
   CASE WHEN k.kept THEN c.log END AS log,
   c.metadata::json AS metadata, c.traceparent, c.webhook_url, c.error_code, c.error_message, c.exit_code, c.fuel,
-  c.cpu_us, c.memory_bytes_peak, c.wall_us, c.attempts
+  c.cpu_us, c.memory_bytes_peak, c.wall_us, c.attempts, c.output_bytes, c.units
 FROM sized
 JOIN casts c ON c.id = sized.id
 JOIN spells s ON s.id = c.spell_id
@@ -156,7 +168,7 @@ ORDER BY c.id
 -- after the end, and never charged.
 SELECT ARRAY[c.id::text] AS row_key,
   u.id, u.key_id, u.spell_id, u.outcome, u.month, u.fuel, u.cpu_us, u.memory_bytes_peak,
-  u.wall_us, u.cost_micros, u.funding, u.settled_at, coalesce((
+  u.wall_us, u.cost_micros, u.funding, u.settled_at, u.batch_id, coalesce((
     SELECT json_agg(json_build_object('outcome', t.outcome, 'fuel', t.fuel, 'cpu_us', t.cpu_us, 'wall_us', t.wall_us,
       'seen_at', t.seen_at) ORDER BY t.seen_at)
     FROM usage_strays t WHERE t.cast_id = c.id AND t.account_id = %(account_id)s), '[]') AS strays
@@ -195,6 +207,15 @@ WHERE credit = 'creator:' || %(account_id)s::uuid::text AND kind = 'creator_shar
   AND (month, id) > (coalesce((%(after)s::text[])[1]::date, '-infinity'),
     coalesce((%(after)s::text[])[2]::uuid, %(floor)s))
 ORDER BY month, id LIMIT %(rows_max)s
+
+-- name: refunds_page
+-- What was paid back for which cast.
+SELECT ARRAY[cast_id::text] AS row_key,
+  cast_id, amount_micros, reason, refunded_at
+FROM cast_refunds
+WHERE account_id = %(account_id)s AND cast_id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
+  AND refunded_at <= %(instant)s
+ORDER BY cast_id LIMIT %(rows_max)s
 
 -- name: webhooks_page
 -- Endpoints, deleted ones too.

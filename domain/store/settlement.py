@@ -62,6 +62,7 @@ class EndRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cost_micros: int
     started_ms: int | None
     finished_ms: int | None
+    units: int
 
 
 class WireRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -283,6 +284,7 @@ def _end_row(ending: Ending) -> EndRow:
         cost_micros=ending.charge.cost_micros,
         started_ms=ending.started_ms,
         finished_ms=ending.finished_ms,
+        units=ending.units,
     )
 
 

@@ -22,7 +22,8 @@ SELECT coalesce(json_agg(json_build_object(
   'deadline_passed', c.deadline_at <= clock_timestamp(),
   'fuel_limit', c.fuel_limit, 'wall_ms_limit', c.wall_ms_limit, 'memory_bytes_limit', c.memory_bytes_limit,
   'output_bytes_limit', c.output_bytes_limit, 'log_bytes_limit', c.log_bytes_limit,
-  'price_version', c.price_version, 'creator_price_micros', c.creator_price_micros, 'held_micros', c.held_micros,
+  'price_version', c.price_version, 'creator_price_micros', c.creator_price_micros, 'creator_rates', c.creator_rates,
+  'held_micros', c.held_micros,
   'funding', c.funding, 'window_ids', c.window_ids, 'grant_ids', c.grant_ids, 'grant_micros', c.grant_micros,
   'webhook_url', c.webhook_url,
   'has_webhooks', a.has_webhooks OR coalesce(a.listening_until > clock_timestamp(), false))), '[]')::text
@@ -47,7 +48,7 @@ WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s AND c.status = '
 UPDATE casts c SET
   status = r.status, error_code = r.error_code, error_message = r.error_message, exit_code = r.exit_code,
   fuel = r.fuel, cpu_us = r.cpu_us, memory_bytes_peak = r.memory_bytes_peak, wall_us = r.wall_us,
-  attempts = r.attempts, cost_micros = r.cost_micros,
+  attempts = r.attempts, cost_micros = r.cost_micros, units = r.units, output_bytes = octet_length(r.output),
   started_at = coalesce(c.started_at, to_timestamp(r.started_ms / 1000.0)),
   finished_at = coalesce(to_timestamp(r.finished_ms / 1000.0), clock_timestamp()),
   (data_expires_at, data_once) = (
@@ -60,11 +61,11 @@ FROM ROWS FROM (
   json_to_recordset(%(rows)s::json) AS (
     id uuid, status text, error_code text, error_message text, exit_code integer, fuel bigint, cpu_us bigint,
     memory_bytes_peak bigint, wall_us bigint, attempts integer, cost_micros bigint, started_ms bigint,
-    finished_ms bigint),
+    finished_ms bigint, units bigint),
   unnest(%(outputs)b::bytea[]),
   unnest(%(logs)b::bytea[])
 ) AS r(id, status, error_code, error_message, exit_code, fuel, cpu_us, memory_bytes_peak, wall_us, attempts,
-  cost_micros, started_ms, finished_ms, output, log)
+  cost_micros, started_ms, finished_ms, units, output, log)
 WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s AND c.status IN ('queued', 'running')
 RETURNING c.id
 
@@ -85,11 +86,12 @@ SELECT id FROM accounts WHERE id = %(account_id)s FOR NO KEY UPDATE
 -- name: usage_insert
 -- One usage event for each cast that ended; its id is the cast's, so a second one cannot be.
 INSERT INTO usage_events (id, account_id, key_id, spell_id, outcome, month, fuel, cpu_us, memory_bytes_peak, wall_us,
-  cost_micros, funding, settled_at)
+  cost_micros, funding, batch_id, settled_at)
 SELECT id, account_id, key_id, spell_id, outcome, month, fuel, cpu_us, memory_bytes_peak, wall_us, cost_micros,
-  funding, clock_timestamp()
+  funding, batch_id, clock_timestamp()
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, account_id uuid, key_id uuid, spell_id uuid, outcome text,
-  month date, fuel bigint, cpu_us bigint, memory_bytes_peak bigint, wall_us bigint, cost_micros bigint, funding text)
+  month date, fuel bigint, cpu_us bigint, memory_bytes_peak bigint, wall_us bigint, cost_micros bigint, funding text,
+  batch_id uuid)
 
 -- name: strays_insert
 -- Events for casts that were already final: kept to be seen, never charged.

@@ -96,6 +96,7 @@ SPELLS: Final = (
     _row("GET", f"{_VERSION}/module", "spells:write", stranger=403),
     _row("POST", f"{_VERSION}/yank", "spells:write", stranger=403),
     _row("DELETE", f"{_VERSION}/yank", "spells:write", stranger=403),
+    _row("PUT", f"{_VERSION}/price", "spells:write", stranger=403, json={"per_cast_micros": 7}),
     _row("PATCH", _VERSION, "spells:write", stranger=403, json={"deprecation": "use another"}),
 )
 

@@ -63,7 +63,6 @@ def request_of(rows: Rows, account: Account, *, metadata: str = "{}") -> Admissi
         spell_id=spell_id,
         version_id=version_id,
         creator_id=account.id,
-        creator_price_micros=0,
         digest=bytes(digest),
         pool=Pool.DEFAULT,
         limits=CastLimits(),

@@ -154,7 +154,9 @@ async def test_a_reference_becomes_all_that_admission_needs(catalog: Catalog, st
     found = await catalog.resolve("ada/words", None)
     assert isinstance(found, ResolvedSpell)
     assert (found.owner, found.name, found.version, found.digest) == ("ada", "words", "1.0.0", digest)
-    assert (found.creator_id, found.creator_price_micros) == (store.account_id, 9)
+    assert found.creator_id == store.account_id
+    assert found.price is not None
+    assert found.price.after.per_cast_micros == 9
     assert (found.limits_default.fuel, found.limits_max.fuel, found.pool) == (77, 77, WorkerPool.LARGE)
     assert found.output_encoding is OutputEncoding.TEXT
     assert found.input_validator is not None

@@ -26,7 +26,7 @@ from domain.model.messages import Pool as WorkerPool
 from domain.store.connection import Pool, Role, open_pool, transaction
 from tests.api.platform import Account, Api, Rows
 from tests.domain.events import event_of
-from tests.domain.world import PRICE, TOKEN_KEY
+from tests.domain.world import PRICE, TOKEN_KEY, standing
 
 Settle = Callable[..., Any]
 # Two free casts; what comes after is metered.
@@ -53,7 +53,7 @@ async def cast(
         spell_id=spell_id,
         version_id=version_id,
         creator_id=creator_id,
-        creator_price_micros=price,
+        price=standing(version_id, price),
         digest=bytes(digest),
         pool=WorkerPool.DEFAULT,
         limits=CastLimits(),

@@ -20,7 +20,6 @@ def accepted(cast_id: UUID) -> Accepted:
         spell_id=uuid4(),
         version_id=uuid4(),
         creator_id=uuid4(),
-        creator_price_micros=0,
         digest=bytes(32),
         pool=Pool.DEFAULT,
         limits=CastLimits(),

@@ -21,6 +21,8 @@ NO_TEXT = b"\xff\xfe\x00"
 KEYS = {
     "device_logins": ("device_name",),
     "account_months": ("month",),
+    "spell_prices": ("version_id", "number"),
+    "cast_refunds": ("cast_id",),
     "idempotency_keys": ("key",),
     "usage_counters": ("dimension", "subject_id", "period", "starts_on", "funding"),
 }
@@ -42,6 +44,10 @@ ROWS = """
       VALUES (%(b)s, %(account)s, 'mine', 'my own');
     INSERT INTO spell_versions (id, spell_id, account_id, version, digest, size_bytes, manifest)
       VALUES (%(a)s, %(b)s, %(account)s, '1.0.0', %(digest)s, 1, '{"huge": 123456789012345678901234567890.10}');
+    INSERT INTO spell_prices
+      VALUES (%(a)s, 1, %(account)s, now(), now() + interval '1 day', 1, 2, 3, 4, 5, 6, 7);
+    INSERT INTO cast_refunds
+      VALUES (%(a)s, %(account)s, 9, 'we are sorry', now());
     INSERT INTO budgets (id, account_id, scope, scope_id, period, hard_limit_micros)
       VALUES (%(b)s, %(account)s, 'account', %(account)s, 'daily', 5000000);
     INSERT INTO budget_windows (id, account_id, budget_id, starts_on)

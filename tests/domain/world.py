@@ -11,6 +11,7 @@ from domain.flow.reserve import NotLocked, reserve
 from domain.model.admission import AdmissionRequest, CastSpec, Verdict
 from domain.model.admission_state import Terms
 from domain.model.budgets import window_id
+from domain.model.creator_price import NO_PRICE, CreatorPrice, PriceChange
 from domain.model.ids import ENTROPY_BYTES
 from domain.model.limits import CastLimits
 from domain.model.messages import Pool
@@ -40,7 +41,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
             spell_id=self.spell_id,
             version_id=self.version_id,
             creator_id=self.creator_id,
-            creator_price_micros=creator_price_micros,
+            price=None if creator_price_micros == 0 else standing(self.version_id, creator_price_micros),
             digest=b"d" * 32,
             pool=pool,
             limits=CastLimits(),
@@ -86,6 +87,12 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
         async with await psycopg.AsyncConnection.connect(self.database_url, autocommit=True) as connection:
             cursor = await connection.execute(query.encode(), parameters)
             return await cursor.fetchall() if cursor.description else []
+
+
+def standing(version_id: UUID, per_cast_micros: int) -> PriceChange:
+    """Return a price that has been in force for ever, of which the database has no row."""
+    price = CreatorPrice(per_cast_micros=per_cast_micros)
+    return PriceChange(version_id=version_id, number=1, announced_ms=0, effective_ms=0, before=NO_PRICE, after=price)
 
 
 async def make_world(database_url: str, *, billing: str = "off") -> World:

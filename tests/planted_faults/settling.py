@@ -10,9 +10,7 @@ CLAIMS = "tests/domain/model/test_settlement.py::"
 
 _ANY_STATUS = "WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s\nRETURNING"
 _STATUS_FILTER = _ANY_STATUS.replace("\n", " AND c.status IN ('queued', 'running')\n")
-_ONE_USAGE_EVENT = (
-    "fuel bigint, cpu_us bigint, memory_bytes_peak bigint, wall_us bigint, cost_micros bigint, funding text)"
-)
+_ONE_USAGE_EVENT = "funding text,\n  batch_id uuid)"
 
 FAULTS = (
     fault(

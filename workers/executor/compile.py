@@ -24,7 +24,7 @@ from domain.model.limits import (
 from gateways.compiler import LENGTH_BYTES, CompileAnswer, CompiledModule, CompileError, CompileErrorCode
 from workers.executor.engine import TABLES_MAX, EngineError, engine_key, engine_version, make_engine
 from workers.executor.jail import JailError, enter, lower_limit
-from workers.executor.linker import FUNCTIONS, MODULE, signature
+from workers.executor.linker import FUNCTIONS, MODULE, module_of, signature
 from workers.executor.protocol import JailMode
 from workers.executor.sandbox import memory_minimum_bytes
 from workers.executor.sections import (
@@ -111,10 +111,11 @@ def _letters(values: list[wasmtime.ValType]) -> str:
 def _check_import(item: wasmtime.ImportType) -> str:
     """Return the name of an allowed import."""
     name = item.name or ""
-    if item.module != MODULE or name not in FUNCTIONS:
+    if name not in FUNCTIONS or item.module != module_of(name):
         message = (
             f"the import {item.module}.{name} does not exist here; a spell may import only {MODULE} "
-            "(stdin, stdout, stderr, clock, randomness, exit): build a WASI preview 1 command (wasm32-wasip1)"
+            "(stdin, stdout, stderr, clock, randomness, exit) and spell.report_units: build a WASI preview 1 command "
+            "(wasm32-wasip1)"
         )
         raise RefusedError(CompileErrorCode.IMPORT_REFUSED, message)
     kind = item.type
@@ -122,7 +123,7 @@ def _check_import(item: wasmtime.ImportType) -> str:
     found = (f"({_letters(kind.params)})", f"({_letters(kind.results)})") if isinstance(kind, wasmtime.FuncType) else ()
     if found != wanted:
         shown = f"{found[0]} -> {found[1]}" if found else "no function"
-        message = f"the import {MODULE}.{name} is {wanted[0]} -> {wanted[1]}, the module wants {shown}"
+        message = f"the import {item.module}.{name} is {wanted[0]} -> {wanted[1]}, the module wants {shown}"
         raise RefusedError(CompileErrorCode.IMPORT_REFUSED, message)
     return name
 

@@ -18,6 +18,8 @@ from workers.executor.memory import GuestFault, GuestMemory
 from workers.executor.wasi import FAULT, GuestStop, WasiCast
 
 MODULE: Final = "wasi_snapshot_preview1"
+# What is ours alone: a spell that wants to be paid by what it did says how much that was.
+OWN_MODULE: Final = "spell"
 
 _U32_MASK: Final = 0xFFFF_FFFF
 _U64_MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
@@ -68,13 +70,20 @@ FUNCTIONS: Final[dict[str, tuple[str, Callable[..., int]]]] = {
     "proc_exit": ("i", WasiCast.proc_exit),
     "proc_raise": ("i", WasiCast.proc_raise),
     "random_get": ("ii", WasiCast.random_get),
+    "report_units": ("I", WasiCast.report_units),
     "sched_yield": ("", WasiCast.sched_yield),
     "sock_accept": ("iii", WasiCast.socket_refused),
     "sock_recv": ("iiiiii", WasiCast.socket_refused),
     "sock_send": ("iiiii", WasiCast.socket_refused),
     "sock_shutdown": ("ii", WasiCast.socket_refused),
 }
-NO_RESULT: Final = frozenset({"proc_exit"})
+NO_RESULT: Final = frozenset({"proc_exit", "report_units"})
+_OWN: Final = frozenset({"report_units"})
+
+
+def module_of(name: str) -> str:
+    """Return the module that an allowed import belongs to."""
+    return OWN_MODULE if name in _OWN else MODULE
 
 
 def signature(name: str) -> tuple[str, str]:
@@ -123,7 +132,7 @@ class Host:
         parameters = [wasmtime.ValType.i32() if letter == "i" else wasmtime.ValType.i64() for letter in letters]
         results = [] if name in NO_RESULT else [wasmtime.ValType.i32()]
         kind = wasmtime.FuncType(parameters, results)
-        module, function = MODULE.encode("ascii"), name.encode("ascii")
+        module, function = module_of(name).encode("ascii"), name.encode("ascii")
         error = capi.linker_define(
             *(capi.address(self._linker), module, len(module), function, len(function)),
             *(capi.address(kind), callback, None, capi.NO_FINALIZER),

@@ -20,7 +20,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.model.limits import INPUT_BYTES_MAX, MIB, CastLimits
+from domain.model.limits import INPUT_BYTES_MAX, MIB, UNITS_MAX, CastLimits
 from domain.model.messages import Outcome
 from workers.executor.process import (
     SHORT_BYTES_MAX,
@@ -88,6 +88,7 @@ def _is_plausible(result: ExecuteResult, limits: CastLimits) -> bool:
         and len(result.output) <= limits.output_bytes
         and len(result.log) <= limits.log_bytes
         and (result.fuel is None or 0 <= result.fuel <= limits.fuel)
+        and 0 <= result.units <= UNITS_MAX
         and len(result.message) <= MESSAGE_CHARACTERS_MAX
     )
 

@@ -100,6 +100,8 @@ class ExecuteResult(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     log: bytes = b""
     message: str = ""
     """One sentence for the caller when the outcome is not `succeeded`."""
+    units: int = 0
+    """What the guest reported of its own units, at most UNITS_MAX."""
 
 
 class FrameTooLargeError(Exception):

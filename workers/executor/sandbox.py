@@ -128,6 +128,7 @@ class Sandbox:
             output=bytes(cast.output),
             log=bytes(cast.log),
             message=ending.message[:MESSAGE_CHARACTERS_MAX],
+            units=cast.units,
         )
 
     def _execute(self, loaded: Loaded, context: int, cast: WasiCast, limits: CastLimits) -> Stop:

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from domain.model.limits import MIB, CastLimits
+from domain.model.limits import MIB, UNITS_MAX, CastLimits
 from domain.model.messages import Outcome
 from workers.executor.memory import GuestMemory
 
@@ -107,6 +107,7 @@ class WasiCast:
         self._random_seed: bytes | None = None
         self._random_calls = 0
         self._random_bytes = 0
+        self.units = 0
 
     def end(self, outcome: Outcome, message: str) -> GuestStop:
         """Note which limit of ours ends the cast and return what to raise."""
@@ -301,6 +302,11 @@ class WasiCast:
 
     def sched_yield(self) -> int:
         """Do nothing: there is one thread."""
+        return SUCCESS
+
+    def report_units(self, units: int) -> int:
+        """Count what the guest says it did in its own unit; beyond UNITS_MAX nobody counts."""
+        self.units = min(self.units + units, UNITS_MAX)
         return SUCCESS
 
     def random_get(self, pointer: int, length: int) -> int:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from domain.model.admission import AdmissionRequest, CastSpec
 from domain.model.admission_state import AccountState, AdmissionState, KeyState, MonthState, Terms, WindowState
+from domain.model.creator_price import NO_PRICE, CreatorPrice, PriceChange
 from domain.model.funding import Funding, Grant
 from domain.model.limits import CastLimits
 from domain.model.messages import Pool
@@ -86,18 +87,24 @@ def state(**fields: object) -> AdmissionState:
     return AdmissionState(**{**defaults, **fields})
 
 
-def spec(**fields: object) -> CastSpec:
+def standing(price: CreatorPrice) -> PriceChange:
+    """Return a price that has been in force for ever."""
+    return PriceChange(version_id=VERSION, number=1, announced_ms=0, effective_ms=0, before=NO_PRICE, after=price)
+
+
+def spec(*, creator_price_micros: int = 0, **fields: object) -> CastSpec:
     defaults = {
         "spell_id": SPELL,
         "version_id": VERSION,
         "creator_id": CREATOR,
-        "creator_price_micros": 0,
         "digest": b"d" * 32,
         "pool": Pool.DEFAULT,
         "limits": CastLimits(),
         "input": b"{}",
         "deadline_ms": 60_000,
     }
+    if creator_price_micros:
+        defaults["price"] = standing(CreatorPrice(per_cast_micros=creator_price_micros))
     return CastSpec(**{**defaults, **fields})
 
 

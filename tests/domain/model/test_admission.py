@@ -12,6 +12,7 @@ from domain.model.admission import (
     Replayed,
 )
 from domain.model.admission_state import IdempotencyState
+from domain.model.creator_price import CreatorPrice
 from domain.model.errors import Code, Refusal, Standing
 from domain.model.funding import Funding
 from domain.model.ids import cast_id
@@ -57,6 +58,7 @@ def test_an_accepted_cast_says_all_its_hold_consists_of() -> None:
         spec=asked.casts[0],
         accepted_ms=NOW_MS,
         price_version=7,
+        creator_price=CreatorPrice(per_cast_micros=500),
         held_micros=hold,
         funding=Funding.METERED,
         window_ids=(window(11, 0).id,),

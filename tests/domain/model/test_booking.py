@@ -97,6 +97,7 @@ def test_one_cast_moves_exactly_these_rows() -> None:
                 month=MONTH,
                 cost_micros=1_500,
                 funding=funding,
+                batch_id=BATCH,
                 **measured,
             )
         ],

@@ -8,6 +8,7 @@ import pytest
 
 from domain.model.admission import Accepted, AdmissionRequest, CastSpec
 from domain.model.cast_view import CastRow, VersionName, shown, view_of_accepted, view_of_row
+from domain.model.creator_price import NO_PRICE
 from domain.model.funding import Funding
 from domain.model.limits import CastLimits
 from domain.model.manifest import OutputEncoding
@@ -55,7 +56,6 @@ def accepted() -> Accepted:
         spell_id=ID,
         version_id=ID,
         creator_id=ID,
-        creator_price_micros=0,
         digest=NAME.digest,
         pool=Pool.DEFAULT,
         limits=CastLimits(),
@@ -69,6 +69,7 @@ def accepted() -> Accepted:
         spec=spec,
         accepted_ms=int(ACCEPTED_AT.timestamp() * 1000),
         price_version=1,
+        creator_price=NO_PRICE,
         held_micros=2_500,
         funding=Funding.FREE,
         window_ids=(),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from domain.model.creator_price import CreatorPrice
 from domain.model.messages import Outcome
 from domain.model.pricing import NOTHING, Charge, Price, charge, fuel_micros, hold_micros
 
@@ -16,7 +17,7 @@ def test_fuel_is_rounded_up_to_a_micro(fuel: int, micros: int) -> None:
 
 
 def test_a_hold_is_the_most_a_cast_can_cost() -> None:
-    assert hold_micros(PRICE, creator_price_micros=70, fuel_limit=10**9) == 1_000 + 70 + 1_500
+    assert hold_micros(PRICE, CreatorPrice(per_cast_micros=70), fuel_limit=10**9) == 1_000 + 70 + 1_500
     most = charge_of(Outcome.SUCCEEDED, fuel=10**9, creator=70, held=2_570)
     assert most.cost_micros == 2_570
 
@@ -24,7 +25,8 @@ def test_a_hold_is_the_most_a_cast_can_cost() -> None:
 def charge_of(
     outcome: Outcome, *, fuel: int | None = 10**9, creator: int = 503, held: int = 10**6, started: bool = True
 ) -> Charge:
-    return charge(PRICE, creator_price_micros=creator, held_micros=held, outcome=outcome, fuel=fuel, started=started)
+    asked = CreatorPrice(per_cast_micros=creator)
+    return charge(PRICE, asked, held_micros=held, outcome=outcome, fuel=fuel, started=started)
 
 
 @pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.EXIT_NONZERO])
@@ -70,5 +72,5 @@ def test_canceled_before_the_start_is_free() -> None:
 
 def test_more_than_the_hold_is_an_impossible_state() -> None:
     assert charge_of(Outcome.SUCCEEDED, held=3_003).cost_micros == 3_003
-    with pytest.raises(AssertionError, match="the ledger parks claims over the fuel limit"):
+    with pytest.raises(AssertionError, match="the ledger parks claims over the limits"):
         charge_of(Outcome.SUCCEEDED, held=3_002)

@@ -46,6 +46,16 @@ ROWS: Final = {
         "(id, batch_id, kind, debit, credit, amount_micros, account_id, month)"
         " VALUES (%(id)s, %(id)s, 'fee', 'a', 'b', 1, %(account)s, '2026-01-01')"
     ),
+    "spell_prices": (
+        "(version_id, number, account_id, announced_at, effective_at, before_per_cast_micros,"
+        " before_per_output_kib_micros, before_per_unit_micros, per_cast_micros, per_output_kib_micros,"
+        " per_unit_micros, units_max)"
+        " SELECT v.id, (SELECT 1 + count(*) FROM spell_prices), %(account)s, now(), now(), 0, 0, 0, 1, 0, 0, 0"
+        " FROM spell_versions v LIMIT 1"
+    ),
+    "cast_refunds": (
+        "(cast_id, account_id, amount_micros, reason, refunded_at) VALUES (%(id)s, %(account)s, 1, 'x', now())"
+    ),
     "webhook_endpoints": "(id, account_id, url, event_types) VALUES (%(id)s, %(account)s, 'https://e.example', '{x}')",
     "outgoing": (
         "(id, account_id, kind, event_id, event_type, target, created_at, next_attempt_at)"

@@ -35,6 +35,7 @@ FOUND_BEFORE: Final = {
     "privacy.exports_give_up": "the clock's own work, over all accounts",
     "privacy.pieces_drop": "the clock's own work, over all accounts",
     "sessions.sessions_use": "when sessions of all accounts were last used, in one statement",
+    "spell_prices.prices_latest": "prices are for whoever may see the version; who may is decided on its spell's row",
     "spells.spell_update": _AFTER_THE_LOCK,
     "spells.version_deprecate": _AFTER_THE_LOCK,
     "spells.version_unyank": _AFTER_THE_LOCK,

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 import wasmtime
 
-from domain.model.limits import CastLimits
+from domain.model.limits import UNITS_MAX, CastLimits
 from domain.model.messages import Outcome
-from workers.executor.linker import FUNCTIONS, MODULE, NO_RESULT
+from workers.executor.linker import FUNCTIONS, MODULE, NO_RESULT, OWN_MODULE, module_of
 from workers.executor.protocol import ExecuteResult
 from workers.executor.sandbox import Sandbox
 from workers.executor.wasi import CLOCK_MONOTONIC_START_NS, CLOCK_REALTIME_START_NS
@@ -172,11 +172,11 @@ def test_every_function_links_with_its_signature() -> None:
     for name, (letters, _) in FUNCTIONS.items():
         parameters = "".join(f" (param {'i32' if letter == 'i' else 'i64'})" for letter in letters)
         result = "" if name in NO_RESULT else "(result i32)"
-        imports += f'(import "{MODULE}" "{name}" (func {parameters} {result}))'
+        imports += f'(import "{module_of(name)}" "{name}" (func {parameters} {result}))'
     module = bytes(wasmtime.wat2wasm(f'(module {imports} (memory (export "memory") 1) (func (export "_start")))'))
     sandbox = Sandbox()
     assert sandbox.run(sandbox.compile(module, bytes(32)), b"", make_limits()).outcome is Outcome.SUCCEEDED
-    assert len(FUNCTIONS) == 46
+    assert len(FUNCTIONS) == 47
 
 
 def test_memory_that_grew_is_reachable_for_host_calls(cast: Cast, make_program: Program) -> None:
@@ -189,3 +189,19 @@ def test_memory_that_grew_is_reachable_for_host_calls(cast: Cast, make_program: 
         + WRITE_8_AT_64
     )
     assert cast(make_program(body)).output == bytes(8) + bytes.fromhex("8877665544332211")
+
+
+def test_a_guest_reports_units_and_they_add_up(cast: Cast, make_program: Program) -> None:
+    imports = f'(import "{OWN_MODULE}" "report_units" (func $report (param i64)))'
+    body = "(call $report (i64.const 7)) (call $report (i64.const 0)) (call $report (i64.const 35))"
+    assert cast(make_program(body, imports=imports)).units == 42
+    # As unsigned as every integer of a guest: nobody takes back what was reported, and the sum has an end.
+    back = "(call $report (i64.const 7)) (call $report (i64.const -1))"
+    assert cast(make_program(back, imports=imports)).units == UNITS_MAX
+    assert cast(make_program("")).units == 0
+
+
+def test_what_was_reported_before_a_trap_is_told(cast: Cast, make_program: Program) -> None:
+    imports = f'(import "{OWN_MODULE}" "report_units" (func $report (param i64)))'
+    ended = cast(make_program("(call $report (i64.const 5)) unreachable", imports=imports))
+    assert (ended.outcome, ended.units) == (Outcome.TRAP, 5)
