@@ -1,0 +1,62 @@
+"""How pages look: plain HTML, one style, nothing from elsewhere."""
+
+import html
+from http import HTTPStatus
+from typing import Final, NamedTuple
+
+STYLE: Final = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}"
+    "nav a{margin-right:1rem}table{border-collapse:collapse;width:100%}"
+    "th,td{text-align:left;padding:.3rem .6rem .3rem 0;border-bottom:1px solid #8884;vertical-align:top}"
+    "td.sum,th.sum{text-align:right;font-variant-numeric:tabular-nums}"
+    "pre{white-space:pre-wrap;overflow-wrap:anywhere}form{display:inline}button{font:inherit;padding:.4rem 1rem;"
+    "margin:.2rem .4rem .2rem 0;cursor:pointer}button.first{font-weight:600}.wide button{display:block;width:100%}"
+    ".card{max-width:28rem;margin:0 auto;border:1px solid #8886;border-radius:.6rem;padding:1rem 1.5rem}"
+    ".note{color:#777}.bad{color:#c22}input,select{font:inherit;padding:.2rem .4rem;margin:.2rem .6rem .2rem 0}"
+)
+
+
+class Page(NamedTuple):
+    """What a browser is answered."""
+
+    status: HTTPStatus
+    body: bytes
+    kind: str = "text/html"
+    location: str | None = None
+
+
+def page(title: str, content: str, *, status: HTTPStatus = HTTPStatus.OK) -> Page:
+    """Return a page; `content` is HTML."""
+    text = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{html.escape(title)}</title><style>{STYLE}</style>{content}"
+    )
+    return Page(status, text.encode())
+
+
+def told(status: HTTPStatus, title: str, words: str) -> Page:
+    """Return a page that says one thing."""
+    return page(title, f"<h1>{html.escape(title)}</h1><p>{html.escape(words)}</p>", status=status)
+
+
+def sent(location: str) -> Page:
+    """Send the browser elsewhere."""
+    return Page(HTTPStatus.SEE_OTHER, b"", "text/plain", location)
+
+
+def dollars(cents: int) -> str:
+    """Return a sum as people write it."""
+    sign = "-" if cents < 0 else ""
+    return f"{sign}${abs(cents) // 100:,}.{abs(cents) % 100:02d}"
+
+
+def button(label: str, name: str, value: str, *, first: bool = False) -> str:
+    """Return a button of a form."""
+    kind = ' class="first"' if first else ""
+    return f'<button{kind} name="{html.escape(name)}" value="{html.escape(value)}">{html.escape(label)}</button>'
+
+
+def form(action: str, content: str, *, kind: str = "") -> str:
+    """Return a form that is sent to `action`."""
+    style = f' class="{kind}"' if kind else ""
+    return f'<form{style} method="post" action="{html.escape(action)}">{content}</form>'
