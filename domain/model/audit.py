@@ -66,6 +66,11 @@ class Action(enum.StrEnum):
     EXPORT_CREATE = "export.create"
     PRICE_CREATE = "price.create"
     PRICE_ANNOUNCE = "price.announce"
+    CREDITS_GRANT = "credits.grant"
+    CREDITS_CONSUME = "credits.consume"
+    CREDIT_ORDER_CREATE = "credit_order.create"
+    CREDIT_ORDER_REFUND = "credit_order.refund"
+    TOP_UP_UPDATE = "top_up.update"
     DEAD_LETTER_REQUEUE = "dead_letter.requeue"
     DEAD_LETTER_DROP = "dead_letter.drop"
 
@@ -98,6 +103,9 @@ SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
         "version", "per_cast_micros", "per_gfuel_micros", "platform_share_percent", "version_id",
         "per_output_kib_micros", "per_unit_micros", "effective_ms",
     ),
+    "credits": ("micros", "priority", "expires_at"),
+    "credit_order": ("package_id", "credits", "price_micros", "granted_micros", "money_micros", "credits_micros"),
+    "top_up": ("enabled", "package_id", "threshold_micros", "monthly_cap_micros"),
     "dead_letter": ("reason", "cast_id", "new_cast_id"),
 }  # fmt: skip
 

@@ -11,11 +11,11 @@ from uuid import UUID, uuid5
 import msgspec
 
 from domain.model.funding import Funding, spend_parts
+from domain.model.ledger import REVENUE
 from domain.model.messages import Outcome, Pool
 from domain.model.periods import day_of_ms, month_of_ms
 from domain.model.settlement import Ending, HeldCast
 
-REVENUE: Final = "revenue:platform"
 ALLOWANCE: Final = "allowance:platform"
 _UNSET: Final = UUID(int=0)
 
@@ -65,6 +65,14 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     funding: str
     batch_id: UUID
     """In which the cast was booked: with it the transfers that hold its money can be named."""
+
+
+class CreditsRow(msgspec.Struct, kw_only=True):
+    """What the casts of an account took of its credits: a line of the history of their balance."""
+
+    account_id: UUID
+    micros: int = 0
+    casts: int = 0
 
 
 class CounterRow(msgspec.Struct, kw_only=True):
@@ -118,6 +126,7 @@ class Bookings(msgspec.Struct, frozen=True, kw_only=True):
     windows: list[HeldRow]
     months: list[MonthRow]
     grants: list[HeldRow]
+    credits: list[CreditsRow]
     keys: list[CountRow]
     accounts: list[CountRow]
     counters: list[CounterRow]
@@ -150,6 +159,7 @@ def book(endings: Sequence[Ending], *, batch_id: UUID) -> Bookings:
         windows=_windows(groups),
         months=_months(groups),
         grants=_grants(credited),
+        credits=_credits(credited),
         keys=_keys(groups),
         accounts=_accounts(groups),
         counters=_counters(groups),
@@ -234,6 +244,16 @@ def _grants(credited: Sequence[Ending]) -> list[HeldRow]:
             row.held += part.micros
             row.spent += paid.micros
     return sorted(rows.values(), key=_row_order)
+
+
+def _credits(credited: Sequence[Ending]) -> list[CreditsRow]:
+    rows: dict[UUID, CreditsRow] = {}
+    for ending in credited:
+        if ending.charge.cost_micros > 0:
+            row = rows.setdefault(ending.cast.account_id, CreditsRow(account_id=ending.cast.account_id))
+            row.micros += ending.charge.cost_micros
+            row.casts += 1
+    return list(rows.values())
 
 
 def _keys(groups: Sequence[_Group]) -> list[CountRow]:

@@ -113,7 +113,47 @@ OWNED: Final[Mapping[str, Rule]] = {
     ),
     "credit_grants": Rule(
         file="credits",
-        exported=("id", "priority", "granted_micros", "balance_micros", "held_micros", "expires_at", "created_at"),
+        exported=(
+            "id", "priority", "granted_micros", "balance_micros", "held_micros", "expires_at", "created_at", "order_id",
+            "reason", "expired_micros", "taken_back_micros",
+        ),
+        withheld={"account_id": _OWNER},
+    ),
+    "credit_orders": Rule(
+        file="credit_orders",
+        exported=(
+            "id", "origin", "package_id", "credits", "price_micros", "granted_micros", "status", "stripe_session",
+            "stripe_payment", "stripe_payment_method", "checkout_url", "created_at", "granted_at",
+        ),
+        withheld={"account_id": _OWNER},
+    ),
+    "credit_takebacks": Rule(
+        file="credit_takebacks",
+        exported=(
+            "id", "order_id", "kind", "reference", "money_micros", "credits_micros", "owed_micros", "created_at",
+            "reversed_at",
+        ),
+        withheld={"account_id": _OWNER},
+    ),
+    "credit_transactions": Rule(
+        file="credit_history",
+        exported=(
+            "number", "kind", "amount_micros", "balance_before_micros", "balance_after_micros", "reason",
+            "reference_type", "reference_id", "casts", "created_at",
+        ),
+        withheld={"account_id": _OWNER},
+    ),
+    "credit_consumptions": Rule(
+        file="credit_consumptions",
+        exported=("id", "idempotency_key", "amount_micros", "number", "created_at"),
+        withheld={
+            "account_id": _OWNER, "caller_id": "the account of a service of the platform",
+            "request_hash": "what was asked is in the history",
+        },
+    ),
+    "auto_top_ups": Rule(
+        file="auto_top_up",
+        exported=("enabled", "package_id", "threshold_micros", "monthly_cap_micros", "paused_at", "updated_at"),
         withheld={"account_id": _OWNER},
     ),
     "idempotency_keys": Rule(
@@ -239,6 +279,7 @@ UNEXPORTED: Final[Mapping[str, str]] = {
     "blob_pieces": "as blobs",
     "artifacts": "compiled from modules by the platform",
     "price_book": "prices, the same for all",
+    "credit_packages": "what is for sale, the same for all",
     "scheduled_runs": "the platform's own clock",
     "reconciliation_reports": "sums of the platform's books",
     "schema_migrations": "the schema's own history",

@@ -117,11 +117,58 @@ ORDER BY month LIMIT %(rows_max)s
 -- name: credits_page
 -- Credits that were bought or given.
 SELECT ARRAY[id::text] AS row_key,
-  id, priority, granted_micros, balance_micros, held_micros, expires_at, created_at
+  id, priority, granted_micros, balance_micros, held_micros, expires_at, created_at, order_id, reason, expired_micros,
+  taken_back_micros
 FROM credit_grants
 WHERE account_id = %(account_id)s AND id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
   AND created_at <= %(instant)s
 ORDER BY id LIMIT %(rows_max)s
+
+-- name: credit_orders_page
+-- What was bought.
+SELECT ARRAY[id::text] AS row_key,
+  id, origin, package_id, credits, price_micros, granted_micros, status, stripe_session, stripe_payment,
+  stripe_payment_method, checkout_url, created_at, granted_at
+FROM credit_orders
+WHERE account_id = %(account_id)s AND id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
+  AND created_at <= %(instant)s
+ORDER BY id LIMIT %(rows_max)s
+
+-- name: credit_takebacks_page
+-- Refunds and disputes.
+SELECT ARRAY[id::text] AS row_key,
+  id, order_id, kind, reference, money_micros, credits_micros, owed_micros, created_at, reversed_at
+FROM credit_takebacks
+WHERE account_id = %(account_id)s AND id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
+  AND created_at <= %(instant)s
+ORDER BY id LIMIT %(rows_max)s
+
+-- name: credit_history_page
+-- Every change of the balance.
+SELECT ARRAY[number::text] AS row_key,
+  number, kind, amount_micros, balance_before_micros, balance_after_micros, reason, reference_type, reference_id,
+  casts, created_at
+FROM credit_transactions
+WHERE account_id = %(account_id)s AND number > coalesce((%(after)s::text[])[1]::bigint, 0)
+  AND created_at <= %(instant)s
+ORDER BY number LIMIT %(rows_max)s
+
+-- name: credit_consumptions_page
+-- What services took.
+SELECT ARRAY[id::text] AS row_key,
+  id, idempotency_key, amount_micros, number, created_at
+FROM credit_consumptions
+WHERE account_id = %(account_id)s AND id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
+  AND created_at <= %(instant)s
+ORDER BY id LIMIT %(rows_max)s
+
+-- name: auto_top_up_page
+-- When credits are bought by themselves: a row at most.
+SELECT ARRAY[account_id::text] AS row_key,
+  enabled, package_id, threshold_micros, monthly_cap_micros, paused_at, updated_at
+FROM auto_top_ups
+WHERE account_id = %(account_id)s AND account_id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
+ORDER BY account_id LIMIT %(rows_max)s
 
 -- name: idempotency_keys_page
 -- Keys of requests of the last two days.

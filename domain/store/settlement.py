@@ -178,6 +178,9 @@ async def write(
     async with pipeline(connection):
         cursor = await connection.execute(_together(settled), settled, binary=True)
         await connection.execute(_together(booked), booked, binary=True)
+        if bookings.credits:
+            spent = {"rows": _json(bookings.credits), "batch_id": bookings.transfers[0].batch_id}
+            await connection.execute(_QUERIES["credits_spent_insert"], spent)
         if events:
             await event_store.events_insert(connection, events)
     row = await cursor.fetchone()

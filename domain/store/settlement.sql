@@ -134,6 +134,20 @@ FROM json_to_recordset(%(rows)s::json) AS r(id uuid, held bigint, spent bigint)
 WHERE g.id = r.id
 RETURNING g.id
 
+-- name: credits_spent_insert
+-- The history of a balance has one line for each batch of casts; what is left by now is what the grants say.
+INSERT INTO credit_transactions (
+  account_id, number, kind, amount_micros, balance_before_micros, balance_after_micros, reference_type, reference_id,
+  casts, created_at)
+SELECT r.account_id, coalesce(
+    (SELECT max(t.number) FROM credit_transactions t WHERE t.account_id = r.account_id), 0) + 1,
+  'casts', -r.micros, left_over.micros + r.micros, left_over.micros, 'batch', %(batch_id)s::uuid::text, r.casts,
+  clock_timestamp()
+FROM json_to_recordset(%(rows)s::json) AS r(account_id uuid, micros bigint, casts integer)
+CROSS JOIN LATERAL (
+  SELECT coalesce(sum(g.balance_micros), 0)::bigint AS micros FROM credit_grants g
+  WHERE g.account_id = r.account_id AND g.balance_micros > 0) AS left_over
+
 -- name: keys_close
 -- Count the casts a key no longer has open.
 UPDATE api_keys k SET open_casts = k.open_casts - r.casts

@@ -24,6 +24,8 @@ KEYS = {
     "spell_prices": ("version_id", "number"),
     "cast_refunds": ("cast_id",),
     "idempotency_keys": ("key",),
+    "credit_transactions": ("number",),
+    "auto_top_ups": ("package_id",),
     "usage_counters": ("dimension", "subject_id", "period", "starts_on", "funding"),
 }
 NESTED = {"usage_strays": "strays", "outgoing_attempts": "attempt_log"}
@@ -54,6 +56,18 @@ ROWS = """
       VALUES (%(a)s, %(account)s, %(b)s, '2026-01-01');
     INSERT INTO credit_grants (id, account_id, granted_micros, balance_micros)
       VALUES (%(a)s, %(account)s, 7, 7);
+    INSERT INTO credit_orders (id, account_id, origin, package_id, credits, price_micros, granted_micros, status,
+      stripe_session, stripe_payment, checkout_url, created_at, granted_at)
+      VALUES (%(b)s, %(account)s, 'checkout', 'starter', 1000, 9990000, 10000000, 'completed', %(a)s::text,
+      %(b)s::text, 'https://pay.example/x', now(), now());
+    INSERT INTO credit_takebacks
+      VALUES (%(a)s, %(account)s, %(b)s, 'refund', '1', 10000, 10010, 0, now(), NULL);
+    INSERT INTO credit_transactions
+      VALUES (%(account)s, 1, 'grant', 7, 0, 7, 'for you', 'grant', 'x', 0, now());
+    INSERT INTO credit_consumptions
+      VALUES (%(b)s, %(account)s, %(account)s, %(user)s::text, sha256('x'), 7, 1, now());
+    INSERT INTO auto_top_ups
+      VALUES (%(account)s, true, 'starter', 1000000, 20000000, NULL, now());
     INSERT INTO webhook_endpoints (id, account_id, url, event_types)
       VALUES (%(b)s, %(account)s, 'https://hook.example/x', '{*}');
     INSERT INTO outgoing (id, account_id, kind, event_id, event_type, endpoint_id, payload, created_at,

@@ -104,6 +104,7 @@ def test_one_cast_moves_exactly_these_rows() -> None:
         windows=[HeldRow(id=WINDOW_A, held=3_000, spent=1_500), HeldRow(id=WINDOW_B, held=3_000, spent=1_500)],
         months=[MonthRow(account_id=ACCOUNT, month=MONTH, held=3_000, spent=1_500)],
         grants=[],
+        credits=[],
         keys=[CountRow(id=KEY, casts=1)],
         accounts=[CountRow(id=ACCOUNT, casts=1, on_wire_default=1)],
         counters=[

@@ -19,6 +19,26 @@ ROWS: Final = {
     ),
     "account_months": "(account_id, month) VALUES (%(account)s, '2026-01-01')",
     "credit_grants": "(id, account_id, granted_micros, balance_micros) VALUES (%(id)s, %(account)s, 1, 1)",
+    "credit_orders": (
+        "(id, account_id, origin, package_id, credits, price_micros, granted_micros, created_at)"
+        " VALUES (%(account)s, %(account)s, 'checkout', 'starter', 1, 1, 1, now())"
+    ),
+    "credit_takebacks": (
+        "(id, account_id, order_id, kind, reference, money_micros, credits_micros, owed_micros, created_at)"
+        " VALUES (%(id)s, %(account)s, %(account)s, 'refund', '1', 1, 1, 0, now())"
+    ),
+    "credit_transactions": (
+        "(account_id, number, kind, amount_micros, balance_before_micros, balance_after_micros, created_at)"
+        " VALUES (%(account)s, 1, 'grant', 1, 0, 1, now())"
+    ),
+    "credit_consumptions": (
+        "(id, account_id, caller_id, request_hash, amount_micros, number, created_at)"
+        " VALUES (%(id)s, %(account)s, %(account)s, %(hash)s, 1, 1, now())"
+    ),
+    "auto_top_ups": (
+        "(account_id, enabled, package_id, threshold_micros, monthly_cap_micros, updated_at)"
+        " VALUES (%(account)s, true, 'starter', 1, 1, now())"
+    ),
     "idempotency_keys": (
         "(account_id, key, request_hash, cast_ids, created_at) VALUES (%(account)s, 'k', %(hash)s, '{}', now())"
     ),
