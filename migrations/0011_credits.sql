@@ -32,8 +32,11 @@ CREATE TABLE credit_orders (
   stripe_session text UNIQUE,
   -- The payment intent: what refunds and disputes name.
   stripe_payment text UNIQUE,
-  -- The card that may be charged again, where the buyer let it be kept.
+  -- The card that may be charged again, where the buyer let it be kept, and Stripe's customer it belongs to.
   stripe_payment_method text,
+  stripe_customer text,
+  -- The most that Stripe ever said was refunded, of the package's price.
+  stripe_refunded_micros bigint NOT NULL DEFAULT 0 CHECK (stripe_refunded_micros >= 0),
   checkout_url text,
   created_at timestamptz NOT NULL,
   granted_at timestamptz,
@@ -59,7 +62,7 @@ CREATE TABLE credit_takebacks (
   account_id uuid NOT NULL REFERENCES accounts,
   order_id uuid NOT NULL REFERENCES credit_orders,
   kind text NOT NULL CHECK (kind IN ('refund', 'dispute')),
-  -- The dispute's id; of a refund who asked for it: the id of ours, or how much Stripe had refunded of the order.
+  -- The dispute's id; of a refund the id of ours, or of those made at Stripe itself which one of the order it is.
   reference text NOT NULL,
   money_micros bigint NOT NULL CHECK (money_micros > 0),
   credits_micros bigint NOT NULL CHECK (credits_micros >= 0),

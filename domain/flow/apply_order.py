@@ -1,5 +1,6 @@
 """Bring an order to where Stripe says its money is: give its credits once, and take back what was refunded."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID, uuid5
 
@@ -26,6 +27,13 @@ async def apply_order(conn: Connection, *, order_id: UUID, facts: Facts, now: da
     await identity.account_lock(conn, account_id=account_id)
     order = await credit_orders.order_get(conn, account_id=account_id, order_id=order_id)
     assert order is not None, "its owner was just read"
+    return await apply_facts(conn, order, facts, now=now)
+
+
+async def apply_facts(conn: Connection, order: Order, facts: Facts, *, now: datetime) -> Order:
+    """Apply `facts` to an order that was read under its account's lock, and return it as it is then."""
+    account_id = order.account_id
+    refunded = max(facts.refunded_micros, order.stripe_refunded_micros)
     if is_to_grant(order, facts):
         order = await _grant(conn, order, now=now)
     if order.granted_at is None:
@@ -33,13 +41,16 @@ async def apply_order(conn: Connection, *, order_id: UUID, facts: Facts, now: da
         if status != order.status and order.origin == "top_up":
             await top_ups.top_up_pause(conn, account_id=account_id, now=now)
     else:
-        status = granted_status(order, await _settle_takebacks(conn, order, facts, now=now))
+        known = await _settle_takebacks(conn, order, facts.disputes, refunded_micros=refunded, now=now)
+        status = granted_status(order, known)
     after = msgspec.structs.replace(
         order,
         status=status,
         stripe_session=order.stripe_session or facts.session,
         stripe_payment=order.stripe_payment or facts.payment_id,
         stripe_payment_method=order.stripe_payment_method or facts.payment_method,
+        stripe_customer=order.stripe_customer or facts.customer,
+        stripe_refunded_micros=refunded,
     )
     await credit_orders.order_update(conn, after)
     return after
@@ -69,13 +80,18 @@ async def _grant(conn: Connection, order: Order, *, now: datetime) -> Order:
     return msgspec.structs.replace(order, status="completed", granted_at=now)
 
 
-async def _settle_takebacks(conn: Connection, order: Order, facts: Facts, *, now: datetime) -> list[Takeback]:
-    """Take back what Stripe says went back and is not taken yet; return all that went back, in any way."""
+async def _settle_takebacks(
+    conn: Connection, order: Order, disputes: Sequence[DisputeFacts], *, refunded_micros: int, now: datetime
+) -> list[Takeback]:
+    """Take back what Stripe says went back and is not taken yet; return all that went back, in any way.
+
+    What we refund is taken when we decide it, so that Stripe's own sum may be behind ours for a while.
+    """
     account_id = order.account_id
     known = await credit_orders.takebacks_list(conn, account_id=account_id, order_id=order.id)
-    news_micros = facts.refunded_micros - back_micros(known, "refund")
+    news_micros = refunded_micros - back_micros(known, "refund")
     if news_micros > 0:
-        reference = str(facts.refunded_micros)
+        reference = f"stripe-{len(known) + 1}"
         takeback_id = uuid5(order.id, f"refund|{reference}")
         known.append(
             await take_back(
@@ -83,7 +99,7 @@ async def _settle_takebacks(conn: Connection, order: Order, facts: Facts, *, now
                 money_micros=news_micros, now=now,
             )
         )  # fmt: skip
-    for dispute in facts.disputes:
+    for dispute in disputes:
         known = await _settle_dispute(conn, order, known, dispute, now=now)
     return known
 

@@ -34,6 +34,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     payment_id: str | None = None
     payment_method: str | None = None
     """The card, where it may be charged again."""
+    customer: str | None = None
     refunded_micros: int = 0
     """Of the package's price, in all refunds so far."""
     disputes: tuple[DisputeFacts, ...] = ()

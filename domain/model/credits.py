@@ -67,6 +67,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     stripe_session: str | None
     stripe_payment: str | None
     stripe_payment_method: str | None
+    stripe_customer: str | None
+    stripe_refunded_micros: int
+    """The most that Stripe ever said was refunded."""
     checkout_url: str | None
     created_at: datetime
     granted_at: datetime | None

@@ -123,7 +123,8 @@ OWNED: Final[Mapping[str, Rule]] = {
         file="credit_orders",
         exported=(
             "id", "origin", "package_id", "credits", "price_micros", "granted_micros", "status", "stripe_session",
-            "stripe_payment", "stripe_payment_method", "checkout_url", "created_at", "granted_at",
+            "stripe_payment", "stripe_payment_method", "stripe_customer", "stripe_refunded_micros", "checkout_url",
+            "created_at", "granted_at",
         ),
         withheld={"account_id": _OWNER},
     ),

@@ -28,6 +28,13 @@ class AutoTopUp(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+class KeptCard(msgspec.Struct, frozen=True, kw_only=True):
+    """A card that may be charged while its owner is away, by Stripe's ids."""
+
+    customer_id: str
+    payment_method_id: str
+
+
 class Need(msgspec.Struct, frozen=True, kw_only=True):
     """How things stand with an account, read under its lock."""
 

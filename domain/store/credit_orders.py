@@ -5,10 +5,11 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-from psycopg.rows import dict_row
+from psycopg.rows import class_row, dict_row
 
 from domain.model.credits import Order, Origin, Package, Takeback
 from domain.model.pricing import MICROS_PER_CENT
+from domain.model.top_up import KeptCard
 from domain.store.connection import Connection
 from domain.store.queries import load
 
@@ -70,11 +71,11 @@ async def order_of_payment(conn: Connection, *, payment: str) -> UUID | None:
     return await _id(conn, "order_of_payment", {"payment": payment})
 
 
-async def kept_card_get(conn: Connection, *, account_id: UUID) -> str | None:
-    """Return Stripe's id of the card that may be charged while its owner is away, if there is one."""
-    cursor = await conn.execute(_QUERIES["kept_card_get"], {"account_id": account_id})
-    row = await cursor.fetchone()
-    return None if row is None else row[0]
+async def kept_card_get(conn: Connection, *, account_id: UUID) -> KeptCard | None:
+    """Return the card that may be charged while its owner is away, if there is one."""
+    async with conn.cursor(row_factory=class_row(KeptCard)) as cursor:
+        await cursor.execute(_QUERIES["kept_card_get"], {"account_id": account_id})
+        return await cursor.fetchone()
 
 
 async def orders_waiting(conn: Connection, *, before: datetime, limit: int) -> list[UUID]:
@@ -95,6 +96,8 @@ async def order_update(conn: Connection, order: Order) -> None:
             "stripe_session": order.stripe_session,
             "stripe_payment": order.stripe_payment,
             "stripe_payment_method": order.stripe_payment_method,
+            "stripe_customer": order.stripe_customer,
+            "stripe_refunded_micros": order.stripe_refunded_micros,
             "checkout_url": order.checkout_url,
         },
     )
@@ -112,6 +115,11 @@ async def takebacks_list(conn: Connection, *, account_id: UUID, order_id: UUID) 
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(_QUERIES["takebacks_list"], {"account_id": account_id, "order_id": order_id})
         return msgspec.convert(await cursor.fetchall(), list[Takeback])
+
+
+async def takeback_order(conn: Connection, *, account_id: UUID, takeback_id: UUID) -> UUID | None:
+    """Return which order it is of."""
+    return await _id(conn, "takeback_order", {"account_id": account_id, "id": takeback_id})
 
 
 async def takeback_reverse(conn: Connection, *, account_id: UUID, takeback_id: UUID, now: datetime) -> None:

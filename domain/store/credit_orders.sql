@@ -8,7 +8,8 @@ VALUES (
 -- name: order_get
 -- One order of the account.
 SELECT o.id, o.account_id, o.origin, o.package_id, p.name AS package_name, o.credits, o.price_micros, o.granted_micros,
-  o.status, o.stripe_session, o.stripe_payment, o.stripe_payment_method, o.checkout_url, o.created_at, o.granted_at
+  o.status, o.stripe_session, o.stripe_payment, o.stripe_payment_method, o.stripe_customer,
+  o.stripe_refunded_micros, o.checkout_url, o.created_at, o.granted_at
 FROM credit_orders o JOIN credit_packages p ON p.id = o.package_id
 WHERE o.account_id = %(account_id)s AND o.id = %(id)s
 
@@ -27,6 +28,8 @@ UPDATE credit_orders SET
   stripe_session = coalesce(stripe_session, %(stripe_session)s),
   stripe_payment = coalesce(stripe_payment, %(stripe_payment)s),
   stripe_payment_method = coalesce(stripe_payment_method, %(stripe_payment_method)s),
+  stripe_customer = coalesce(stripe_customer, %(stripe_customer)s),
+  stripe_refunded_micros = greatest(stripe_refunded_micros, %(stripe_refunded_micros)s),
   checkout_url = coalesce(checkout_url, %(checkout_url)s)
 WHERE account_id = %(account_id)s AND id = %(id)s
 
@@ -43,6 +46,10 @@ VALUES (
 SELECT id, order_id, kind, reference, money_micros, credits_micros, owed_micros, reversed_at
 FROM credit_takebacks WHERE account_id = %(account_id)s AND order_id = %(order_id)s ORDER BY created_at, id
 
+-- name: takeback_order
+-- Which order it is of.
+SELECT order_id FROM credit_takebacks WHERE account_id = %(account_id)s AND id = %(id)s
+
 -- name: takeback_reverse
 -- It was given back, once.
 UPDATE credit_takebacks SET reversed_at = %(now)s
@@ -51,7 +58,8 @@ WHERE account_id = %(account_id)s AND id = %(id)s AND reversed_at IS NULL
 -- name: orders_list
 -- Page through the orders of an account, newest first.
 SELECT o.id, o.account_id, o.origin, o.package_id, p.name AS package_name, o.credits, o.price_micros, o.granted_micros,
-  o.status, o.stripe_session, o.stripe_payment, o.stripe_payment_method, o.checkout_url, o.created_at, o.granted_at
+  o.status, o.stripe_session, o.stripe_payment, o.stripe_payment_method, o.stripe_customer,
+  o.stripe_refunded_micros, o.checkout_url, o.created_at, o.granted_at
 FROM credit_orders o JOIN credit_packages p ON p.id = o.package_id
 WHERE o.account_id = %(account_id)s
   AND (%(before_at)s::timestamptz IS NULL OR (o.created_at, o.id) < (%(before_at)s::timestamptz, %(before_id)s::uuid))
@@ -60,8 +68,9 @@ LIMIT %(limit)s
 
 -- name: kept_card_get
 -- The card of the newest purchase whose buyer let it be kept.
-SELECT stripe_payment_method FROM credit_orders
+SELECT stripe_customer AS customer_id, stripe_payment_method AS payment_method_id FROM credit_orders
 WHERE account_id = %(account_id)s AND granted_at IS NOT NULL AND stripe_payment_method IS NOT NULL
+  AND stripe_customer IS NOT NULL
 ORDER BY created_at DESC, id DESC
 LIMIT 1
 

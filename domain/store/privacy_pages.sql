@@ -128,7 +128,7 @@ ORDER BY id LIMIT %(rows_max)s
 -- What was bought.
 SELECT ARRAY[id::text] AS row_key,
   id, origin, package_id, credits, price_micros, granted_micros, status, stripe_session, stripe_payment,
-  stripe_payment_method, checkout_url, created_at, granted_at
+  stripe_payment_method, stripe_customer, stripe_refunded_micros, checkout_url, created_at, granted_at
 FROM credit_orders
 WHERE account_id = %(account_id)s AND id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
   AND created_at <= %(instant)s
