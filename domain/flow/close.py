@@ -27,11 +27,11 @@ async def close(connection: Connection, endings: Sequence[Ending], *, batch_id: 
 
     `endings` names a cast once. An ending the gate does not return moves nothing.
     """
-    assert len({ending.cast.id for ending in endings}) == len(endings), "duplicates are dropped before the gate"
+    assert len({ending.cast.id.int for ending in endings}) == len(endings), "duplicates are dropped before the gate"
     if not endings:
         return Closed()
     final = await store.end(connection, endings)
-    passed = tuple(ending for ending in endings if ending.cast.id in final)
+    passed = tuple(ending for ending in endings if ending.cast.id.int in final)
     if not passed:
         return Closed()
     waiting, reached = await store.write(connection, book(passed, batch_id=batch_id), cast_events(passed))

@@ -176,7 +176,9 @@ def _groups(endings: Sequence[Ending]) -> list[_Group]:
     for ending in endings:
         cast, charge = ending.cast, ending.charge
         day = day_of_ms(cast.accepted_ms)
-        key = (cast.account_id, cast.key_id, cast.spell_id, day, cast.funding, cast.window_ids)
+        key_id = cast.key_id
+        windows = tuple([identifier.int for identifier in cast.window_ids])
+        key = (cast.account_id.int, key_id and key_id.int, cast.spell_id.int, day, cast.funding, windows)
         group = groups.get(key)
         if group is None:
             group = groups[key] = _Group(cast=cast)
@@ -213,20 +215,20 @@ def _usage_row(ending: Ending, batch_id: UUID) -> UsageRow:
 
 
 def _windows(groups: Sequence[_Group]) -> list[HeldRow]:
-    rows: dict[UUID, HeldRow] = {}
+    rows: dict[int, HeldRow] = {}
     for group in groups:
         for identifier in group.cast.window_ids:
-            row = rows.setdefault(identifier, HeldRow(id=identifier))
+            row = rows.setdefault(identifier.int, HeldRow(id=identifier))
             row.held += group.held
             row.spent += group.cost
     return sorted(rows.values(), key=_row_order)
 
 
 def _months(groups: Sequence[_Group]) -> list[MonthRow]:
-    rows: dict[tuple[UUID, date], MonthRow] = {}
+    rows: dict[tuple[int, date], MonthRow] = {}
     for group in groups:
         account_id, month = group.cast.account_id, month_of_ms(group.cast.accepted_ms)
-        row = rows.setdefault((account_id, month), MonthRow(account_id=account_id, month=month))
+        row = rows.setdefault((account_id.int, month), MonthRow(account_id=account_id, month=month))
         row.held += group.held
         row.spent += group.cost
         if group.cast.funding is Funding.FREE:
@@ -257,17 +259,17 @@ def _credits(credited: Sequence[Ending]) -> list[CreditsRow]:
 
 
 def _keys(groups: Sequence[_Group]) -> list[CountRow]:
-    rows: dict[UUID, CountRow] = {}
+    rows: dict[int, CountRow] = {}
     for group in groups:
         if (key_id := group.cast.key_id) is not None:
-            rows.setdefault(key_id, CountRow(id=key_id)).casts += group.casts
+            rows.setdefault(key_id.int, CountRow(id=key_id)).casts += group.casts
     return sorted(rows.values(), key=_row_order)
 
 
 def _accounts(groups: Sequence[_Group]) -> list[CountRow]:
-    rows: dict[UUID, CountRow] = {}
+    rows: dict[int, CountRow] = {}
     for group in groups:
-        row = rows.setdefault(group.cast.account_id, CountRow(id=group.cast.account_id))
+        row = rows.setdefault(group.cast.account_id.int, CountRow(id=group.cast.account_id))
         row.casts += group.casts
         row.on_wire_default += group.on_wire_default
         row.on_wire_large += group.on_wire_large

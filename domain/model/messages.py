@@ -5,6 +5,7 @@ A reader that meets a version it does not know leaves the entry for a newer proc
 
 import enum
 import hmac
+import struct
 from typing import Final
 from uuid import UUID
 
@@ -13,6 +14,7 @@ import msgspec
 from domain.model.limits import CastLimits
 
 MESSAGE_VERSION: Final = 1
+_BOUNDS: Final = struct.Struct(">5Q")
 
 
 class Pool(enum.StrEnum):
@@ -88,6 +90,5 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 def cast_token(key: bytes, *, cast_id: UUID, digest: bytes, limits: CastLimits) -> bytes:
     """Return the 16-byte proof that api or ledger made this job: HMAC-SHA-256 over cast, module and limits."""
-    bounds = (limits.fuel, limits.wall_ms, limits.memory_bytes, limits.output_bytes, limits.log_bytes)
-    text = b"".join((cast_id.bytes, digest, *(bound.to_bytes(8, "big") for bound in bounds)))
-    return hmac.digest(key, text, "sha256")[:16]
+    bounds = _BOUNDS.pack(limits.fuel, limits.wall_ms, limits.memory_bytes, limits.output_bytes, limits.log_bytes)
+    return hmac.digest(key, cast_id.bytes + digest + bounds, "sha256")[:16]

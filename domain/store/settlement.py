@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -24,6 +25,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode_casts: Final = msgspec.json.Decoder(list[HeldCast]).decode
 _decode_prices: Final = msgspec.json.Decoder(list[Price]).decode
 _NO_ID: Final = UUID(int=0)
+_number: Final = attrgetter("int")
 _READ: Final = b"SELECT (%s), (%s)" % (_QUERIES["casts_read"], _QUERIES["prices_read"])
 
 
@@ -118,7 +120,7 @@ _decode_reached: Final = msgspec.json.Decoder(ReachedWindow).decode
 
 
 async def lock_and_read(
-    connection: Connection, cast_ids: Sequence[UUID], *, skip_locked: bool = False
+    connection: Connection, cast_ids: Collection[UUID], *, skip_locked: bool = False
 ) -> tuple[set[UUID], list[HeldCast], dict[int, Price]]:
     """Lock the accounts of these casts, then read the casts and the price book; unknown ids are left out."""
     lock = _QUERIES["accounts_lock_free" if skip_locked else "accounts_lock"]
@@ -141,8 +143,8 @@ async def start(connection: Connection, rows: Sequence[StartRow]) -> int:
     return (await connection.execute(_QUERIES["casts_start"], parameters)).rowcount
 
 
-async def end(connection: Connection, endings: Sequence[Ending]) -> set[UUID]:
-    """Pass `endings` through the gate; return the ids of the casts that were open and are final now."""
+async def end(connection: Connection, endings: Sequence[Ending]) -> set[int]:
+    """Pass `endings` through the gate; return the numbers of the casts that were open and are final now."""
     parameters = {
         "rows": _json([_end_row(ending) for ending in endings]),
         **_range([ending.cast.id for ending in endings]),
@@ -150,7 +152,10 @@ async def end(connection: Connection, endings: Sequence[Ending]) -> set[UUID]:
         "logs": [ending.log for ending in endings],
     }
     cursor = await connection.execute(_QUERIES["casts_end"], parameters, binary=True)
-    return {row[0] for row in await cursor.fetchall()}
+    result = cursor.pgresult
+    assert result is not None, "the gate answers with rows"
+    # As they came: a UUID made of each costs as much as everything else that Python does about the gate.
+    return {int.from_bytes(result.get_value(at, 0) or b"", "big") for at in range(result.ntuples)}
 
 
 async def record_strays(connection: Connection, rows: Sequence[StrayRow]) -> None:
@@ -256,7 +261,8 @@ def _within(cast_ids: Collection[UUID]) -> dict[str, object]:
 
 def _range(cast_ids: Collection[UUID]) -> dict[str, UUID]:
     """Return between which ids these are: by that a plan made beforehand leaves out the other months."""
-    return {"first_id": min(cast_ids, default=_NO_ID), "last_id": max(cast_ids, default=_NO_ID)}
+    ids = cast_ids or (_NO_ID,)
+    return {"first_id": min(ids, key=_number), "last_id": max(ids, key=_number)}
 
 
 def _together(names: Collection[str]) -> bytes:

@@ -18,8 +18,8 @@ FAULTS = (
         "A usage event that comes twice is paid twice.",
         (
             "domain/flow/settle.py",
-            "            elif cast.status not in OPEN or cast.id in ending_by_cast:",
-            "            elif cast.id in ending_by_cast:",
+            "            elif cast.status not in OPEN or cast.id.int in ending_by_cast:",
+            "            elif cast.id.int in ending_by_cast:",
         ),
         ("domain/store/settlement.sql", _STATUS_FILTER, _ANY_STATUS),
         ("domain/store/settlement.sql", _ONE_USAGE_EVENT, _ONE_USAGE_EVENT + "\nON CONFLICT (id) DO NOTHING"),
@@ -36,7 +36,7 @@ FAULTS = (
         "What the gate did not return is booked all the same.",
         (
             "domain/flow/close.py",
-            "    passed = tuple(ending for ending in endings if ending.cast.id in final)\n",
+            "    passed = tuple(ending for ending in endings if ending.cast.id.int in final)\n",
             "    passed = tuple(endings)\n",
         ),
         tests=(
@@ -56,7 +56,7 @@ FAULTS = (
         "Who sends a second event in the same batch chooses what the first one said.",
         (
             "domain/flow/settle.py",
-            "            elif cast.status not in OPEN or cast.id in ending_by_cast:",
+            "            elif cast.status not in OPEN or cast.id.int in ending_by_cast:",
             "            elif cast.status not in OPEN:",
         ),
         tests=(f"{SETTLE}test_two_events_for_one_cast_in_one_batch_settle_the_first",),
@@ -109,7 +109,7 @@ FAULTS = (
             (
                 "            result.parked.append((event, str(fault)))\n"
                 "            if event.outcome is not None:\n"
-                "                ending_by_cast[cast.id] = ending_of(event, cast, prices)\n"
+                "                ending_by_cast[cast.id.int] = ending_of(event, cast, prices)\n"
             ),
         ),
         tests=(f"{SETTLE}test_a_forged_event_is_parked_and_moves_no_money",),

@@ -20,7 +20,8 @@ from tests.domain.world import TOKEN_KEY, World, make_world
 from workers import keys
 from workers.broker import wire
 from workers.broker.async_link import open_redis
-from workers.ledger import Ledger
+from workers.broker.usage import BATCH_COUNT_MAX
+from workers.ledger import WINDOW_S_MAX, Ledger, window_after
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,3 +169,9 @@ async def test_the_place_of_a_settled_cast_goes_to_one_that_waits(setting: Setti
     assert await wire.missing(setting.redis, "default", [accepted[256].cast_id, accepted[257].cast_id]) == [
         accepted[257].cast_id
     ]
+
+
+def test_the_more_came_last_the_longer_the_next_batch_gathers_up_to_a_bound() -> None:
+    assert [window_after(events) for events in (0, 1)] == [0.0, 0.0], "who waits for one cast does not wait for others"
+    assert window_after(2) < window_after(20) < window_after(200) == WINDOW_S_MAX
+    assert window_after(BATCH_COUNT_MAX) == 0.0, "a backlog does not wait"

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import NoScriptError, ResponseError
 
-from workers.broker.link import Command, Reply, checked, tcp_options
+from workers.broker.link import Command, Reply, checked, packed, tcp_options
 from workers.broker.scripts import Script
 
 # Blocking reads end after a second; a server silent for ten is gone.
@@ -35,7 +35,7 @@ class AsyncLink:
         """
         connection = await self._pool.get_connection()
         try:
-            await connection.send_packed_command(connection.pack_commands(commands))
+            await connection.send_packed_command([packed(commands)])
             return [await _read(connection) for _ in commands]
         except BaseException:
             # Replies may be half read: this socket cannot be used again. Without waiting, for we may be cancelled.
