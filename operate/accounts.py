@@ -37,7 +37,7 @@ class LocalAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 ACCOUNTS: Final = (
     LocalAccount(handle="dev", key_name=DEV_KEY, billing="off", rate_limit_rpm=DEV_RATE_LIMIT_RPM),
-    LocalAccount(handle="free", key_name=FREE_KEY, billing="on", rate_limit_rpm=None),
+    LocalAccount(handle="free", key_name=FREE_KEY, billing="auto", rate_limit_rpm=None),
 )
 
 

@@ -106,6 +106,8 @@ def show(platform: Platform, data_folder: Path, first_steps: Sequence[str]) -> N
     facts.add_row("[bold]docs[/]", f"{platform.url}/docs")
     if platform.mail_url is not None:
         facts.add_row("[bold]mail[/]", platform.mail_url)
+    if platform.stripe_url is not None:
+        facts.add_row("[bold]stripe[/]", f"{platform.stripe_url}/stripe/")
     facts.add_row("[bold]data, logs[/]", f"{data_folder}, {data_folder / 'logs'}")
     console.print(Panel(facts, title="Spell Platform is ready", title_align="left", border_style="green"))
     console.print("Try:\n")

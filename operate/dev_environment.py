@@ -10,6 +10,7 @@ from domain.environment import SettingsError
 from local.mail import SMTP_PORT_FILE
 from local.ports import LOOPBACK
 from local.postgres import DATABASE, USER
+from local.stripe.fake import kept_settings
 from operate.dev_secrets import DEV_KEY, FREE_KEY
 from operate.processes import full_environment, plans
 from spell.cli import EXIT_USAGE, CommandError
@@ -17,6 +18,7 @@ from spell.cli import EXIT_USAGE, CommandError
 _PORT_DEFAULT: Final = "8080"
 RELEASE: Final = "release"
 MAIL_FOLDER: Final = "mail"
+STRIPE_FOLDER: Final = "stripe"
 
 
 def environments_of(folder: Path, environ: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
@@ -34,7 +36,11 @@ def environments_of(folder: Path, environ: Mapping[str, str]) -> dict[str, Mappi
     try:
         whole = full_environment(
             environ,
-            kept={name: value for name, value in kept.items() if name not in {DEV_KEY, FREE_KEY}} | _mail(folder),
+            kept={
+                **{name: value for name, value in kept.items() if name not in {DEV_KEY, FREE_KEY}},
+                **_mail(folder),
+                **_stripe(folder / STRIPE_FOLDER, environ),
+            },
             database_url=database_url,
             redis_url=redis_url,
             port=int(environ.get("PORT") or _PORT_DEFAULT),
@@ -57,6 +63,16 @@ def _mail(folder: Path) -> dict[str, str]:
     """Return where mail is caught; nothing where it never was, because SMTP_URL said where it goes."""
     try:
         return {"SMTP_URL": f"smtp://{LOOPBACK}:{_text(folder / MAIL_FOLDER / SMTP_PORT_FILE)}"}
+    except FileNotFoundError:
+        return {}
+
+
+def _stripe(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return how the stand-in is reached; nothing where the environment has keys of Stripe, or it never ran."""
+    if environ.get("STRIPE_SECRET_KEY") or environ.get("STRIPE_API_KEY"):
+        return {}
+    try:
+        return kept_settings(folder)
     except FileNotFoundError:
         return {}
 

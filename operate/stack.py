@@ -22,7 +22,8 @@ from local.servers import Servers, run_servers
 from migrations.files import MigrationError
 from operate import release
 from operate.accounts import ensure_accounts
-from operate.dev_environment import MAIL_FOLDER
+from operate.dev_billing import billing_stand_in
+from operate.dev_environment import MAIL_FOLDER, STRIPE_FOLDER
 from operate.dev_logins import login_stand_ins
 from operate.dev_secrets import DEV_KEY, FREE_KEY, DevSecrets
 from operate.processes import full_environment, plans
@@ -50,6 +51,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str
     redis_url: str
     stripe_url: str | None
+    """Of the stand-in, whose pages are at /stripe/ below it."""
     mail_url: str | None
 
 
@@ -82,11 +84,13 @@ def run_platform(
             ) as servers,
             catching_mail(data_folder / MAIL_FOLDER, environ) as mail,
             login_stand_ins(data_folder, environ, port=port, with_issuer=with_issuer) as logins,
+            billing_stand_in(data_folder / STRIPE_FOLDER, environ, port=port) as stripe,
         ):
             caught = {} if mail is None else {"SMTP_URL": mail.smtp_url}
+            billed = {} if stripe is None else stripe.settings
             environment = full_environment(
                 environ,
-                kept={**secrets.settings, **caught, **logins},
+                kept={**secrets.settings, **caught, **logins, **billed},
                 database_url=servers.database_url,
                 redis_url=servers.redis_url,
                 port=port,
@@ -100,7 +104,8 @@ def run_platform(
                 supervisor.start()
                 url = f"http://{LOOPBACK}:{port}"
                 wait_ready(url, supervisor)
-                yield _platform(url, environment, secrets, session_token, mail), supervisor
+                urls = {"mail_url": mail and mail.url, "stripe_url": stripe and stripe.url}
+                yield _platform(url, environment, secrets, session_token, urls), supervisor
             finally:
                 supervisor.stop()
     except SettingsError as error:
@@ -189,7 +194,7 @@ class _Readiness(msgspec.Struct):
 
 
 def _platform(
-    url: str, environment: Mapping[str, str], secrets: DevSecrets, session_token: str, mail: MailCatcher | None
+    url: str, environment: Mapping[str, str], secrets: DevSecrets, session_token: str, urls: Mapping[str, str | None]
 ) -> Platform:
     return Platform(
         url=url,
@@ -199,6 +204,6 @@ def _platform(
         admin_secret=environment["ADMIN_SECRET"],
         database_url=environment["DATABASE_URL"],
         redis_url=environment["REDIS_URL"],
-        stripe_url=None,
-        mail_url=None if mail is None else mail.url,
+        stripe_url=urls["stripe_url"],
+        mail_url=urls["mail_url"],
     )

@@ -29,6 +29,9 @@ _PLANS: Final = (
 )
 # How often the clock and the webhook look for something to do, when nothing wakes them.
 _IDLE_S: Final = 0.2
+_PORT_FILE: Final = "port"
+_KEY_FILE: Final = "secret-key"
+_WEBHOOK_SECRET_FILE: Final = "webhook-secret"  # noqa: S105  # a name of a file
 _STOP_SECONDS_MAX: Final = 10.0
 
 
@@ -59,10 +62,9 @@ class FakeStripe(Control):
     ) -> None:
         """`folder` keeps state, port and secrets; it is made when missing. Raises LocalServerError."""
         make_private_folder(folder)
-        self._folder: Final = folder
-        self._port: Final = kept_port(folder / "port")
-        self.secret_key: Final = _kept(folder / "secret-key", f"sk_test_{secrets.token_hex(24)}")
-        self.webhook_secret: Final = webhook_secret or _kept(folder / "webhook-secret", new_secret())
+        self._port: Final = kept_port(folder / _PORT_FILE)
+        self.secret_key: Final = _kept(folder / _KEY_FILE, f"sk_test_{secrets.token_hex(24)}")
+        self.webhook_secret: Final = webhook_secret or _kept(folder / _WEBHOOK_SECRET_FILE, new_secret())
         self._store: Final = Store(folder / "stripe.sqlite3")
         world = World(self._store, clock, f"{self.url}/stripe")
         world.webhook_url = webhook_url
@@ -76,17 +78,12 @@ class FakeStripe(Control):
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://{LOOPBACK}:{self._port}"
+        return _url(self._port)
 
     @property
     def settings(self) -> dict[str, str]:
         """What the platform is told to bill through it."""
-        return {
-            "STRIPE_SECRET_KEY": self.secret_key,
-            "STRIPE_WEBHOOK_SECRET": self.webhook_secret,
-            "STRIPE_API_BASE": self.url,
-            "STRIPE_PRICE_PRO": PRICE_PRO,
-        }
+        return _settings(self.secret_key, self.webhook_secret, self._port)
 
     def start(self) -> None:
         """Listen, and let the clock and the webhook work. Raises LocalServerError."""
@@ -135,6 +132,25 @@ class FakeStripe(Control):
         while not self._ended.is_set():
             if self._webhook.run_once() == 0:
                 self._webhook.wait(_IDLE_S)
+
+
+def kept_settings(folder: Path) -> dict[str, str]:
+    """Return the `settings` of the stand-in that keeps `folder`. Raises FileNotFoundError when there was none."""
+    key, secret, port = ((folder / name).read_text() for name in (_KEY_FILE, _WEBHOOK_SECRET_FILE, _PORT_FILE))
+    return _settings(key, secret, int(port))
+
+
+def _settings(secret_key: str, webhook_secret: str, port: int) -> dict[str, str]:
+    return {
+        "STRIPE_SECRET_KEY": secret_key,
+        "STRIPE_WEBHOOK_SECRET": webhook_secret,
+        "STRIPE_API_BASE": _url(port),
+        "STRIPE_PRICE_PRO": PRICE_PRO,
+    }
+
+
+def _url(port: int) -> str:
+    return f"http://{LOOPBACK}:{port}"
 
 
 def _kept(file: Path, fresh: str) -> str:

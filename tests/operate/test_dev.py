@@ -128,6 +128,9 @@ def check_first_start(running: Dev) -> None:
     assert running.http.get("/v1/casts", headers=free).status_code == 200
     signed_in = {"Authorization": f"Bearer {ready['session_token']}"}
     assert running.http.get("/auth/me", headers=signed_in).json()["handle"] == "dev"
+    with stripe_of(running) as stripe:
+        made = stripe.post("/v1/customers", data={"name": "of the first start"})
+    assert (made.status_code, made.json()["livemode"]) == (200, False)
     workers = workers_of(running.folder)
     assert len(workers) == 2
     for environ in workers.values():
@@ -140,6 +143,13 @@ def check_first_start(running: Dev) -> None:
     os.kill(int((running.folder / "redis" / "redis.pid").read_text()), signal.SIGKILL)
     until(lambda: "Redis has ended" in (running.folder / "stderr").read_text(), "the loss of Redis is noticed")
     until(lambda: has_workers(running), "the workers are back on the new Redis, under their own users")
+
+
+def stripe_of(running: Dev) -> httpx.Client:
+    """Return a client with the key that the platform bills with."""
+    key = (running.folder / "stripe" / "secret-key").read_text()
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx.Client(base_url=running.ready["stripe_url"], headers=headers, trust_env=False)
 
 
 def has_workers(running: Dev) -> bool:
@@ -164,6 +174,9 @@ def test_the_next_start_goes_on_and_a_killed_one_takes_everything_along(
         assert running.ready["free_api_key"] == first_ready["free_api_key"]
         assert running.ready["admin_secret"] == "an-operators-own-secret-0123456789"
         assert running.http.get("/v1/casts").status_code == 200
+        with stripe_of(running) as stripe:
+            customers = stripe.get("/v1/customers").json()["data"]
+        assert [each["name"] for each in customers] == ["of the first start"]
         refused = subprocess.run(
             [SPELL, "dev", "--data-dir", folder.with_name("other"), "--port", running.ready["url"].rpartition(":")[2]],
             capture_output=True,
