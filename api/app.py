@@ -24,6 +24,7 @@ from api.admission.wire import Wire
 from api.auth import NOTE_EVERY_S as KEY_USES_EVERY_S
 from api.auth import REFRESH_EVERY_S, Authenticator
 from api.background import Loop, running
+from api.billing import stripe_webhook
 from api.budgets import routes as budgets
 from api.budgets.board import BudgetBoard
 from api.casts import reading as cast_reading
@@ -67,6 +68,7 @@ from domain.store.prices import price_latest
 from gateways.compiler import Compiler
 from gateways.github import Github
 from gateways.oidc import OidcProvider
+from gateways.stripe.client import StripeGateway
 from workers.broker.link import tcp_options
 
 # A batch, its second lane, reads and lookups at the same time; more connections only queue inside Postgres.
@@ -99,6 +101,7 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *webhooks.ROUTES,
         *deliveries.ROUTES,
         *following.ROUTES,
+        *stripe_webhook.ROUTES,
         *internal.ROUTES,
         *health.ROUTES,
         *admin.ROUTES,
@@ -174,6 +177,7 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
         site=Site(settings.public_url),
         github=None if settings.github is None else Github(settings.github),
         oidc=None if settings.oidc is None else _issuer(settings, settings.oidc, clock=clock, now=now),
+        stripe=None if settings.stripe is None else StripeGateway(settings.stripe),
         limiter=limiter,
         budget_board=board,
         batcher=Batcher(engine_pool, limiter=limiter, wire=wire, waiting=waiting, metrics=metrics, clock=clock),
@@ -249,6 +253,8 @@ def _lifespan(services: Services) -> Callable[[Litestar], Any]:
             await services.batcher.close()
             await services.wire.drain()
             services.authenticator.close()
+            if services.stripe is not None:
+                await services.stripe.close()
             await services.redis.aclose()
 
     return lifespan

@@ -29,6 +29,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 KINDS: Final[Mapping[Code, Kind]] = {
     Code.MALFORMED: Kind(400, "Malformed request", "Send a body that is valid JSON in UTF-8."),
+    Code.BAD_SIGNATURE: Kind(400, "Signature does not hold", "Sign the body as it is sent, with the secret, now."),
     Code.UNAUTHORIZED: Kind(401, "Not authenticated", "Send `Authorization: Bearer <API key>` with a living key."),
     Code.SPEND_PAUSED: Kind(402, "Spending is paused", "Resume spending on the billing page."),
     Code.BUDGET_EXCEEDED: Kind(402, "Budget exceeded", "Raise the budget named in `limit`, or wait until it resets."),
@@ -37,6 +38,8 @@ KINDS: Final[Mapping[Code, Kind]] = {
     Code.PAYMENT_REQUIRED: Kind(402, "Payment required", "Check the payment method on the billing page."),
     Code.FORBIDDEN: Kind(403, "Not permitted", "Use a key with the scope the answer names."),
     Code.NOT_FOUND: Kind(404, "Not found", "Check the address. What belongs to others is not found either."),
+    # Not 503: nothing changes by waiting, and every client would try again and again.
+    Code.BILLING_OFF: Kind(404, "Billing is off", "Nothing is sold here. The operator turns it on with Stripe's keys."),
     Code.METHOD_NOT_ALLOWED: Kind(405, "Method not allowed", "Use one of the methods in the `Allow` header."),
     Code.CONFLICT: Kind(409, "Conflict", "Read the resource again and decide anew."),
     Code.PRICE_CHANGED: Kind(409, "Price changed", "Look at the new price and raise max_price_micros to accept it."),
@@ -58,6 +61,13 @@ KINDS: Final[Mapping[Code, Kind]] = {
     Code.ACCESS_DENIED: Kind(400, "Turned down", "Begin the login again if it was a mistake."),
     Code.EXPIRED_TOKEN: Kind(400, "Login over", "Begin the login again with `spell login`."),
     Code.INTERNAL: Kind(500, "Internal error", "Try again; report the request_id when it stays.", retryable=True),
+    Code.PROVIDER_REFUSED: Kind(502, "Refused by the payment provider", "Tell the operator; `detail` has the reason."),
+    Code.PROVIDER_UNAVAILABLE: Kind(
+        503,
+        "Payment provider unavailable",
+        "Try again with the same Idempotency-Key. Casts do not need the payment provider and go on.",
+        retryable=True,
+    ),
     Code.QUEUE_FULL: Kind(503, "Queue full", "Nothing was held. Try again after Retry-After seconds.", retryable=True),
     Code.OVERLOADED: Kind(503, "Overloaded", "Nothing was held. Try again after Retry-After seconds.", retryable=True),
     Code.OUTCOME_UNKNOWN: Kind(

@@ -29,6 +29,7 @@ from domain.settings import ApiSettings
 from domain.store.connection import Pool
 from gateways.github import Github
 from gateways.oidc import OidcProvider
+from gateways.stripe.client import StripeGateway
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +49,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     github: Github | None
     """None: nobody signs in there."""
     oidc: OidcProvider | None
+    stripe: StripeGateway | None
+    """None: billing is off."""
     limiter: RateLimiter
     budget_board: BudgetBoard
     batcher: Batcher

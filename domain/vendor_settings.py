@@ -1,10 +1,14 @@
 """How to reach the services of others, each of them optional."""
 
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
 from domain.environment import Invalid, Reader, Secret, plain_secret, safe_web_url, web_url
+
+# Stripe tries a failed payment again for one to three weeks; a week is enough to notice a mail and change a card.
+GRACE_DAYS_DEFAULT: Final = 7
+GRACE_DAYS_MAX: Final = 90
 
 
 class StripeSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -13,13 +17,18 @@ class StripeSettings(msgspec.Struct, frozen=True, kw_only=True):
     secret_key: Secret[str]
     webhook_secret: Secret[str]
     price_pro: str | None
-    """Stripe's id of the price of plan pro; None: there is nothing to subscribe to."""
+    """Stripe's id of the price of plan pro; None: nobody subscribes to it."""
     api_base: str
+    price_enterprise: str | None = None
+    """The same of plan enterprise."""
+    grace_days: int = GRACE_DAYS_DEFAULT
+    """How long metered casts go on although a payment failed."""
 
     @classmethod
     def read(cls, reader: Reader) -> Self | None:
         """Return None when a secret is missing: a platform that cannot hear Stripe must not charge through it."""
         api_base = reader.optional("STRIPE_API_BASE", safe_web_url, "https://api.stripe.com")
+        grace_days = reader.whole("BILLING_GRACE_DAYS", GRACE_DAYS_DEFAULT, least=0, most=GRACE_DAYS_MAX)
         name = "STRIPE_SECRET_KEY" if reader.text("STRIPE_SECRET_KEY") else "STRIPE_API_KEY"
         secret_key = reader.optional(name, _stripe_key, None)
         webhook_secret = reader.optional("STRIPE_WEBHOOK_SECRET", plain_secret, None)
@@ -29,6 +38,8 @@ class StripeSettings(msgspec.Struct, frozen=True, kw_only=True):
             secret_key=secret_key,
             webhook_secret=webhook_secret,
             price_pro=reader.text("STRIPE_PRICE_PRO"),
+            price_enterprise=reader.text("STRIPE_PRICE_ENTERPRISE"),
+            grace_days=grace_days,
             api_base=api_base,
         )
 

@@ -5,17 +5,20 @@ import logging
 import sys
 from typing import Final
 
-from domain.settings import SchedulerSettings
-from domain.store.connection import ANY_PLANS, Role, open_pool
+from domain.settings import SchedulerSettings, StripeSettings
+from domain.store.connection import ANY_PLANS, Pool, Role, open_pool
 from gateways import process
+from gateways.stripe.client import StripeGateway
+from scheduler.inbox.flows import Shop
+from scheduler.inbox.loop import Inbox
 from scheduler.jobs import Clockwork
 from scheduler.loop import Scheduler
 from workers.broker.async_link import open_redis
 
 log: Final = logging.getLogger("spell.scheduler")
 
-# One connection for each job that may run at once, and one to claim slots.
-CONNECTIONS_MAX: Final = 6
+# One connection for each job that may run at once, one to claim slots, and some for what Stripe tells.
+CONNECTIONS_MAX: Final = 10
 SLOW_CONNECTIONS_MAX: Final = 2
 SLOW_STATEMENT_TIMEOUT_MS: Final = 60_000
 
@@ -36,8 +39,17 @@ async def serve(settings: SchedulerSettings, stop: asyncio.Event) -> None:
     ):
         clockwork = Clockwork(pool=pool, slow_pool=slow_pool, redis=redis, token_key=settings.cast_token_key.reveal())
         log.info("scheduler runs")
-        await Scheduler(clockwork).run(stop)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(Scheduler(clockwork).run(stop))
+            if settings.stripe is not None:
+                group.create_task(follow_stripe(settings.stripe, pool, stop))
     log.info("scheduler stopped")
+
+
+async def follow_stripe(settings: StripeSettings, pool: Pool, stop: asyncio.Event) -> None:
+    """Apply what Stripe tells until `stop` is set."""
+    async with StripeGateway(settings) as stripe:
+        await Inbox(pool, Shop.of(stripe, settings)).run(stop)
 
 
 def main() -> int:

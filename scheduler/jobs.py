@@ -10,12 +10,13 @@ from redis.asyncio import Redis
 from domain.flow import drop_data as dropping
 from domain.flow import expire as expiring
 from domain.flow import resend as resending
+from domain.flow.follow_stripe import end_grace, graces_over
 from domain.flow.reconcile import reconcile as compare
 from domain.flow.suspend_spells import suspend_spells
 from domain.model.audit import PLATFORM
 from domain.model.messages import Pool as WorkerPool
 from domain.model.periods import month_of
-from domain.store import outgoing
+from domain.store import outgoing, stripe_events
 from domain.store import schedule as store
 from domain.store.connection import Pool, snapshot, transaction
 from gateways.metrics import Counter, Gauge
@@ -31,6 +32,8 @@ USAGE_CURRENT_MAX: Final = 500
 CRASHES_MAX: Final = 5
 CRASHES_WITHIN: Final = timedelta(minutes=10)
 SLOTS_KEPT: Final = timedelta(days=2)
+# Stripe sends an event again for three days, and a person can have it sent again for thirty.
+STRIPE_EVENTS_KEPT: Final = timedelta(days=60)
 # Replays are promised for 24 hours; twice that forgives a client's clock.
 IDEMPOTENCY_KEPT: Final = timedelta(hours=48)
 TRIM_AT_ONCE_MAX: Final = 5_000
@@ -173,6 +176,30 @@ async def trim(clockwork: Clockwork, now: datetime) -> str:
         keys += gone
         if gone < TRIM_AT_ONCE_MAX:
             return f"{slots} slots and {keys} idempotency keys deleted"
+
+
+async def trim_stripe_events(clockwork: Clockwork, now: datetime) -> str:
+    """Delete events of Stripe that were done with long ago, in pieces."""
+    gone = 0
+    while True:
+        async with transaction(clockwork.pool) as connection:
+            trimmed = await stripe_events.events_trim(
+                connection, before=now - STRIPE_EVENTS_KEPT, limit=TRIM_AT_ONCE_MAX
+            )
+        gone += trimmed
+        if trimmed < TRIM_AT_ONCE_MAX:
+            return f"{gone} events of Stripe deleted"
+
+
+async def end_graces(clockwork: Clockwork, now: datetime) -> str:
+    """Accept no more metered casts of accounts that did not make up for a failed payment in time."""
+    async with transaction(clockwork.pool) as connection:
+        accounts = await graces_over(connection, now=now)
+    ended = 0
+    for account_id in accounts:
+        async with transaction(clockwork.pool) as connection:
+            ended += await end_grace(connection, account_id=account_id, now=now)
+    return f"{ended} graces over"
 
 
 async def trim_outgoing(clockwork: Clockwork, now: datetime) -> str:

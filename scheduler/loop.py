@@ -49,6 +49,8 @@ JOBS: Final[Sequence[Job]] = (
     Job(name="exports", every=timedelta(seconds=5), run=exports.make_exports),
     Job(name="drop-exports", every=timedelta(minutes=1), run=exports.drop_exports),
     Job(name="partitions", every=timedelta(hours=1), run=jobs.partitions),
+    Job(name="end-graces", every=timedelta(seconds=10), run=jobs.end_graces),
+    Job(name="trim-stripe-events", every=timedelta(hours=1), run=jobs.trim_stripe_events),
     Job(name="trim", every=timedelta(hours=1), run=jobs.trim),
     Job(name="reconcile", every=timedelta(days=1), run=jobs.reconcile),
 )

@@ -37,7 +37,7 @@ class Metrics:
         for kind in LIMITED:
             self.rate_limited.labels(kind)
         self.budget_blocked = counter("spell_budget_blocked_total", "Cast requests answered 402")
-        self.stripe_webhooks = counter("spell_stripe_webhook_total", "Stripe webhooks received", ["type", "outcome"])
+        self.stripe_webhooks = counter("spell_stripe_webhook_total", "Stripe webhooks received", ["type", "result"])
         self.redis_errors = counter("spell_redis_errors_total", "Redis calls that failed or took too long")
         self.requests = counter("spell_http_requests_total", "Requests answered", ["method", "status"])
         self.batch_size = histogram(

@@ -63,6 +63,9 @@ class Action(enum.StrEnum):
     USER_CREATE = "user.create"
     IDENTITY_LINK = "identity.link"
     ACCOUNT_UPDATE = "account.update"
+    BILLING_UPDATE = "billing.update"
+    SPENDING_PAUSE = "spending.pause"
+    SPENDING_RESUME = "spending.resume"
     EXPORT_CREATE = "export.create"
     PRICE_CREATE = "price.create"
     PRICE_ANNOUNCE = "price.announce"
@@ -97,6 +100,9 @@ SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "user": ("handle", "plan", "billing"),
     "identity": ("issuer",),
     "account": ("data_days",),
+    # How an account pays; ids of Stripe's lead to a person's card and address, and stay out.
+    "billing": ("plan", "status", "ends_at", "grace_until"),
+    "spending": (),
     "export": (),
     # The platform's, and that of a version.
     "price": (

@@ -51,6 +51,7 @@ FILES: Final = (
     ExportFile(name="credit_history"),
     ExportFile(name="credit_consumptions"),
     ExportFile(name="auto_top_up"),
+    ExportFile(name="billing"),
     ExportFile(name="idempotency_keys"),
     ExportFile(name="casts", share=60, by_cast=True),
     ExportFile(name="usage_events", share=20, by_cast=True),

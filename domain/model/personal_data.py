@@ -232,6 +232,16 @@ OWNED: Final[Mapping[str, Rule]] = {
             "lease_until": _COUNT,
         },
     ),
+    "billing_accounts": Rule(
+        file="billing",
+        exported=(
+            "stripe_customer_id", "stripe_subscription_id", "status", "plan", "stripe_price_id", "current_period_end",
+            "ends_at", "grace_until", "unpaid_invoices", "created_at", "updated_at",
+        ),
+        withheld={
+            "account_id": _OWNER, "asked_at": _WORK, "checkout_session_id": "a page that is open for a day",
+        },
+    ),
     # Inside their delivery, as `attempt_log`.
     "outgoing_attempts": Rule(
         file="deliveries",
@@ -284,4 +294,5 @@ UNEXPORTED: Final[Mapping[str, str]] = {
     "scheduled_runs": "the platform's own clock",
     "reconciliation_reports": "sums of the platform's books",
     "schema_migrations": "the schema's own history",
+    "stripe_events": "ids of Stripe's objects and when it told of them; what came of it stands where it was applied",
 }

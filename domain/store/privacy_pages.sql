@@ -264,6 +264,16 @@ WHERE account_id = %(account_id)s AND cast_id > coalesce((%(after)s::text[])[1]:
   AND refunded_at <= %(instant)s
 ORDER BY cast_id LIMIT %(rows_max)s
 
+-- name: billing_page
+-- How the account pays.
+SELECT ARRAY[account_id::text] AS row_key,
+  stripe_customer_id, stripe_subscription_id, status, plan, stripe_price_id, current_period_end, ends_at, grace_until,
+  unpaid_invoices, created_at, updated_at
+FROM billing_accounts
+WHERE account_id = %(account_id)s AND account_id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
+  AND created_at <= %(instant)s
+ORDER BY account_id LIMIT %(rows_max)s
+
 -- name: webhooks_page
 -- Endpoints, deleted ones too.
 SELECT ARRAY[id::text] AS row_key,

@@ -47,4 +47,8 @@ class StripeGateway:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close what is kept open."""
         await self._transport.close_async()

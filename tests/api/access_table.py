@@ -139,6 +139,13 @@ OPERATORS: Final = (
     _row("GET", "/internal/artifacts/{digest:str}", WORKER, 404),
 )
 
+# Without keys of Stripe, as here; tests/api/test_stripe_webhook.py and test_billing.py have them.
+BILLING: Final = (
+    _row("POST", "/webhooks/stripe", PUBLIC, 404),
+    _row("POST", "/api/stripe/webhook", PUBLIC, 404),
+    _row("POST", "/subscription/webhooks/stripe", PUBLIC, 404),
+)
+
 EVERYBODY: Final = (
     _row("GET", "/healthz", PUBLIC),
     _row("GET", "/readyz", PUBLIC),
@@ -196,6 +203,7 @@ ROWS: Final = (
     *SESSIONS,
     *PRIVACY,
     *LOGINS,
+    *BILLING,
     *OPERATORS,
     *EVERYBODY,
 )
@@ -203,6 +211,7 @@ ROWS: Final = (
 # What these change is in the audit log of nobody, and why. Every other request that changes something writes one entry.
 _ROWS_OF_THEIR_OWN: Final = "each cast is a row that says by which key, when and what became of it"
 _SENT: Final = "sends what is written already; each attempt is a row of its own"
+_NEWS: Final = "an event is a row of its own; what is applied of it is written down"
 UNAUDITED: Final = {
     ("POST", "/v1/cast"): _ROWS_OF_THEIR_OWN,
     ("POST", "/v1/casts"): _ROWS_OF_THEIR_OWN,
@@ -212,6 +221,9 @@ UNAUDITED: Final = {
     ("POST", f"{_HOOK}/redeliver"): _SENT,
     ("POST", f"{_HOOK}/deliveries/{{delivery_id:uuid}}/redeliver"): _SENT,
     ("POST", f"{_ID}/deliveries/{{delivery_id:uuid}}/redeliver"): _SENT,
+    ("POST", "/webhooks/stripe"): _NEWS,
+    ("POST", "/api/stripe/webhook"): _NEWS,
+    ("POST", "/subscription/webhooks/stripe"): _NEWS,
     ("POST", "/auth/device"): "nobody's until somebody lets the program in, which is written down",
     ("POST", "/auth/magic-link"): "a mail to whoever asks for it; the login it may lead to is written down",
 }

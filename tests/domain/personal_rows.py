@@ -23,6 +23,7 @@ KEYS = {
     "account_months": ("month",),
     "spell_prices": ("version_id", "number"),
     "cast_refunds": ("cast_id",),
+    "billing_accounts": ("stripe_customer_id",),
     "idempotency_keys": ("key",),
     "credit_transactions": ("number",),
     "auto_top_ups": ("package_id",),
@@ -68,6 +69,9 @@ ROWS = """
       VALUES (%(b)s, %(account)s, %(account)s, %(user)s::text, sha256('x'), 7, 1, now());
     INSERT INTO auto_top_ups
       VALUES (%(account)s, true, 'starter', 1000000, 20000000, NULL, now());
+    INSERT INTO billing_accounts
+      VALUES (%(account)s, 'cus_' || %(user)s, 'sub_1', 'past_due', 'pro', 'price_1', now(), now(), now(), '{in_1}',
+      'cs_1', now(), now(), now());
     INSERT INTO webhook_endpoints (id, account_id, url, event_types)
       VALUES (%(b)s, %(account)s, 'https://hook.example/x', '{*}');
     INSERT INTO outgoing (id, account_id, kind, event_id, event_type, endpoint_id, payload, created_at,

@@ -39,6 +39,7 @@ ROWS: Final = {
         "(account_id, enabled, package_id, threshold_micros, monthly_cap_micros, updated_at)"
         " VALUES (%(account)s, true, 'starter', 1, 1, now())"
     ),
+    "billing_accounts": "(account_id, created_at, updated_at) VALUES (%(account)s, now(), now())",
     "idempotency_keys": (
         "(account_id, key, request_hash, cast_ids, created_at) VALUES (%(account)s, 'k', %(hash)s, '{}', now())"
     ),

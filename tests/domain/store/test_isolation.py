@@ -23,6 +23,7 @@ NOBODYS: Final = {
     "reconciliation_reports": "sums over all accounts, for the operator",
     "scheduled_runs": "slots of the scheduler",
     "schema_migrations": "the runner's own",
+    "stripe_events": "ids that Stripe named; whose they are is found when they are applied",
 }
 # Written once: not even the engine may change or drop a row.
 APPEND_ONLY: Final = (
