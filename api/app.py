@@ -14,7 +14,7 @@ from litestar.di import Provide
 from litestar.types import ControllerRouterHandler
 from redis.asyncio import Redis
 
-from api import audit, docs, internal, me
+from api import audit, docs, internal, me, well_known
 from api.access_log import Log
 from api.actors import provide_actor, provide_admin
 from api.admission.batcher import Batcher
@@ -27,9 +27,11 @@ from api.background import Loop, running
 from api.billing import stripe_webhook
 from api.budgets import routes as budgets
 from api.budgets.board import BudgetBoard
+from api.casts import quotes, receipts
 from api.casts import reading as cast_reading
 from api.casts import routes as casts
 from api.casts.reader import CastReader
+from api.casts.signing import Quotes, Receipts
 from api.connections import LOOK_EVERY_S, ConnectionCheck
 from api.cors import Cors, KeyOrigins
 from api.docs import openapi_config
@@ -38,7 +40,7 @@ from api.guard import admit_preflight, judge_first, provide_principal, provide_v
 from api.keys import routes as keys
 from api.login import elsewhere, mailed
 from api.login import pages as login_pages
-from api.operator import admin, dead_letters, health
+from api.operator import admin, dead_letters, health, refunds
 from api.operator.metrics import Metrics
 from api.operator.probes import Probes
 from api.operator.sampler import NOTE_EVERY_S, Sampler
@@ -67,6 +69,7 @@ from domain.store.connection import Role, open_pool, statement
 from domain.store.prices import price_latest
 from gateways.compiler import Compiler
 from gateways.github import Github
+from gateways.jose import JwsSigner
 from gateways.oidc import OidcProvider
 from gateways.stripe.client import StripeGateway
 from workers.broker.link import tcp_options
@@ -86,6 +89,9 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
     return [
         *casts.routes(services),
         *cast_reading.ROUTES,
+        *quotes.ROUTES,
+        *receipts.ROUTES,
+        *well_known.ROUTES,
         *spells.ROUTES,
         *keys.ROUTES,
         *me.ROUTES,
@@ -106,6 +112,7 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *health.ROUTES,
         *admin.ROUTES,
         *dead_letters.ROUTES,
+        *refunds.ROUTES,
         *docs.ROUTES,
     ]
 
@@ -158,6 +165,7 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
     authenticator = Authenticator(engine_pool, clock=clock, rpm_default=settings.rate_limit_rpm)
     metrics.watch(metrics.keys_verified, lambda: authenticator.hashed)
     waiting = Waiting(engine_pool, redis, metrics=metrics)
+    receipt_key = None if settings.receipt_signing_key is None else settings.receipt_signing_key.reveal()
     shutdown = Shutdown()
     shutdown.then(waiting.close)
     return Services(
@@ -181,6 +189,8 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
         limiter=limiter,
         budget_board=board,
         batcher=Batcher(engine_pool, limiter=limiter, wire=wire, waiting=waiting, metrics=metrics, clock=clock),
+        quotes=Quotes(None if receipt_key is None else JwsSigner(receipt_key)),
+        receipts=Receipts(receipt_key, artifact_key=settings.artifact_signing_key.reveal()),
         waiting=waiting,
         wire=wire,
         casts=CastReader(engine_pool, casts_url=f"{settings.public_url}/v1/casts"),

@@ -14,6 +14,7 @@ from api.admission.wire import Wire
 from api.auth import Authenticator
 from api.budgets.board import BudgetBoard
 from api.casts.reader import CastReader
+from api.casts.signing import Quotes, Receipts
 from api.operator.metrics import Metrics
 from api.operator.probes import Probes
 from api.operator.sampler import Sampler
@@ -54,6 +55,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     limiter: RateLimiter
     budget_board: BudgetBoard
     batcher: Batcher
+    quotes: Quotes
+    receipts: Receipts
     waiting: Waiting
     wire: Wire
     casts: CastReader

@@ -167,6 +167,10 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
         off = (
             (self.stripe, "STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET are not both set: billing is off"),
             (self.admin_secret, "ADMIN_SECRET is not set: the /admin routes are closed"),
+            (
+                self.receipt_signing_key,
+                "RECEIPT_SIGNING_KEY is not set: receipts are unsigned, quotes are off",
+            ),
         )
         return tuple(line for part, line in off if part is None)
 

@@ -6,6 +6,7 @@ import msgspec
 
 from api.auth import Principal
 from api.call import Call
+from api.casts.quotes import resolve_cast
 from api.casts.request import parse_batch, parse_cast, spec_of
 from api.errors import KINDS, Answer, problem
 from api.guard import admit_request, caller_of, note_allowance
@@ -92,10 +93,9 @@ async def cast_many(
 async def _wanted(services: Services, principal: Principal, raw: bytes, traceparent: str | None) -> _Wanted | Refusal:
     try:
         body = parse_cast(raw)
-        spell = await services.catalog.resolve(body.spell, principal)
-        spec = spec_of(
-            body, spell, traceparent, private_allowed=parse_networks(services.settings.webhook_allow_private)
-        )
+        spell, quote = await resolve_cast(services, body, principal)
+        private_allowed = parse_networks(services.settings.webhook_allow_private)
+        spec = spec_of(body, spell, traceparent, private_allowed=private_allowed, quote=quote)
     except RefusedError as error:
         return error.refusal
     name = VersionName(

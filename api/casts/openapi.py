@@ -12,6 +12,7 @@ from api.listing import LIMIT_DEFAULT, LIMIT_MAX
 from domain.model.errors import Code
 from domain.model.limits import DEADLINE_MS_MAX, LIMITS_MAX
 from domain.model.manifest import MEMORY_BYTES_MIN
+from domain.model.quote import QUOTE_CHARACTERS_MAX
 from domain.model.spell_ref import REFERENCE_CHARACTERS_MAX
 from domain.model.webhook_url import URL_CHARACTERS_MAX
 
@@ -44,6 +45,14 @@ _CAST_REQUEST: Final[Json] = {
         "max_price_micros": {
             **_optional("integer", minimum=0),
             "description": "409 price_changed when the cast could cost more.",
+        },
+        "quote": {
+            "anyOf": [{"type": "string", "minLength": 1, "maxLength": QUOTE_CHARACTERS_MAX}, {"type": "null"}],
+            "default": None,
+            "description": (
+                "The text `quote` of POST /v1/spells/{owner}/{name}/quote: its version, prices and limits count; "
+                "409 quote_expired when its time is over."
+            ),
         },
         "webhook_url": {
             "anyOf": [{"type": "string", "minLength": 1, "maxLength": URL_CHARACTERS_MAX}, {"type": "null"}],

@@ -18,6 +18,7 @@ from domain.model.errors import Code, Fault, RefusedError, refuse
 from domain.model.limits import DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, KIB, MIB
 from domain.model.manifest import LimitsAsked, choose_limits, pool_of
 from domain.model.messages import Pool
+from domain.model.quote import QUOTE_CHARACTERS_MAX, Quote
 from domain.model.spell_ref import REFERENCE_CHARACTERS_MAX
 from domain.model.webhook_rules import webhook_url_fault
 from domain.model.webhook_url import URL_CHARACTERS_MAX, Network
@@ -47,6 +48,8 @@ class CastBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Milliseconds from acceptance; a cast that has not ended by then expires, free of charge."""
     pool: Literal["large"] | None = None
     max_price_micros: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    quote: Annotated[str, msgspec.Meta(min_length=1, max_length=QUOTE_CHARACTERS_MAX)] | None = None
+    """The text of a quote (`POST /v1/spells/{owner}/{name}/quote`): its version and prices count while it is good."""
     webhook_url: Annotated[str, msgspec.Meta(min_length=1, max_length=URL_CHARACTERS_MAX)] | None = None
     """Is told when the cast has ended, signed with the account's secret (`GET /v1/webhooks/secret`)."""
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -118,30 +121,38 @@ def fault_of(text: str) -> Fault:
 
 
 def spec_of(
-    body: CastBody, spell: ResolvedSpell, traceparent: str | None, *, private_allowed: tuple[Network, ...]
+    body: CastBody,
+    spell: ResolvedSpell,
+    traceparent: str | None,
+    *,
+    private_allowed: tuple[Network, ...],
+    quote: Quote | None = None,
 ) -> CastSpec:
     """Return what admission judges. RefusedError names every place that does not fit this version of the spell.
 
-    `private_allowed` are networks a webhook may reach although they are not public.
+    A quote gives the limits where the body names none, and a bound on the price. `private_allowed` are networks a
+    webhook may reach although they are not public.
     """
     if body.webhook_url is not None:
         _check_webhook(body.webhook_url, private_allowed)
-    limits = (
-        spell.limits_default
-        if body.limits is None
-        else choose_limits(body.limits, default=spell.limits_default, maximum=spell.limits_max)
-    )
+    limits, most = spell.limits_default, body.max_price_micros
+    if quote is not None:
+        limits, most = quote.limits, quote.max_price_micros if most is None else min(most, quote.max_price_micros)
+    default = limits is spell.limits_default and body.limits is None
+    if body.limits is not None:
+        limits = choose_limits(body.limits, default=limits, maximum=spell.limits_max)
     return CastSpec(
         spell_id=spell.spell_id,
         version_id=spell.version_id,
         creator_id=spell.creator_id,
         price=spell.price,
         digest=spell.digest,
-        pool=Pool.LARGE if body.pool is not None else spell.pool if body.limits is None else pool_of(limits),
+        pool=Pool.LARGE if body.pool is not None else spell.pool if default else pool_of(limits),
         limits=limits,
         input=_input_of(body, spell),
         deadline_ms=DEADLINE_MS_DEFAULT if body.deadline_ms is None else body.deadline_ms,
-        max_price_micros=body.max_price_micros,
+        max_price_micros=most,
+        quote=None if quote is None else quote.terms,
         metadata="{}" if isinstance(body.metadata, msgspec.UnsetType) else _metadata_of(bytes(body.metadata)),
         traceparent=traceparent,
         webhook_url=body.webhook_url,

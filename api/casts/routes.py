@@ -20,6 +20,7 @@ from api.auth import Principal
 from api.call import Call, call_of
 from api.casts.batch import cast_many
 from api.casts.prefer import Wish, wish_of
+from api.casts.quotes import resolve_cast
 from api.casts.reading import list_casts
 from api.casts.request import BODY_BYTES_MAX, parse_cast, spec_of
 from api.edge import App, Message, Receive, Scope, Send
@@ -121,7 +122,7 @@ class CastEndpoints:
         idempotency_key = idempotency_key_of(headers.get(b"idempotency-key"))
         raw = await read_json(headers, receive)
         body = parse_cast(raw)
-        spell = await services.catalog.resolve(body.spell, principal)
+        spell, quote = await resolve_cast(services, body, principal)
         request = AdmissionRequest(
             account_id=principal.account_id,
             key_id=principal.key_id,
@@ -133,6 +134,7 @@ class CastEndpoints:
                     spell,
                     traceparent_of(headers.get(b"traceparent")),
                     private_allowed=parse_networks(services.settings.webhook_allow_private),
+                    quote=quote,
                 ),
             ),
             idempotency_key=idempotency_key,

@@ -167,6 +167,11 @@ def book(endings: Sequence[Ending], *, batch_id: UUID) -> Bookings:
     )
 
 
+def transfers_of(ending: Ending, *, batch_id: UUID) -> list[TransferRow]:
+    """Return the share of one ending in the transfers of its batch: their ids are the same, whoever else is in them."""
+    return _transfers(_groups([ending]), [ending] if ending.cast.funding is Funding.CREDITS else [], batch_id)
+
+
 def _row_order(row: HeldRow | CountRow | TransferRow) -> int:
     return row.id.int  # see `_counters`
 

@@ -15,6 +15,10 @@ from domain.model.pricing import Price
 # Time to show a price to a person and to hear their answer, and short against a creator's notice.
 QUOTE_MS: Final = 15 * 60 * 1000
 QUOTE_VERSION: Final = 1
+# The kind of text that is signed, in the header of its signature.
+QUOTE_TYP: Final = "spell-quote+jws"
+# A quote is some 900 characters; more is no quote.
+QUOTE_CHARACTERS_MAX: Final = 4_096
 
 
 class QuotedTerms(msgspec.Struct, frozen=True, kw_only=True, gc=False):

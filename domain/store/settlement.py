@@ -10,7 +10,7 @@ import msgspec
 from psycopg import AsyncCursor
 
 from domain.model.admission import ON_WIRE_PER_ACCOUNT_MAX
-from domain.model.booking import Bookings
+from domain.model.booking import Bookings, TransferRow
 from domain.model.events import Event, ReachedWindow
 from domain.model.limits import CastLimits
 from domain.model.messages import Pool
@@ -130,11 +130,17 @@ async def lock_and_read(
         locked = await connection.execute(lock, parameters, binary=True)
         read = await connection.execute(_READ, parameters, binary=True)
     ids = {row[0] for row in await locked.fetchall()}
-    row = await read.fetchone()
-    assert row is not None, "aggregates make one row"
-    casts, prices = row
-    book = {price.version: price for price in _decode_prices(prices)} if prices else {}
-    return ids, _decode_casts(casts), book
+    return (ids, *await _casts_of(read))
+
+
+async def read(connection: Connection, cast_ids: Sequence[UUID]) -> tuple[list[HeldCast], dict[int, Price]]:
+    """Read the casts and the price book without a lock: for what only looks."""
+    return await _casts_of(await connection.execute(_READ, _within(cast_ids), binary=True))
+
+
+async def book_transfers(connection: Connection, rows: Sequence[TransferRow]) -> None:
+    """Book money beside a batch of endings; an id that is there already is an error."""
+    await _write(connection, "transfers_insert", rows)
 
 
 async def start(connection: Connection, rows: Sequence[StartRow]) -> int:
@@ -244,6 +250,13 @@ async def of_account(connection: Connection, account_id: UUID, cast_ids: Sequenc
 async def request_cancel(connection: Connection, cast_ids: Sequence[UUID]) -> None:
     """Write down that these casts should stop."""
     await connection.execute(_QUERIES["casts_cancel_request"], _within(cast_ids))
+
+
+async def _casts_of(read: AsyncCursor[type_row]) -> tuple[list[HeldCast], dict[int, Price]]:
+    row = await read.fetchone()
+    assert row is not None, "aggregates make one row"
+    casts, prices = row
+    return _decode_casts(casts), {price.version: price for price in _decode_prices(prices)} if prices else {}
 
 
 async def _ids(connection: Connection, query: str, parameters: Mapping[str, object]) -> list[UUID]:

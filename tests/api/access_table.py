@@ -66,6 +66,8 @@ CASTS: Final = (
     _row("POST", "/v1/casts/batch", "casts:write", json={"casts": [_CAST]}),
     _row("GET", _ID, "casts:read", stranger=404),
     _row("GET", f"{_ID}/log", "casts:read", stranger=404),
+    _row("GET", f"{_ID}/receipt", "casts:read", stranger=404),
+    _row("POST", f"{_SPELL}/quote", "casts:write", json={"input": 1}),
     _row("GET", f"{_ID}/events", "casts:read", stranger=404),
     _row("POST", f"{_ID}/cancel", "casts:write", stranger=404),
     _row("GET", "/v1/holds", "casts:read"),
@@ -136,6 +138,8 @@ OPERATORS: Final = (
     _row("GET", "/admin/dead-letters", OPERATOR),
     _row("POST", "/admin/dead-letters/{pool:str}/{entry_id:str}/requeue", OPERATOR, 404),
     _row("DELETE", "/admin/dead-letters/{pool:str}/{entry_id:str}", OPERATOR, 404),
+    # Nobody paid for it on the table's ground.
+    _row("POST", "/admin/casts/{cast_id:uuid}/refund", OPERATOR, 409, json={"reason": "we are sorry"}),
     _row("GET", "/internal/artifacts/{digest:str}", WORKER, 404),
 )
 
@@ -153,6 +157,7 @@ EVERYBODY: Final = (
     _row("GET", "/openapi.json", PUBLIC),
     _row("GET", "/docs/vendor/rapidoc-min.js", PUBLIC),
     _row("GET", "/docs/page.css", PUBLIC),
+    _row("GET", "/.well-known/jwks.json", PUBLIC),
     _row("GET", "/docs/errors/{code:str}", PUBLIC),
 )
 
@@ -217,6 +222,7 @@ UNAUDITED: Final = {
     ("POST", "/v1/casts"): _ROWS_OF_THEIR_OWN,
     ("POST", "/v1/casts/batch"): _ROWS_OF_THEIR_OWN,
     ("POST", f"{_ID}/cancel"): _ROWS_OF_THEIR_OWN,
+    ("POST", f"{_SPELL}/quote"): "nothing is written: the quote is in the answer, signed",
     ("POST", f"{_HOOK}/test"): _SENT,
     ("POST", f"{_HOOK}/redeliver"): _SENT,
     ("POST", f"{_HOOK}/deliveries/{{delivery_id:uuid}}/redeliver"): _SENT,
@@ -234,5 +240,6 @@ AUDITED_ELSEWHERE: Final = {
     ("POST", "/auth/device/confirm"): "test_audit.py::test_a_login_of_a_command_line",
     ("POST", "/admin/dead-letters/{pool:str}/{entry_id:str}/requeue"): "test_audit.py::test_dead_letters",
     ("DELETE", "/admin/dead-letters/{pool:str}/{entry_id:str}"): "test_audit.py::test_dead_letters",
+    ("POST", "/admin/casts/{cast_id:uuid}/refund"): "test_receipts.py::test_a_refund_is_made_once_and_told",
     ("POST", "/auth/verify"): "test_login_mail.py::test_a_first_login_and_a_second_are_in_the_log",
 }

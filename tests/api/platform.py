@@ -166,7 +166,7 @@ class Rows:
     def finish(self, cast_id: str | UUID, *, output: bytes = b"42", log: bytes = b"") -> None:
         """End a cast as the gate would show it, without moving money: for tests of reading only."""
         self.execute(
-            "UPDATE casts SET status = 'succeeded', output = %(output)s, log = %(log)s, cost_micros = 1000, fuel = 7,"
+            "UPDATE casts SET status = 'succeeded', output = %(output)s, log = %(log)s, cost_micros = 1001, fuel = 7,"
             " cpu_us = 1500, wall_us = 2500, memory_bytes_peak = 65536, attempts = 1, exit_code = 0,"
             " started_at = clock_timestamp(), finished_at = clock_timestamp() WHERE id = %(id)s",
             {"id": cast_id, "output": output, "log": log},
@@ -188,6 +188,7 @@ def api_environment(database_url: str, redis_url: str, port: int, **settings: st
         "ARTIFACT_SIGNING_KEY": secrets.token_hex(32),
         "CAST_TOKEN_KEY": secrets.token_hex(32),
         "WEBHOOK_SIGNING_KEY": secrets.token_hex(32),
+        "RECEIPT_SIGNING_KEY": secrets.token_hex(32),
         "WORKER_TOKEN": secrets.token_hex(32),
         "ADMIN_SECRET": ADMIN_SECRET,
         "RATE_LIMIT_ANON_RPM": "100000",

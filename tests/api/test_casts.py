@@ -258,7 +258,7 @@ def test_output_is_shown_as_the_manifest_says_or_as_the_first_that_fits(
     body = api.http.get(f"/v1/casts/{cast_id}", headers=account.headers).json()
     assert (body["output_encoding"], body["output"], body["log"]) == (encoding, shown, "hi \ufffd")
     assert body["usage"]["cpu_ms"] == 1.5
-    assert body["cost"]["cost_micros"] == 1_000
+    assert body["cost"]["cost_micros"] == 1_001
     log = api.http.get(f"/v1/casts/{cast_id}/log", headers=account.headers)
     assert (log.content, log.headers["content-type"]) == (b"hi \xff", "text/plain; charset=utf-8")
 

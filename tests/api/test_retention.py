@@ -42,7 +42,7 @@ def test_data_is_shown_until_it_expires_and_not_a_moment_longer(
     expires(rows, cast_id, "-1 second")
     for gone in (get(api, account, path), get(api, account, "/v1/casts")["data"][0]):
         assert (gone["output"], gone["output_encoding"], gone["log"]) == (None, None, "")
-        assert (gone["data_expired"], gone["status"], gone["cost"]["cost_micros"]) == (True, "succeeded", 1_000)
+        assert (gone["data_expired"], gone["status"], gone["cost"]["cost_micros"]) == (True, "succeeded", 1_001)
         assert gone["data_expires_at"] is not None
     log = api.http.get(f"{path}/log", headers=account.headers)
     assert log.status_code == 404

@@ -1,0 +1,57 @@
+"""Pay a settled cast back, whole and once."""
+
+from datetime import datetime
+from uuid import UUID
+
+from domain.flow.audit import audit
+from domain.model.audit import Action, Actor
+from domain.model.errors import Code, refuse
+from domain.model.funding import Funding, spend_parts
+from domain.model.receipt import charge_of
+from domain.model.refund import refund_transfers
+from domain.store import receipts, settlement
+from domain.store.connection import Connection
+from domain.store.receipts import RefundRow
+
+
+async def refund_cast(
+    connection: Connection, *, cast_id: UUID, reason: str, actor: Actor, now: datetime
+) -> tuple[RefundRow, bool]:
+    """Return what is paid back for the cast, and whether this call did it; a second call changes nothing.
+
+    Metered: the receivable shrinks, and with it the next invoice's difference. Credits: the same grants get back what
+    they paid. The creator's share is taken back. Budgets, months and counters say what was used, and stay.
+    Raises RefusedError: not found, conflict (not ended, or nothing was paid for it).
+    """
+    _, casts, prices = await settlement.lock_and_read(connection, [cast_id])
+    if not casts:
+        raise refuse(Code.NOT_FOUND, "There is no such cast.")
+    (cast,) = casts
+    row = await receipts.receipt_read(connection, account_id=cast.account_id, cast_id=cast_id)
+    assert row is not None, "it was read a moment ago"
+    if row.cost_micros is None:
+        raise refuse(Code.CONFLICT, "This cast has not ended: cancel it instead; what has not run costs nothing.")
+    if row.cost_micros == 0 or cast.funding is Funding.FREE:
+        raise refuse(Code.CONFLICT, "Nobody paid for this cast: it cost nothing, or the free allowance covered it.")
+    refund = RefundRow(
+        cast_id=cast_id, account_id=cast.account_id, amount_micros=row.cost_micros, reason=reason, refunded_at=now
+    )
+    if not await receipts.refund_insert(connection, refund):
+        there = await receipts.refund_get(connection, account_id=cast.account_id, cast_id=cast_id)
+        assert there is not None, "it stood in the way"
+        return there, False
+    if cast.funding is Funding.CREDITS:
+        await receipts.grants_return(connection, cast.account_id, spend_parts(cast.grants, row.cost_micros))
+    transfers = refund_transfers(cast, charge_of(row, cast, prices[cast.price_version]))
+    assert sum(transfer.amount_micros for transfer in transfers) == row.cost_micros, "all of it goes back"
+    await settlement.book_transfers(connection, transfers)
+    await audit(
+        connection,
+        actor,
+        Action.CAST_REFUND,
+        account_id=cast.account_id,
+        target_id=cast_id,
+        after={"amount_micros": row.cost_micros, "reason": reason},
+        now=now,
+    )
+    return refund, True
