@@ -5,11 +5,12 @@ from uuid import UUID
 
 from domain.flow.audit import audit
 from domain.model.audit import Action, Actor
+from domain.model.credits import Kind, Reference
 from domain.model.errors import Code, refuse
 from domain.model.funding import Funding, spend_parts
 from domain.model.receipt import charge_of
 from domain.model.refund import refund_transfers
-from domain.store import receipts, settlement
+from domain.store import credit_grants, receipts, settlement
 from domain.store.connection import Connection
 from domain.store.receipts import RefundRow
 
@@ -42,6 +43,15 @@ async def refund_cast(
         return there, False
     if cast.funding is Funding.CREDITS:
         await receipts.grants_return(connection, cast.account_id, spend_parts(cast.grants, row.cost_micros))
+        await credit_grants.transaction_insert(
+            connection,
+            account_id=cast.account_id,
+            kind=Kind.CAST_REFUND,
+            amount_micros=row.cost_micros,
+            reason=reason,
+            reference=Reference(type="cast", id=str(cast_id)),
+            now=now,
+        )
     transfers = refund_transfers(cast, charge_of(row, cast, prices[cast.price_version]))
     assert sum(transfer.amount_micros for transfer in transfers) == row.cost_micros, "all of it goes back"
     await settlement.book_transfers(connection, transfers)

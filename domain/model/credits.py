@@ -40,6 +40,7 @@ class Kind(enum.StrEnum):
     DISPUTE = "dispute"
     REFUND_FAILED = "refund_failed"
     DISPUTE_WON = "dispute_won"
+    CAST_REFUND = "cast_refund"
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
