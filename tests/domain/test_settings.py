@@ -57,7 +57,11 @@ def test_an_api_needs_five_settings_and_has_a_reason_for_every_default() -> None
     assert (settings.rate_limit_rpm, settings.rate_limit_anon_rpm, settings.free_tier_runs_limit) == (60, 10, 100)
     assert (settings.billing_plan_default, settings.wasm_module_path) == ("free", "./modules")
     assert [settings.stripe, settings.github, settings.oidc, settings.admin_secret, settings.smtp_url] == [None] * 5
-    assert [line.partition(" ")[0] for line in settings.warnings] == ["STRIPE_SECRET_KEY", "ADMIN_SECRET"]
+    assert [line.partition(" ")[0] for line in settings.warnings] == [
+        "STRIPE_SECRET_KEY",
+        "ADMIN_SECRET",
+        "RECEIPT_SIGNING_KEY",
+    ]
 
 
 @pytest.mark.parametrize(
