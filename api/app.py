@@ -34,6 +34,8 @@ from api.casts.reader import CastReader
 from api.casts.signing import Quotes, Receipts
 from api.connections import LOOK_EVERY_S, ConnectionCheck
 from api.cors import Cors, KeyOrigins
+from api.credits import consuming as credit_consuming
+from api.credits import routes as credit_routes
 from api.docs import openapi_config
 from api.edge import App, Edge, Shortcut
 from api.guard import admit_preflight, judge_first, provide_principal, provide_visitor
@@ -41,6 +43,7 @@ from api.keys import routes as keys
 from api.login import elsewhere, mailed
 from api.login import pages as login_pages
 from api.operator import admin, dead_letters, health, refunds
+from api.operator import credits as credit_admin
 from api.operator.metrics import Metrics
 from api.operator.probes import Probes
 from api.operator.sampler import NOTE_EVERY_S, Sampler
@@ -104,6 +107,8 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *login_pages.ROUTES,
         *budgets.ROUTES,
         *usage.ROUTES,
+        *credit_routes.ROUTES,
+        *credit_consuming.ROUTES,
         *webhooks.ROUTES,
         *deliveries.ROUTES,
         *following.ROUTES,
@@ -113,6 +118,7 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *admin.ROUTES,
         *dead_letters.ROUTES,
         *refunds.ROUTES,
+        *credit_admin.ROUTES,
         *docs.ROUTES,
     ]
 

@@ -44,6 +44,7 @@ _SECTIONS: Final = {
     "Casts": ("/v1/cast",),
     "Budgets": ("/v1/budgets", "/v1/holds"),
     "Usage": ("/v1/usage",),
+    "Credits": ("/v1/credits",),
     "Spells": ("/v1/spells",),
     "Keys": ("/v1/keys",),
     "Sessions": ("/v1/sessions", "/auth/"),
@@ -51,7 +52,7 @@ _SECTIONS: Final = {
     "Admin": ("/admin/",),
 }
 # Paths of a base product that answer like the ones above and would only repeat them.
-_ALIASES: Final = ("/api/",)
+_ALIASES: Final = ("/api/", "/subscription/")
 _PROBLEM: Final = {
     "description": "Anything else: a problem (RFC 9457); `type` leads to a page that explains it.",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},

@@ -18,6 +18,8 @@ PER_GFUEL_MICROS_DEFAULT: Final = 1_500
 # CPython burns 6.6 x 10^6 fuel per CPU millisecond (measured), so 10^9 fuel are 10^9 / 6.6 x 10^6 milliseconds of it.
 FUEL_PER_CPU_MS: Final = 6_600_000
 FUEL_PER_GFUEL: Final = 1_000_000_000
+# A cent of usage, as AuthorWorks had it.
+CREDIT_MICROS_DEFAULT: Final = 10_000
 
 
 class PriceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +40,11 @@ class PriceSettings(msgspec.Struct, frozen=True, kw_only=True):
             per_cast_micros=per_run if cents < 0 else cents * MICROS_PER_CENT,
             per_gfuel_micros=reader.whole("PRICE_PER_GFUEL_MICROS", docle_fuel, least=0, most=MICROS_MAX),
         )
+
+
+def read_credit_micros(reader: Reader) -> int:
+    """Return what a credit is worth in casts: the same for the api, the scheduler and the operator's commands."""
+    return reader.whole("CREDIT_MICROS", CREDIT_MICROS_DEFAULT, least=1, most=MICROS_MAX)
 
 
 def _dollars(text: str) -> Decimal:

@@ -24,7 +24,7 @@ from domain.environment import (
     web_url,
 )
 from domain.model.messages import Pool
-from domain.price_settings import MICROS_MAX, PriceSettings
+from domain.price_settings import MICROS_MAX, PriceSettings, read_credit_micros
 from domain.vendor_settings import GithubSettings, OidcSettings, StripeSettings
 
 __all__ = [
@@ -152,6 +152,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     github: GithubSettings | None
     oidc: OidcSettings | None
     smtp_url: Secret[str] | None
+    credit_micros: int
+    """What a credit is worth in casts."""
     free_tier_runs_limit: int
     billing_plan_default: str
     metered_limit_default_micros: int
@@ -205,6 +207,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
             github=GithubSettings.read(reader, public_url),
             oidc=OidcSettings.read(reader),
             smtp_url=reader.optional("SMTP_URL", smtp_url, None),
+            credit_micros=read_credit_micros(reader),
             free_tier_runs_limit=reader.whole("FREE_TIER_RUNS_LIMIT", 100, least=0, most=COUNT_MAX),
             billing_plan_default=reader.choice("BILLING_PLAN_DEFAULT", "free", ("free", "pro", "enterprise")),
             metered_limit_default_micros=_metered_limit(reader),
@@ -313,6 +316,7 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
     cast_token_key: Secret[bytes]
     stripe: StripeSettings | None
     public_url: str
+    credit_micros: int
     metered_limit_default_micros: int
     metrics_port: int | None
     log_level: str
@@ -327,6 +331,7 @@ class SchedulerSettings(msgspec.Struct, frozen=True, kw_only=True):
             cast_token_key=_cast_token_key(reader),
             stripe=StripeSettings.read(reader),
             public_url=reader.optional("PUBLIC_URL", web_url, f"http://127.0.0.1:{port}"),
+            credit_micros=read_credit_micros(reader),
             metered_limit_default_micros=_metered_limit(reader),
             metrics_port=_metrics_port(reader),
             log_level=_log_level(reader),

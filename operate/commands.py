@@ -4,6 +4,7 @@ from typing import Final
 
 import click
 
+from operate.credits import credits as credits_
 from operate.dead_letters import dead_letters
 from operate.demo import demo
 from operate.dev import dev
@@ -23,6 +24,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     runtimes,
     users,
     keys,
+    credits_,
     dead_letters,
 )
 

@@ -14,6 +14,7 @@ from spell.async_resources import (
     AsyncAccount,
     AsyncBudgets,
     AsyncCasts,
+    AsyncCredits,
     AsyncHolds,
     AsyncKeys,
     AsyncSpells,
@@ -76,6 +77,7 @@ class AsyncClient:
         self.spells = AsyncSpells(self)
         self.keys = AsyncKeys(self)
         self.budgets = AsyncBudgets(self)
+        self.credits = AsyncCredits(self)
         self.holds = AsyncHolds(self)
         self.usage = AsyncUsageReports(self)
         self.webhooks = AsyncWebhooks(self)

@@ -5,6 +5,7 @@ from typing import BinaryIO
 from spell.awaiting import AsyncEvents, AsyncResource, iterator, method
 from spell.models.casts import Cast
 from spell.operations import batches, budgets, casts, identity, keys, privacy, spells, usage, webhooks
+from spell.operations import credits as credit_operations
 
 
 class AsyncCasts(AsyncResource):
@@ -60,6 +61,20 @@ class AsyncBudgets(AsyncResource):
     set_own = method(budgets.set_own)
     delete = method(budgets.delete)
     usage = method(budgets.usage)
+
+
+class AsyncCredits(AsyncResource):
+    """See credits, buy them, and take them for what a service did."""
+
+    packages = method(credit_operations.packages)
+    balance = method(credit_operations.balance)
+    history = iterator(credit_operations.history)
+    orders = iterator(credit_operations.orders)
+    order = method(credit_operations.order)
+    checkout = method(credit_operations.checkout)
+    check = method(credit_operations.check)
+    consume = method(credit_operations.consume)
+    set_auto_top_up = method(credit_operations.set_auto_top_up)
 
 
 class AsyncHolds(AsyncResource):

@@ -23,6 +23,7 @@ from spell.commands.build import build
 from spell.commands.cast import cast
 from spell.commands.casts import cancel, casts
 from spell.commands.completion import completion
+from spell.commands.credits import credits as credits_
 from spell.commands.init import init
 from spell.commands.keys import keys
 from spell.commands.login import login, logout, whoami
@@ -82,19 +83,19 @@ def spell() -> None:
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
     *(init, build, publish, store, info, cast, casts, cancel),
-    *(login, logout, whoami, keys, budgets, usage, webhooks, account, completion),
+    *(login, logout, whoami, keys, budgets, credits_, usage, webhooks, account, completion),
 )
 for command in COMMANDS:
     spell.add_command(command)
 
 # What a plugin puts its own command in the place of.
-PLUGIN_CHANGES: Final = frozenset({"keys"})
+PLUGIN_CHANGES: Final = frozenset({"credits", "keys"})
 
 # How `spell --help` shows them; a command of a plugin that is not installed is left out.
 PANELS: Final[Mapping[str, tuple[str, ...]]] = {
     "Write a spell": ("init", "build", "test", "publish"),
     "Cast": ("store", "info", "cast", "casts", "cancel"),
-    "Account": ("login", "logout", "whoami", "keys", "budgets", "usage", "webhooks", "account"),
+    "Account": ("login", "logout", "whoami", "keys", "budgets", "credits", "usage", "webhooks", "account"),
     "Operate a platform": ("demo", "dev", "doctor", "migrate", "release", "runtimes", "users", "dead-letters"),
     "This program": ("completion",),
 }

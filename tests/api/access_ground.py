@@ -73,6 +73,7 @@ def make_ground(api: Api, rows: Rows, row: Row) -> Ground:
             "session_id": str(rows.session(account).id),
             **(export(rows, session) if "export_id" in row.path else {}),
             **(webhook(api, owner) if "webhook" in row.path or "delivery" in row.path else {}),
+            **(order(rows, account) if "order_id" in row.path else {}),
             "cast_id": cast.json()["id"],
             "prefix": key(rows, account, frozenset()).prefix,
             "budget_id": str(budget),
@@ -102,6 +103,16 @@ def webhook(api: Api, owner: Account) -> dict[str, str]:
     made = api.http.post("/v1/webhooks", json={"url": "https://example.com/hook"}, headers=owner.headers)
     tried = api.http.post(f"/v1/webhooks/{made.json()['id']}/test", headers=owner.headers)
     return {"webhook_id": made.json()["id"], "delivery_id": tried.json()["id"]}
+
+
+def order(rows: Rows, account: Account) -> dict[str, str]:
+    parameters = {"id": uuid4(), "account": account.id}
+    rows.execute(
+        "INSERT INTO credit_orders (id, account_id, origin, package_id, credits, price_micros, granted_micros,"
+        " created_at) VALUES (%(id)s, %(account)s, 'checkout', 'starter', 1000, 9990000, 10000000, now())",
+        parameters,
+    )
+    return {"order_id": str(parameters["id"])}
 
 
 def export(rows: Rows, session: Signed) -> dict[str, str]:

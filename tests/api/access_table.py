@@ -130,7 +130,30 @@ USAGE: Final = tuple(
     for path in ("", "/trends", "/breakdown", "/export")
 )
 
+_SEE_BILL: Final = ("billing:read", "billing:write")
+_TOP_UP: Final = {"enabled": True, "package": "starter", "threshold": 100, "monthly_cap_cents": 2_000}
+CREDITS: Final = (
+    *(
+        row
+        for prefix in ("/v1/credits", "/subscription/credits")
+        for row in (
+            _row("GET", f"{prefix}/packages", ANY_KEY),
+            _row("GET", f"{prefix}/balance", _SEE_BILL),
+            _row("GET", f"{prefix}/history", _SEE_BILL),
+            _row("POST", f"{prefix}/check", (*_SEE_BILL, "service"), json={"amount": 1}),
+            # There are none: 402, to whoever may ask at all.
+            _row("POST", f"{prefix}/consume", "service", 402, signed_in=403, stranger=402, json={"amount": 1}),
+            _row("PUT", f"{prefix}/auto-topup", "billing:write", json=_TOP_UP),
+        )
+    ),
+    _row("GET", "/v1/credits/orders", _SEE_BILL),
+    _row("GET", "/v1/credits/orders/{order_id:uuid}", _SEE_BILL, stranger=404),
+)
+
 OPERATORS: Final = (
+    _row("POST", "/admin/credits/grants", OPERATOR, 404, json={"handle": "nobody", "credits": 1}),
+    # Nobody has paid it.
+    _row("POST", "/admin/credits/orders/{order_id:uuid}/refund", OPERATOR, 409, json={}),
     _row("GET", "/admin/holds", OPERATOR),
     _row("GET", "/admin/queues", OPERATOR),
     _row("GET", "/admin/ledger/trial-balance", OPERATOR),
@@ -205,6 +228,7 @@ ROWS: Final = (
     *SPELLS,
     *WEBHOOKS,
     *USAGE,
+    *CREDITS,
     *SESSIONS,
     *PRIVACY,
     *LOGINS,
@@ -218,6 +242,8 @@ _ROWS_OF_THEIR_OWN: Final = "each cast is a row that says by which key, when and
 _SENT: Final = "sends what is written already; each attempt is a row of its own"
 _NEWS: Final = "an event is a row of its own; what is applied of it is written down"
 UNAUDITED: Final = {
+    ("POST", "/v1/credits/check"): "reads, and changes nothing",
+    ("POST", "/subscription/credits/check"): "reads, and changes nothing",
     ("POST", "/v1/cast"): _ROWS_OF_THEIR_OWN,
     ("POST", "/v1/casts"): _ROWS_OF_THEIR_OWN,
     ("POST", "/v1/casts/batch"): _ROWS_OF_THEIR_OWN,
@@ -235,6 +261,12 @@ UNAUDITED: Final = {
 }
 # The right caller of these is refused on the table's ground; the test that sees them succeed looks at the log as well.
 AUDITED_ELSEWHERE: Final = {
+    ("POST", "/v1/credits/consume"): "test_credits.py::test_what_services_and_operators_do_is_in_the_log",
+    ("POST", "/subscription/credits/consume"): "test_credits.py::test_what_services_and_operators_do_is_in_the_log",
+    ("POST", "/admin/credits/grants"): "test_credits.py::test_what_services_and_operators_do_is_in_the_log",
+    ("POST", "/admin/credits/orders/{order_id:uuid}/refund"): (
+        "test_credits.py::test_what_services_and_operators_do_is_in_the_log"
+    ),
     ("PUT", _VERSION): "test_audit.py::test_publishing",
     ("POST", "/auth/device/token"): "test_audit.py::test_a_login_of_a_command_line",
     ("POST", "/auth/device/confirm"): "test_audit.py::test_a_login_of_a_command_line",
