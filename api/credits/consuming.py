@@ -70,7 +70,7 @@ async def _account(connection: Connection, principal: Principal, named: UUID | N
     if named is None:
         return principal.account_id
     account_id = await credit_grants.account_named(connection, identifier=named)
-    if account_id == principal.account_id:
+    if account_id is not None and account_id == principal.account_id:
         return account_id
     if principal.key_id is None or KeyScope.SERVICE not in principal.scopes:
         raise refuse(Code.FORBIDDEN, "Only a key with the scope 'service' may ask about the credits of others.")
