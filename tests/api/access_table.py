@@ -142,7 +142,7 @@ CREDITS: Final = (
             _row("GET", f"{prefix}/history", _SEE_BILL),
             _row("POST", f"{prefix}/check", (*_SEE_BILL, "service"), json={"amount": 1}),
             # There are none: 402, to whoever may ask at all.
-            _row("POST", f"{prefix}/consume", "service", 402, signed_in=403, stranger=402, json={"amount": 1}),
+            _row("POST", f"{prefix}/consume", "service", 402, signed_in=403, json={"amount": 1}),
             _row("PUT", f"{prefix}/auto-topup", "billing:write", json=_TOP_UP),
         )
     ),
