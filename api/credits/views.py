@@ -86,7 +86,7 @@ class TransactionView(msgspec.Struct, frozen=True, kw_only=True):
     balance_before: int
     balance_after: int
     transaction_type: str
-    """purchase, top_up, grant, casts, consume, expiry, refund, dispute, refund_failed or dispute_won."""
+    """purchase, top_up, grant, casts, cast_refund, consume, expiry, refund, dispute, refund_failed or dispute_won."""
     reason: str
     reference_id: str | None
     reference_type: str | None

@@ -56,7 +56,7 @@ class CreditTransaction(msgspec.Struct, frozen=True, kw_only=True):
     balance_before: int
     balance_after: int
     transaction_type: str
-    """purchase, top_up, grant, casts, consume, expiry, refund, dispute, refund_failed or dispute_won."""
+    """purchase, top_up, grant, casts, cast_refund, consume, expiry, refund, dispute, refund_failed or dispute_won."""
     reason: str = ""
     reference_id: str | None = None
     reference_type: str | None = None

@@ -53,7 +53,7 @@ BROKEN = {
           FROM credit_grants GROUP BY 1) g ON g.account_id = a.id
         LEFT JOIN (
           SELECT account_id, -sum(amount_micros) AS micros FROM credit_transactions
-          WHERE kind IN ('casts', 'consume') GROUP BY 1) h ON h.account_id = a.id
+          WHERE kind IN ('casts', 'consume', 'cast_refund') GROUP BY 1) h ON h.account_id = a.id
         WHERE coalesce(g.micros, 0) <> coalesce(h.micros, 0)""",
     "an order is granted once": """
         SELECT o.id FROM credit_orders o LEFT JOIN credit_grants g ON g.order_id = o.id
