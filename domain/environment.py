@@ -268,3 +268,14 @@ def _is_here(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def refuse_equal_keys(reader: Reader, keys: dict[str, Secret[bytes] | None]) -> None:
+    """Refuse one key for two uses: who can ask for a signature of one kind must not get one of another."""
+    seen: dict[Secret[bytes], str] = {}
+    for name, value in keys.items():
+        if value is None or not value.reveal():
+            continue
+        if value in seen:
+            reader.problem(name, f"is the same key as {seen[value]}; make another with `openssl rand -hex 32`")
+        seen[value] = name

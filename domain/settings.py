@@ -19,6 +19,7 @@ from domain.environment import (
     origins,
     postgres_url,
     redis_url,
+    refuse_equal_keys,
     smtp_url,
     strong_secret,
     web_url,
@@ -187,7 +188,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
             "WEBHOOK_SIGNING_KEY": _webhook_signing_key(reader),
         }
         receipt_signing_key = reader.optional("RECEIPT_SIGNING_KEY", key, None)
-        _refuse_equal_keys(reader, {**keys, "RECEIPT_SIGNING_KEY": receipt_signing_key})
+        refuse_equal_keys(reader, {**keys, "RECEIPT_SIGNING_KEY": receipt_signing_key})
         return cls(
             port=port,
             public_url=public_url,
@@ -390,14 +391,3 @@ def _jail(reader: Reader) -> str:
 
 def _log_level(reader: Reader) -> str:
     return reader.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error"))
-
-
-def _refuse_equal_keys(reader: Reader, keys: dict[str, Secret[bytes] | None]) -> None:
-    """Refuse one key for two uses: who can ask for a signature of one kind must not get one of another."""
-    seen: dict[Secret[bytes], str] = {}
-    for name, value in keys.items():
-        if value is None or value == _NO_KEY:
-            continue
-        if value in seen:
-            reader.problem(name, f"is the same key as {seen[value]}; make another with `openssl rand -hex 32`")
-        seen[value] = name
