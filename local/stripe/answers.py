@@ -15,6 +15,7 @@ Included = Callable[[World, Body], Body | None]
 # Where an answer has an id that `expand` turns into the object; each is an ExpandableField of stripe-python's classes.
 EXPANDABLE: Final[Mapping[str, frozenset[str]]] = {
     "balance_transaction": frozenset({"source"}),
+    "billing_portal.session": frozenset({"configuration"}),
     "charge": frozenset({"balance_transaction", "customer", "payment_intent"}),
     "checkout.session": frozenset({"customer", "invoice", "payment_intent", "setup_intent", "subscription"}),
     "credit_note": frozenset({"customer", "invoice", "refunds.refund"}),
@@ -31,7 +32,7 @@ EXPANDABLE: Final[Mapping[str, frozenset[str]]] = {
     "refund": frozenset({"balance_transaction", "charge", "payment_intent", "payment_method"}),
     "setup_intent": frozenset({"customer", "payment_method"}),
     "subscription": frozenset({"customer", "default_payment_method", "latest_invoice", "pending_setup_intent"}),
-    "transfer": frozenset({"balance_transaction", "destination", "destination_payment", "source_transaction"}),
+    "transfer": frozenset({"balance_transaction", "destination", "source_transaction"}),
     "transfer_reversal": frozenset({"balance_transaction", "transfer"}),
 }
 

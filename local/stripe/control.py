@@ -2,19 +2,29 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from local.stripe import balance, checkout_pay, customers, disputes, jobs
+from local.stripe import accounts, balance, checkout_pay, collection, customers, disputes, jobs, subscriptions
 from local.stripe.answers import visible
 from local.stripe.errors import refuse
 from local.stripe.faults import SILENCE_S, Fault, Faults
-from local.stripe.store import Body, Delivery
+from local.stripe.store import Body, Delivery, Job
 from local.stripe.webhooks import Webhook
 from local.stripe.world import World
 
 _SETTLE_SECONDS_MAX: Final = 30.0
 _POLL_SECONDS: Final = 0.005
 _ROUNDS_MAX: Final = 1_000
+
+
+class Knobs(NamedTuple):
+    """How the webhook is set, and how many sendings wait to be accepted."""
+
+    url: str | None
+    paused: bool
+    duplicate_rate: float
+    delay_s: tuple[float, float]
+    waiting: int
 
 
 class Control:
@@ -96,6 +106,40 @@ class Control:
             customers.update(self._world, {"invoice_settings": settings}, customer["id"])
             return method["id"]
 
+    def replace_card(self, customer_id: str, trial: str = checkout_pay.CARD) -> str:
+        """Do what the portal does: a new default for the customer and each subscription; return its id."""
+        with self._world.acting():
+            method = self.give_card(customer_id, trial)
+            for each in list(self._world.all("subscription", owner=customer_id)):
+                if each["status"] not in {"canceled", "incomplete_expired"}:
+                    subscriptions.update(self._world, {"default_payment_method": method}, each["id"])
+            return method
+
+    def cancel_at_period_end(self, subscription_id: str, *, wanted: bool = True) -> Body:
+        """Do what the portal does: end a subscription with its period, or keep it after all; return it."""
+        with self._world.acting():
+            return visible(subscriptions.update(self._world, {"cancel_at_period_end": wanted}, subscription_id))
+
+    def pay_invoice(self, invoice_id: str, trial: str = checkout_pay.CARD) -> Body:
+        """Pay an open invoice on its page, or try to; return it."""
+        with self._world.acting():
+            invoice = self._world.get("invoice", invoice_id)
+            if invoice["status"] not in {"open", "uncollectible"}:
+                refuse(f"This invoice is {invoice['status']}.")
+            method = customers.new_method(self._world, trial)
+            collection.attempt(self._world, invoice, method, automatic=False)
+            return visible(invoice)
+
+    def use_link(self, link_id: str) -> Body | None:
+        """Follow a link to the onboarding page; None when it was followed before, or is too old."""
+        with self._world.acting():
+            return accounts.use_link(self._world, link_id)
+
+    def onboard(self, account_id: str) -> Body:
+        """Complete a connected account, as its owner does on the onboarding page; return it."""
+        with self._world.acting():
+            return visible(accounts.onboard(self._world, account_id))
+
     def dispute(self, charge_id: str, *, reason: str = "fraudulent", amount: int | None = None) -> Body:
         """Have the customer's bank take a charge back (`charge_id` may name its intent); return the dispute."""
         with self._world.acting():
@@ -122,6 +166,11 @@ class Control:
             if body is None:
                 refuse(f"There is no {identifier}.")
             return visible(body)
+
+    def find_object(self, identifier: str) -> Body | None:
+        """Return an object as the API would, or None."""
+        with self._world.acting():
+            return visible(self._world.store.find(identifier))
 
     def objects(self, kind: str, **fields: Any) -> list[Body]:  # values of whatever fields are compared
         """Return all objects of a kind, oldest first, whose fields have these values."""
@@ -176,6 +225,10 @@ class Control:
         """Lift all faults; with a seed, rates below 1 hit the same calls as with that seed before."""
         self._faults.clear(seed)
 
+    def faults(self) -> list[Fault]:
+        """Return the faults that are set."""
+        return self._faults.all()
+
     # Webhooks.
 
     def webhooks(
@@ -216,6 +269,18 @@ class Control:
         """Return the sendings of an event, with what became of each."""
         with self._world.acting():
             return self._world.store.deliveries_of(event_id)
+
+    def knobs(self) -> Knobs:
+        """Return how the webhook is set."""
+        with self._world.acting():
+            waiting = self._world.store.deliveries_waiting()
+        webhook = self._webhook
+        return Knobs(self._world.webhook_url, webhook.paused, webhook.duplicate_rate, webhook.delay_s, waiting)
+
+    def jobs(self) -> list[Job]:
+        """Return what the clock will do, in order."""
+        with self._world.acting():
+            return self._world.store.jobs()
 
     def _last_answer(self) -> str:
         with self._world.acting():

@@ -89,7 +89,7 @@ class FakeStripe(Control):
         """Listen, and let the clock and the webhook work. Raises LocalServerError."""
         assert self._server is None, "the stand-in for Stripe is running already"
         try:
-            self._server = StripeServer(self._port, self._answering, Pages(self, self._world))
+            self._server = StripeServer(self._port, self._answering, Pages(self))
         except OSError as error:
             message = f"The stand-in for Stripe cannot listen ({error.strerror}): stop what took its port, start again."
             raise LocalServerError(message) from error

@@ -137,7 +137,7 @@ class _Request(BaseHTTPRequestHandler):
             self._send(Page(HTTPStatus.FORBIDDEN, b"Another page may not press buttons here.\n", "text/plain"))
         else:
             show: Callable[[Ask], Page] = self.server.pages.show
-            self._send(show(Ask(self.command, path, query, body, self.headers.get("Content-Type", ""))))
+            self._send(show(Ask(self.command, path, query, body)))
 
     def _send(self, page: Page) -> None:
         self.send_response(page.status)

@@ -106,6 +106,11 @@ def part(tree: Params, name: str) -> Params:
     return tree.get(name) or {}
 
 
+def parts(tree: Params, name: str) -> list[Params]:
+    """Return the trees in the list under a name; none where there is no list."""
+    return tree.get(name) or []
+
+
 def checked(shape: Shape, raw: Params) -> Params:
     """Return the values of a request's parameters. Raises StripeError for what is unknown, missing or malformed."""
     fields: Mapping[str, Field] = {"expand": ListOf(TEXT), **shape.fields} if shape.expands else shape.fields

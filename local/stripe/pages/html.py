@@ -1,6 +1,8 @@
 """How pages look: plain HTML, one style, nothing from elsewhere."""
 
 import html
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
@@ -48,6 +50,43 @@ def dollars(cents: int) -> str:
     """Return a sum as people write it."""
     sign = "-" if cents < 0 else ""
     return f"{sign}${abs(cents) // 100:,}.{abs(cents) % 100:02d}"
+
+
+def day(seconds: int) -> str:
+    """Return a day as people write it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%d %b %Y")
+
+
+def moment(seconds: int) -> str:
+    """Return a moment, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%d %b %Y %H:%M:%S")
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; cells are HTML, those that begin with a sum stand to the right."""
+    if not rows:
+        return "<p>Nothing yet.</p>"
+    top = "".join(f"<th>{html.escape(head)}</th>" for head in heads)
+    body = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows)
+    return f"<table><tr>{top}</tr>{body}</table>"
+
+
+def _cell(content: str) -> str:
+    return f'<td class="sum">{content}</td>' if content.startswith(("$", "-$")) else f"<td>{content}</td>"
+
+
+def field(label: str, name: str, value: str) -> str:
+    """Return a labelled field of a form."""
+    return f'<label>{html.escape(label)} <input name="{name}" value="{html.escape(value)}" size="8"></label>'
+
+
+def choice(name: str, options: Mapping[str, str], chosen: str = "") -> str:
+    """Return a choice among words, each with what it means."""
+    items = "".join(
+        f'<option value="{html.escape(value)}"{" selected" if value == chosen else ""}>{html.escape(words)}</option>'
+        for value, words in options.items()
+    )
+    return f'<select name="{name}" aria-label="{name}">{items}</select>'
 
 
 def button(label: str, name: str, value: str, *, first: bool = False) -> str:
