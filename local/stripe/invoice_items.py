@@ -129,7 +129,6 @@ def update(world: World, params: Params, identifier: str) -> Body:
     """Change an item that is pending or on a draft."""
     body = world.get("invoiceitem", identifier)
     invoice = _draft_of(world, body)
-    before = dict(body)
     if {"amount", "pricing", "price_data", "quantity", "unit_amount_decimal"} & set(params):
         merged = {"amount": body["amount"], "quantity": body["quantity"], "currency": body["currency"], **params}
         if "pricing" in params or "price_data" in params or "unit_amount_decimal" in params:
@@ -144,7 +143,6 @@ def update(world: World, params: Params, identifier: str) -> Body:
         line = line_of_item(world, body)
         world.update(line, **{name: body[name] for name in names}, subtotal=body["amount"])
         summed(world, invoice)
-    world.tell_changes("invoiceitem.updated", body, before)
     return body
 
 

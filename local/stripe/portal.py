@@ -80,7 +80,7 @@ def _configuration(world: World) -> Body:
                     "mode": "at_period_end",
                     "proration_behavior": "none",
                 },
-                "subscription_pause": {"duration": None, "enabled": False},
+                "subscription_pause": {"duration": {"interval_options": [], "type": "indefinite"}, "enabled": False},
                 "subscription_update": {
                     "billing_cycle_anchor": None,
                     "default_allowed_updates": [],

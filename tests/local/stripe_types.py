@@ -7,6 +7,7 @@ from types import UnionType
 from typing import Any, ForwardRef, Literal, NotRequired, Union, get_args, get_origin
 
 import stripe
+import stripe.billing_portal
 import stripe.checkout
 import stripe.params
 from stripe._expandable_field import ExpandableField
@@ -145,7 +146,10 @@ class _Names(dict[str, Any]):
 
     def __missing__(self, name: str) -> Any:
         own = {"ExpandableField": ExpandableField, "ListObject": ListObject}
-        return own[name] if name in own else getattr(stripe, name.removesuffix("Resource"), StripeObject)
+        if name in own:
+            return own[name]
+        found = (getattr(space, name.removesuffix("Resource"), None) for space in (stripe, stripe.billing_portal))
+        return next(filter(None, found), StripeObject)
 
 
 def _compare_value(value: Any, of: Any, kind: Any) -> Iterator[str]:
@@ -175,3 +179,16 @@ def _compare_single(value: Any, of: Any, kind: Any) -> Iterator[str]:
     wanted = {bool: {"bool", "Literal"}, int: {"int"}, str: {"str", "Literal", "Decimal"}}[type(value)]
     if not names & (wanted | {"Any", "TypeVar", "T"}):
         yield f"{value!r} is no {' or '.join(sorted(names))}"
+
+
+def is_expandable(kind: str, path: str) -> bool:
+    """Tell whether a field holds an id that `expand` may replace."""
+    owner: Any = class_of({"object": kind})
+    *steps, last = path.split(".")
+    for step in steps:
+        options = list(_answer_options(owner.__annotations__[step], owner))
+        inner = [get_args(each)[0] if get_origin(each) is list else each for each in options]
+        owner = next(each for each in inner if isinstance(each, type) and issubclass(each, StripeObject))
+    names = {getattr(each, "__name__", "") for each in _answer_options(owner.__annotations__[last], owner)}
+    classes = [each for each in _answer_options(owner.__annotations__[last], owner) if hasattr(each, "OBJECT_NAME")]
+    return "str" in names and bool(classes)
