@@ -24,7 +24,9 @@ from api.admission.wire import Wire
 from api.auth import NOTE_EVERY_S as KEY_USES_EVERY_S
 from api.auth import REFRESH_EVERY_S, Authenticator
 from api.background import Loop, running
+from api.billing import routes as billing
 from api.billing import stripe_webhook
+from api.billing.fees import Fees
 from api.budgets import routes as budgets
 from api.budgets.board import BudgetBoard
 from api.casts import quotes, receipts
@@ -67,6 +69,7 @@ from api.webhooks import endpoints as webhooks
 from api.webhooks.followers import Followers
 from domain.model.admission_state import Terms
 from domain.model.limits import MIB
+from domain.model.plans import PlanPrices
 from domain.settings import ApiSettings, OidcSettings
 from domain.store.connection import Role, open_pool, statement
 from domain.store.prices import price_latest
@@ -112,6 +115,7 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *webhooks.ROUTES,
         *deliveries.ROUTES,
         *following.ROUTES,
+        *billing.ROUTES,
         *stripe_webhook.ROUTES,
         *internal.ROUTES,
         *health.ROUTES,
@@ -172,6 +176,7 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
     metrics.watch(metrics.keys_verified, lambda: authenticator.hashed)
     waiting = Waiting(engine_pool, redis, metrics=metrics)
     receipt_key = None if settings.receipt_signing_key is None else settings.receipt_signing_key.reveal()
+    stripe = None if settings.stripe is None else StripeGateway(settings.stripe)
     shutdown = Shutdown()
     shutdown.then(waiting.close)
     return Services(
@@ -191,7 +196,9 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
         site=Site(settings.public_url),
         github=None if settings.github is None else Github(settings.github),
         oidc=None if settings.oidc is None else _issuer(settings, settings.oidc, clock=clock, now=now),
-        stripe=None if settings.stripe is None else StripeGateway(settings.stripe),
+        stripe=stripe,
+        plan_prices=PlanPrices() if settings.stripe is None else settings.stripe.prices,
+        fees=None if stripe is None or settings.stripe is None else Fees(stripe, settings.stripe.prices, clock=clock),
         limiter=limiter,
         budget_board=board,
         batcher=Batcher(engine_pool, limiter=limiter, wire=wire, waiting=waiting, metrics=metrics, clock=clock),

@@ -12,6 +12,7 @@ from api.admission.rate import RateLimiter
 from api.admission.waiting import Waiting
 from api.admission.wire import Wire
 from api.auth import Authenticator
+from api.billing.fees import Fees
 from api.budgets.board import BudgetBoard
 from api.casts.reader import CastReader
 from api.casts.signing import Quotes, Receipts
@@ -26,6 +27,7 @@ from api.spells.publishing import Publisher
 from api.strangers import Strangers
 from api.web_safety import Site
 from api.webhooks.followers import Followers
+from domain.model.plans import PlanPrices
 from domain.settings import ApiSettings
 from domain.store.connection import Pool
 from gateways.github import Github
@@ -52,6 +54,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     oidc: OidcProvider | None
     stripe: StripeGateway | None
     """None: billing is off."""
+    plan_prices: PlanPrices
+    fees: Fees | None
+    """What the plans cost at Stripe; None as above."""
     limiter: RateLimiter
     budget_board: BudgetBoard
     batcher: Batcher

@@ -1,10 +1,12 @@
 """How to reach the services of others, each of them optional."""
 
+from datetime import timedelta
 from typing import Final, Self
 
 import msgspec
 
 from domain.environment import Invalid, Reader, Secret, plain_secret, safe_web_url, web_url
+from domain.model.plans import PlanPrices
 
 # Stripe tries a failed payment again for one to three weeks; a week is enough to notice a mail and change a card.
 GRACE_DAYS_DEFAULT: Final = 7
@@ -23,6 +25,16 @@ class StripeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The same of plan enterprise."""
     grace_days: int = GRACE_DAYS_DEFAULT
     """How long metered casts go on although a payment failed."""
+
+    @property
+    def grace(self) -> timedelta:
+        """The same as a duration."""
+        return timedelta(days=self.grace_days)
+
+    @property
+    def prices(self) -> PlanPrices:
+        """What is subscribed to, by plan."""
+        return PlanPrices(pro=self.price_pro, enterprise=self.price_enterprise)
 
     @classmethod
     def read(cls, reader: Reader) -> Self | None:

@@ -38,8 +38,8 @@ _RANK: Final = {
 class PlanPrices(msgspec.Struct, frozen=True, kw_only=True):
     """Stripe's ids of the prices that are subscribed to; None: there is none of that plan."""
 
-    pro: str | None
-    enterprise: str | None
+    pro: str | None = None
+    enterprise: str | None = None
 
     def of(self, plan: Plan) -> str | None:
         """Return the price of a plan."""
@@ -124,6 +124,8 @@ def followed(
             current_period_end=current.current_period_end,
             ends_at=current.ends_at,
             plan=prices.plan_of(current),
+            # The page that led here is done with; one that is open beside an ended subscription is not.
+            checkout_session_id=None if current.status in IN_FORCE else before.checkout_session_id,
         )
     if after.status not in IN_FORCE:
         after = msgspec.structs.replace(after, plan=Plan.FREE, ends_at=None)

@@ -52,6 +52,19 @@ class PortalSession(msgspec.Struct, frozen=True, kw_only=True):
     url: str
 
 
+class MonthlyPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a subscription costs each time."""
+
+    id: str
+    amount_cents: int | None
+    """None of a price that is no plain amount: in tiers, or by what Stripe meters."""
+    currency: str
+    interval: str | None
+    """day, week, month or year; None of a price that is paid once."""
+    is_metered: bool
+    """Stripe meters it, so that nobody subscribes to a number of them."""
+
+
 class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """One subscription of a customer, to one price."""
 

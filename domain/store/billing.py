@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import class_row, kwargs_row
 
+from domain.model.periods import month_of
 from domain.model.plans import Billing, Plan
 from domain.store.connection import Connection
 from domain.store.queries import load
@@ -21,6 +22,21 @@ class PayingAccount(msgspec.Struct, frozen=True, kw_only=True):
     billing: str
     subscription_active: bool
     spend_paused: bool
+
+
+class Payer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the account is to Stripe."""
+
+    handle: str
+    email: str | None
+
+
+class MonthSoFar(msgspec.Struct, frozen=True, kw_only=True):
+    """What an account used of a month."""
+
+    spent_micros: int = 0
+    held_micros: int = 0
+    free_taken: int = 0
 
 
 async def billing_ensure(conn: Connection, *, account_id: UUID, now: datetime) -> None:
@@ -79,6 +95,20 @@ async def paused_set(conn: Connection, *, account_id: UUID, paused: bool) -> boo
     """Stop or allow all spending; False when it was so already. Needs the account's lock."""
     cursor = await conn.execute(_QUERIES["paused_set"], {"account_id": account_id, "paused": paused})
     return cursor.rowcount == 1
+
+
+async def payer_get(conn: Connection, *, account_id: UUID) -> Payer | None:
+    """Return who the account is to Stripe."""
+    async with conn.cursor(row_factory=class_row(Payer)) as cursor:
+        await cursor.execute(_QUERIES["payer_get"], {"account_id": account_id})
+        return await cursor.fetchone()
+
+
+async def month_get(conn: Connection, *, account_id: UUID, now: datetime) -> MonthSoFar:
+    """Return what the account used of the month of `now`."""
+    async with conn.cursor(row_factory=class_row(MonthSoFar)) as cursor:
+        await cursor.execute(_QUERIES["month_get"], {"account_id": account_id, "month": month_of(now)})
+        return await cursor.fetchone() or MonthSoFar()
 
 
 async def grace_over(conn: Connection, *, now: datetime, limit: int) -> list[UUID]:

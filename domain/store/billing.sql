@@ -27,7 +27,8 @@ UPDATE billing_accounts SET checkout_session_id = %(session_id)s, updated_at = %
 UPDATE billing_accounts SET
   stripe_subscription_id = %(stripe_subscription_id)s, status = %(status)s, plan = %(plan)s,
   stripe_price_id = %(stripe_price_id)s, current_period_end = %(current_period_end)s, ends_at = %(ends_at)s,
-  grace_until = %(grace_until)s, unpaid_invoices = %(unpaid_invoices)s, asked_at = %(asked_at)s, updated_at = %(now)s
+  grace_until = %(grace_until)s, unpaid_invoices = %(unpaid_invoices)s,
+  checkout_session_id = %(checkout_session_id)s, asked_at = %(asked_at)s, updated_at = %(now)s
 WHERE account_id = %(account_id)s
 
 -- name: account_set
@@ -42,6 +43,15 @@ SELECT plan, billing, subscription_active, spend_paused FROM accounts WHERE id =
 -- name: paused_set
 -- Stop or allow all spending; no row comes back where it was so already. The caller holds the account's lock.
 UPDATE accounts SET spend_paused = %(paused)s WHERE id = %(account_id)s AND spend_paused <> %(paused)s RETURNING id
+
+-- name: payer_get
+-- Who the account is to Stripe: its handle, and its user's address.
+SELECT a.handle, u.email FROM accounts a LEFT JOIN users u ON u.account_id = a.id WHERE a.id = %(account_id)s
+
+-- name: month_get
+-- What an account used of a month, of its free allowance too.
+SELECT spent_micros, held_micros, free_used + free_held AS free_taken
+FROM account_months WHERE account_id = %(account_id)s AND month = %(month)s
 
 -- name: grace_over
 -- Accounts of any owner whose grace has ended and whose metered casts are still accepted.

@@ -12,6 +12,7 @@ from gateways.stripe.invoices import Invoices
 from gateways.stripe.link import API_VERSION, Link
 from gateways.stripe.payments import Payments
 from gateways.stripe.portal import Portal
+from gateways.stripe.prices import Prices
 from gateways.stripe.subscriptions import Subscriptions
 from gateways.stripe.transfers import Transfers
 from gateways.stripe.transport import SECONDS_MAX, Transport
@@ -37,6 +38,7 @@ class StripeGateway:
         self.checkout: Final = Checkout(link)
         self.portal: Final = Portal(link)
         self.subscriptions: Final = Subscriptions(link)
+        self.prices: Final = Prices(link)
         self.invoices: Final = Invoices(link)
         self.payments: Final = Payments(link)
         self.transfers: Final = Transfers(link)

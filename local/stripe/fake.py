@@ -39,8 +39,8 @@ class FakeStripe(Control):
     """A Stripe on this machine alone, for as long as it is started. What it knows is kept in its folder.
 
     - `url` is the base address: `StripeClient(key, base_addresses={"api": url})`; its pages are at `url`/stripe/.
-    - `settings` has STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, STRIPE_API_BASE and STRIPE_PRICE_PRO; two monthly prices
-      exist from the start, PRICE_PRO ($19.99) and PRICE_ENTERPRISE ($99.99).
+    - `settings` has STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, STRIPE_API_BASE, STRIPE_PRICE_PRO and
+      STRIPE_PRICE_ENTERPRISE; these two monthly prices exist from the start ($19.99 and $99.99).
     - Events are sent to `webhook_url`, signed with `webhook_secret`, by a thread of ours, again with growing waits
       until they are accepted; without an address they are only kept.
     - `clock` tells the machine's time in seconds. The stand-in's own is that, moved by `advance`; it decides when
@@ -146,6 +146,7 @@ def _settings(secret_key: str, webhook_secret: str, port: int) -> dict[str, str]
         "STRIPE_WEBHOOK_SECRET": webhook_secret,
         "STRIPE_API_BASE": _url(port),
         "STRIPE_PRICE_PRO": PRICE_PRO,
+        "STRIPE_PRICE_ENTERPRISE": PRICE_ENTERPRISE,
     }
 
 

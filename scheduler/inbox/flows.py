@@ -22,11 +22,7 @@ class Shop(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, stripe: StripeGateway, settings: StripeSettings) -> "Shop":
         """Return the shop of these settings."""
-        return cls(
-            stripe=stripe,
-            prices=PlanPrices(pro=settings.price_pro, enterprise=settings.price_enterprise),
-            grace=timedelta(days=settings.grace_days),
-        )
+        return cls(stripe=stripe, prices=settings.prices, grace=settings.grace)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):

@@ -168,6 +168,14 @@ OPERATORS: Final = (
 
 # Without keys of Stripe, as here; tests/api/test_stripe_webhook.py and test_billing.py have them.
 BILLING: Final = (
+    _row("GET", "/v1/plans", OPEN),
+    _row("GET", "/v1/billing", ("billing:read", "billing:write")),
+    _row("POST", "/v1/billing/checkout", "billing:write", 404),
+    _row("POST", "/v1/billing/portal", "billing:write", 404),
+    _row("POST", "/v1/billing/change", "billing:write", 404, json={"plan": "pro"}),
+    _row("POST", "/v1/billing/cancel", "billing:write", 404),
+    _row("POST", "/v1/billing/pause", "billing:write"),
+    _row("POST", "/v1/billing/resume", "billing:write"),
     _row("POST", "/webhooks/stripe", PUBLIC, 404),
     _row("POST", "/api/stripe/webhook", PUBLIC, 404),
     _row("POST", "/subscription/webhooks/stripe", PUBLIC, 404),
@@ -240,6 +248,7 @@ ROWS: Final = (
 # What these change is in the audit log of nobody, and why. Every other request that changes something writes one entry.
 _ROWS_OF_THEIR_OWN: Final = "each cast is a row that says by which key, when and what became of it"
 _SENT: Final = "sends what is written already; each attempt is a row of its own"
+_PAGE: Final = "opens a page at Stripe; what somebody does there is written down when Stripe tells of it"
 _NEWS: Final = "an event is a row of its own; what is applied of it is written down"
 UNAUDITED: Final = {
     ("POST", "/v1/credits/check"): "reads, and changes nothing",
@@ -253,6 +262,9 @@ UNAUDITED: Final = {
     ("POST", f"{_HOOK}/redeliver"): _SENT,
     ("POST", f"{_HOOK}/deliveries/{{delivery_id:uuid}}/redeliver"): _SENT,
     ("POST", f"{_ID}/deliveries/{{delivery_id:uuid}}/redeliver"): _SENT,
+    ("POST", "/v1/billing/checkout"): _PAGE,
+    ("POST", "/v1/billing/portal"): _PAGE,
+    ("POST", "/v1/billing/resume"): "nothing is paused here; test_billing.py::test_pausing sees its entry",
     ("POST", "/webhooks/stripe"): _NEWS,
     ("POST", "/api/stripe/webhook"): _NEWS,
     ("POST", "/subscription/webhooks/stripe"): _NEWS,
@@ -273,5 +285,7 @@ AUDITED_ELSEWHERE: Final = {
     ("POST", "/admin/dead-letters/{pool:str}/{entry_id:str}/requeue"): "test_audit.py::test_dead_letters",
     ("DELETE", "/admin/dead-letters/{pool:str}/{entry_id:str}"): "test_audit.py::test_dead_letters",
     ("POST", "/admin/casts/{cast_id:uuid}/refund"): "test_receipts.py::test_a_refund_is_made_once_and_told",
+    ("POST", "/v1/billing/change"): "test_billing.py::test_changing_the_plan",
+    ("POST", "/v1/billing/cancel"): "test_billing.py::test_canceling_and_thinking_again",
     ("POST", "/auth/verify"): "test_login_mail.py::test_a_first_login_and_a_second_are_in_the_log",
 }

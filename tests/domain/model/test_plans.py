@@ -126,6 +126,12 @@ def test_no_price_set_is_nobodys_price() -> None:
     assert none.of(Plan.FREE) is None
 
 
+def test_the_page_that_led_to_it_is_done_with() -> None:
+    waiting = msgspec.structs.replace(NOBODY, checkout_session_id="cs_1")
+    assert follow(waiting, subscription()).checkout_session_id is None
+    assert follow(waiting, subscription("canceled")).checkout_session_id == "cs_1"
+
+
 def test_when_it_ends_is_shown_while_it_lasts() -> None:
     ending = follow(NOBODY, subscription(ends_at=NOW + GRACE))
     assert (ending.ends_at, ending.may_meter(NOW)) == (NOW + GRACE, True)
