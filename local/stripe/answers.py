@@ -1,6 +1,7 @@
 """How objects are shown: lists in pages, and what `expand` asks for."""
 
-from collections.abc import Callable, Iterable, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from local.stripe.api import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
@@ -51,19 +52,24 @@ def page_of(bodies: Iterable[Body], params: Params, url: str) -> Body:
     after, before = params.get("starting_after"), params.get("ending_before")
     if after and before:
         refuse("You may only specify one of these parameters: starting_after, ending_before.")
-    found = [body for body in bodies if _within(body.get("created", body.get("date", 0)), params.get("created"))]
+    found = (body for body in bodies if _within(body.get("created", body.get("date", 0)), params.get("created")))
     if before:
-        newer = found[: _place(found, before, "ending_before")]
+        newer = list(_until(found, before))
         return listing(url, newer[-limit:], has_more=len(newer) > limit)
-    start = _place(found, after, "starting_after") + 1 if after else 0
-    return listing(url, found[start : start + limit], has_more=len(found) > start + limit)
+    if after:
+        for _ in _until(found, after, "starting_after"):
+            pass
+    page = list(itertools.islice(found, limit + 1))
+    return listing(url, page[:limit], has_more=len(page) > limit)
 
 
-def _place(found: list[Body], identifier: str, param: str) -> int:
-    for place, body in enumerate(found):
+def _until(found: Iterator[Body], identifier: str, param: str = "ending_before") -> Iterator[Body]:
+    """Yield what comes before an object, which is taken too. Raises StripeError when it does not come."""
+    for body in found:
         if body["id"] == identifier:
-            return place
-    return refuse_unknown("object in this list", identifier, param)
+            return
+        yield body
+    refuse_unknown("object in this list", identifier, param)
 
 
 def _within(at: int, asked: Any) -> bool:  # an integer, or a tree of borders

@@ -260,6 +260,8 @@ def delete(world: World, _params: Params, identifier: str) -> Body:
     """Delete a draft; items made for it go with it, those it took along are pending again."""
     body = world.get("invoice", identifier)
     check_draft(body)
+    if body["_subscription"] is not None:
+        refuse("You can't delete invoices created by subscriptions: void it once it is final.")
     for line in lines_of(world, identifier):
         item = world.find("invoiceitem", line["_item"])
         world.store.delete(line["id"])

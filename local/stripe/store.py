@@ -34,12 +34,16 @@ CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (state, at);
 CREATE INDEX IF NOT EXISTS deliveries_of_event ON deliveries (event);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-_OF_KIND: Final = "SELECT seq, id, body FROM objects WHERE kind = :kind AND seq < :before ORDER BY seq DESC"
+_OF_KIND: Final = (
+    "SELECT seq, id, body FROM objects WHERE kind = :kind AND seq < :before ORDER BY seq DESC LIMIT :limit"
+)
 _OF_OWNER: Final = (
-    "SELECT seq, id, body FROM objects WHERE kind = :kind AND owner = :owner AND seq < :before ORDER BY seq DESC"
+    "SELECT seq, id, body FROM objects WHERE kind = :kind AND owner = :owner AND seq < :before "
+    "ORDER BY seq DESC LIMIT :limit"
 )
 _OF_PARENT: Final = (
-    "SELECT seq, id, body FROM objects WHERE kind = :kind AND parent = :parent AND seq < :before ORDER BY seq DESC"
+    "SELECT seq, id, body FROM objects WHERE kind = :kind AND parent = :parent AND seq < :before "
+    "ORDER BY seq DESC LIMIT :limit"
 )
 _INSERT: Final = "INSERT INTO objects (id, kind, owner, parent, created, body) VALUES (?, ?, ?, ?, ?, ?)"
 _UPDATE: Final = "UPDATE objects SET owner = ?, parent = ?, body = ? WHERE id = ?"
@@ -49,6 +53,8 @@ _DUE: Final = (
 )
 _DELIVERIES_OF: Final = "SELECT seq, event, at, attempts, state, answer FROM deliveries WHERE event = ? ORDER BY seq"
 _SEQUENCE_END: Final = 2**62
+# Most look at the newest few; who looks at all reads so many at a time.
+_READ_AT_ONCE: Final = 100
 
 # By which field objects of a kind are looked up, where it is not `customer`; and by which other one.
 _OWNER: Final = {
@@ -74,6 +80,13 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Body).decode
 
 
+# The states of a delivery: it is tried when it is due; somebody sends it just now; it is over.
+WAITING: Final = "waiting"
+BY_HAND: Final = "by_hand"
+ACCEPTED: Final = "accepted"
+GIVEN_UP: Final = "given_up"
+
+
 class Job(NamedTuple):
     """Something that the clock does at its time."""
 
@@ -92,7 +105,7 @@ class Delivery(NamedTuple):
     """When it is tried (next), on the machine's clock."""
     attempts: int
     state: str
-    """waiting, accepted or given_up."""
+    """waiting, by_hand, accepted or given_up."""
     answer: str | None
     """What became of the last attempt."""
 
@@ -192,19 +205,18 @@ class Store:
         row = self._connection.execute("SELECT body FROM objects WHERE id = ?", (identifier,)).fetchone()
         return None if row is None else self._load(identifier, row[0])
 
-    def sequence_of(self, identifier: str) -> int | None:
-        """Return the place of an object among all, or None."""
-        row = self._connection.execute("SELECT seq FROM objects WHERE id = ?", (identifier,)).fetchone()
-        return None if row is None else row[0]
-
-    def newest_first(
-        self, kind: str, *, owner: str | None = None, parent: str | None = None, before: int = _SEQUENCE_END
-    ) -> Iterator[tuple[int, Body]]:
-        """Yield the objects of a kind with their places: all, or those of an owner or a parent."""
-        names = {"kind": kind, "owner": owner, "parent": parent, "before": before}
+    def newest_first(self, kind: str, *, owner: str | None = None, parent: str | None = None) -> Iterator[Body]:
+        """Yield the objects of a kind: all, or those of an owner or a parent. They may be changed meanwhile."""
         query = _OF_OWNER if owner is not None else _OF_PARENT if parent is not None else _OF_KIND
-        for seq, identifier, body in self._connection.execute(query, names).fetchall():
-            yield seq, self._loaded.get(identifier) or self._load(identifier, body)
+        before = _SEQUENCE_END
+        while True:
+            names = {"kind": kind, "owner": owner, "parent": parent, "before": before, "limit": _READ_AT_ONCE}
+            rows = self._connection.execute(query, names).fetchall()
+            for _, identifier, body in rows:
+                yield self._loaded.get(identifier) or self._load(identifier, body)
+            if len(rows) < _READ_AT_ONCE:
+                return
+            before = rows[-1][0]
 
     def _load(self, identifier: str, encoded: bytes) -> Body:
         body = self._loaded[identifier] = _decode(encoded)
@@ -249,10 +261,10 @@ class Store:
         """Strike out what is planned for an object."""
         self._connection.execute("DELETE FROM jobs WHERE verb = ? AND ref = ?", (verb, ref))
 
-    def add_delivery(self, event: str, at: float) -> int:
+    def add_delivery(self, event: str, at: float, state: str = WAITING) -> int:
         """Plan a sending; return its number."""
         cursor = self._connection.execute(
-            "INSERT INTO deliveries (event, at, attempts, state) VALUES (?, ?, 0, 'waiting')", (event, at)
+            "INSERT INTO deliveries (event, at, attempts, state) VALUES (?, ?, 0, ?)", (event, at, state)
         )
         assert cursor.lastrowid is not None, "a row was inserted"
         return cursor.lastrowid

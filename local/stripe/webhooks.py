@@ -15,7 +15,7 @@ from local.stripe.answers import page_of, visible
 from local.stripe.api import VERSION
 from local.stripe.errors import refuse_unknown
 from local.stripe.shapes import Params, listed, plain
-from local.stripe.store import Body, Delivery
+from local.stripe.store import ACCEPTED, BY_HAND, GIVEN_UP, WAITING, Body, Delivery
 from local.stripe.world import World
 
 RETRIEVE: Final = plain("WebhookEndpointRetrieveParams")
@@ -27,9 +27,6 @@ _AT_ONCE_MAX: Final = 64
 _SENDERS: Final = 4
 _TIMEOUT_S: Final = 20.0
 _ENDPOINT_ID: Final = "we_1StandInEndpoint"
-ACCEPTED: Final = "accepted"
-WAITING: Final = "waiting"
-GIVEN_UP: Final = "given_up"
 
 
 class Webhook:
@@ -89,9 +86,8 @@ class Webhook:
     def send(self, event_id: str) -> int:
         """Send an event now, whatever else is planned; return the status of the answer, 0 when there was none."""
         with self._world.acting():
-            number = self._world.store.add_delivery(event_id, self._world.clock())
-        delivery = Delivery(number, event_id, 0.0, 0, WAITING, None)
-        return self._attempt(delivery)
+            number = self._world.store.add_delivery(event_id, self._world.clock(), BY_HAND)
+        return self._attempt(Delivery(number, event_id, 0.0, 0, BY_HAND, None))
 
     def signed(self, payload: bytes, *, at: int | None = None, secret: str | None = None) -> dict[str, str]:
         """Return the headers of a delivery: signed now with our secret, unless told otherwise."""
@@ -123,7 +119,8 @@ class Webhook:
             answer = f"{type(error).__name__}: {error}"
         accepted = 200 <= status < 300  # noqa: PLR2004  # 2xx
         attempts = delivery.attempts + 1
-        state = ACCEPTED if accepted else GIVEN_UP if attempts >= ATTEMPTS_MAX else WAITING
+        goes_on = delivery.state == WAITING and attempts < ATTEMPTS_MAX
+        state = ACCEPTED if accepted else WAITING if goes_on else GIVEN_UP
         wait = min(2.0 ** (attempts - 1), RETRY_S_MAX)
         with self._world.acting():
             self._world.store.update_delivery(

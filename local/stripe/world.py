@@ -95,7 +95,7 @@ class World:
 
     def all(self, kind: str, *, owner: str | None = None, parent: str | None = None) -> Iterator[Body]:
         """Yield objects of a kind, newest first."""
-        return (body for _, body in self.store.newest_first(kind, owner=owner, parent=parent))
+        return self.store.newest_first(kind, owner=owner, parent=parent)
 
     def later(self, at: int, verb: str, ref: str) -> None:
         """Have the clock do something."""

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from local.ports import new_port
+from operate.dev_environment import environments_of
 from tests.stack import until
 
 SPELL = Path(sys.executable).with_name("spell")
@@ -131,6 +132,7 @@ def check_first_start(running: Dev) -> None:
     with stripe_of(running) as stripe:
         made = stripe.post("/v1/customers", data={"name": "of the first start"})
     assert (made.status_code, made.json()["livemode"]) == (200, False)
+    assert environments_of(running.folder, {})["api"]["STRIPE_API_BASE"] == ready["stripe_url"]
     workers = workers_of(running.folder)
     assert len(workers) == 2
     for environ in workers.values():

@@ -7,8 +7,9 @@ from http import HTTPStatus
 from typing import Final, NamedTuple
 
 STYLE: Final = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}"
-    "nav a{margin-right:1rem}table{border-collapse:collapse;width:100%}"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}"
+    "nav{display:flex;flex-wrap:wrap;gap:.2rem 1rem}time{white-space:nowrap}"
+    "table{border-collapse:collapse;width:100%;font-size:.94rem}"
     "th,td{text-align:left;padding:.3rem .6rem .3rem 0;border-bottom:1px solid #8884;vertical-align:top}"
     "td.sum,th.sum{text-align:right;font-variant-numeric:tabular-nums}"
     "pre{white-space:pre-wrap;overflow-wrap:anywhere}form{display:inline}button{font:inherit;padding:.4rem 1rem;"
@@ -58,21 +59,22 @@ def day(seconds: int) -> str:
 
 
 def moment(seconds: int) -> str:
-    """Return a moment, in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%d %b %Y %H:%M:%S")
+    """Return a moment in UTC, as HTML."""
+    return f"<time>{datetime.fromtimestamp(seconds, UTC):%d %b %Y %H:%M:%S}</time>"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table; cells are HTML, those that begin with a sum stand to the right."""
     if not rows:
         return "<p>Nothing yet.</p>"
-    top = "".join(f"<th>{html.escape(head)}</th>" for head in heads)
-    body = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows)
-    return f"<table><tr>{top}</tr>{body}</table>"
+    kinds = ['<{0} class="sum">' if cell.startswith(("$", "-$")) else "<{0}>" for cell in rows[-1]]
+    top = "".join(f"{kind.format('th')}{html.escape(head)}</th>" for head, kind in zip(heads, kinds, strict=True))
+    return f"<table><tr>{top}</tr>{''.join(_row(row, kinds) for row in rows)}</table>"
 
 
-def _cell(content: str) -> str:
-    return f'<td class="sum">{content}</td>' if content.startswith(("$", "-$")) else f"<td>{content}</td>"
+def _row(cells: Sequence[str], kinds: Sequence[str]) -> str:
+    shown = (kind.format("td") + cell + "</td>" for cell, kind in zip(cells, kinds, strict=True))
+    return f"<tr>{''.join(shown)}</tr>"
 
 
 def field(label: str, name: str, value: str) -> str:
