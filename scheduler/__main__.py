@@ -37,7 +37,14 @@ async def serve(settings: SchedulerSettings, stop: asyncio.Event) -> None:
             plans=ANY_PLANS,
         ) as slow_pool,
     ):
-        clockwork = Clockwork(pool=pool, slow_pool=slow_pool, redis=redis, token_key=settings.cast_token_key.reveal())
+        clockwork = Clockwork(
+            pool=pool,
+            slow_pool=slow_pool,
+            redis=redis,
+            token_key=settings.cast_token_key.reveal(),
+            billing=settings.stripe is not None,
+            credit_micros=settings.credit_micros,
+        )
         log.info("scheduler runs")
         async with asyncio.TaskGroup() as group:
             group.create_task(Scheduler(clockwork).run(stop))

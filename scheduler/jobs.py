@@ -16,6 +16,7 @@ from domain.flow.suspend_spells import suspend_spells
 from domain.model.audit import PLATFORM
 from domain.model.messages import Pool as WorkerPool
 from domain.model.periods import month_of
+from domain.price_settings import CREDIT_MICROS_DEFAULT
 from domain.store import outgoing, stripe_events
 from domain.store import schedule as store
 from domain.store.connection import Pool, snapshot, transaction
@@ -69,12 +70,24 @@ USAGE: Final = Gauge(
 class Clockwork:
     """What the jobs work with."""
 
-    def __init__(self, *, pool: Pool, slow_pool: Pool, redis: Redis, token_key: bytes) -> None:
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        slow_pool: Pool,
+        redis: Redis,
+        token_key: bytes,
+        billing: bool = False,
+        credit_micros: int = CREDIT_MICROS_DEFAULT,
+    ) -> None:
         self.pool: Final = pool
         self.slow_pool: Final = slow_pool
         """Sessions whose statements may take a minute: reconciliation reads a month."""
         self.redis: Final = redis
         self.token_key: Final = token_key
+        self.billing: Final = billing
+        """Whether there are keys of Stripe: without them nobody is billed."""
+        self.credit_micros: Final = credit_micros
 
 
 async def resend(clockwork: Clockwork, now: datetime) -> str:

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from domain.store import schedule as store
 from domain.store.connection import StoreError, transaction
 from gateways.metrics import Counter
+from scheduler import credits as credit_jobs
 from scheduler import exports, jobs
 from scheduler.jobs import Clockwork
 
@@ -46,6 +47,8 @@ JOBS: Final[Sequence[Job]] = (
     Job(name="suspend-crashing", every=timedelta(minutes=1), run=jobs.suspend_crashing),
     Job(name="retention", every=timedelta(minutes=1), run=jobs.retention),
     Job(name="trim-outgoing", every=timedelta(minutes=1), run=jobs.trim_outgoing),
+    Job(name="expire-credits", every=timedelta(minutes=1), run=credit_jobs.expire),
+    Job(name="top-up", every=timedelta(seconds=5), run=credit_jobs.top_up),
     Job(name="exports", every=timedelta(seconds=5), run=exports.make_exports),
     Job(name="drop-exports", every=timedelta(minutes=1), run=exports.drop_exports),
     Job(name="partitions", every=timedelta(hours=1), run=jobs.partitions),

@@ -66,11 +66,6 @@ async def order_owner(conn: Connection, *, order_id: UUID) -> UUID | None:
     return await _id(conn, "order_owner", {"id": order_id})
 
 
-async def order_of_payment(conn: Connection, *, payment: str) -> UUID | None:
-    """Return which order a payment is for, once that is known. Needs Role.ENGINE."""
-    return await _id(conn, "order_of_payment", {"payment": payment})
-
-
 async def kept_card_get(conn: Connection, *, account_id: UUID) -> KeptCard | None:
     """Return the card that may be charged while its owner is away, if there is one."""
     async with conn.cursor(row_factory=class_row(KeptCard)) as cursor:

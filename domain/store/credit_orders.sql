@@ -17,10 +17,6 @@ WHERE o.account_id = %(account_id)s AND o.id = %(id)s
 -- Whose order it is: all there is to know before the account is locked.
 SELECT account_id FROM credit_orders WHERE id = %(id)s
 
--- name: order_of_payment
--- Which order a payment is for, as refunds and disputes name it.
-SELECT id FROM credit_orders WHERE stripe_payment = %(payment)s
-
 -- name: order_update
 -- What is known of an order by now. What Stripe calls it is written once and stays.
 UPDATE credit_orders SET

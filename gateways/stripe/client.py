@@ -13,6 +13,7 @@ from gateways.stripe.link import API_VERSION, Link
 from gateways.stripe.payments import Payments
 from gateways.stripe.portal import Portal
 from gateways.stripe.prices import Prices
+from gateways.stripe.purchases import Purchases
 from gateways.stripe.subscriptions import Subscriptions
 from gateways.stripe.transfers import Transfers
 from gateways.stripe.transport import SECONDS_MAX, Transport
@@ -37,6 +38,7 @@ class StripeGateway:
         self.customers: Final = Customers(link)
         self.checkout: Final = Checkout(link)
         self.portal: Final = Portal(link)
+        self.purchases: Final = Purchases(link)
         self.subscriptions: Final = Subscriptions(link)
         self.prices: Final = Prices(link)
         self.invoices: Final = Invoices(link)

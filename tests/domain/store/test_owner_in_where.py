@@ -24,7 +24,6 @@ _AFTER_THE_LOCK: Final = "the flow has locked its owner's spell, and found the v
 FOUND_BEFORE: Final = {
     "budgets.window_limit_update": "the flow has found the budget among its account's",
     "casts.casts_exist": "ids that were minted for this very batch",
-    "credit_orders.order_of_payment": "what Stripe says of a payment, before it is known whose it is",
     "casts.casts_status": "one query a tick for all who wait; each is told of the casts it may see",
     "identity.account_insert": "makes the owner",
     "identity.key_revoke_leaked": "whoever shows the secret may end it, and the operator alone gets so far",
