@@ -28,7 +28,10 @@ from domain.model.stripe_objects import CheckoutSession
 from domain.model.stripe_purchase import ORDER_MARK
 from domain.store.connection import transaction
 from gateways.stripe.client import StripeGateway
+from gateways.stripe.errors import StripeUnknown
 
+# Stripe keeps a 500 for a day under the key it answered; each costs one request more.
+EPOCHS_MAX: Final = 5
 _PAID: Final = "/account?credits=paid"
 _LEFT: Final = "/account?credits=left"
 
@@ -76,12 +79,24 @@ async def _open_page(services: Services, stripe: StripeGateway, made: CreatedOrd
             "success_url": data.success_url or f"{public}{_PAID}",
             "cancel_url": data.cancel_url or f"{public}{_LEFT}",
             "keeps_card": data.save_payment_method,
-            "key": f"{order.id}:checkout:{customer_id}",
         }
-        if package.stripe_price is not None:
-            return await stripe.checkout.pay(price_id=package.stripe_price, **common)
-        product = f"{package.credits:,} credits ({package.name})"
-        return await stripe.checkout.pay_amount(amount_cents=package.price_cents, product=product, **common)
+        failed: StripeUnknown | None = None
+        for epoch in range(EPOCHS_MAX):
+            key = f"{order.id}:checkout:{customer_id}:{epoch}"
+            try:
+                if package.stripe_price is not None:
+                    return await stripe.checkout.pay(price_id=package.stripe_price, key=key, **common)
+                product = f"{package.credits:,} credits ({package.name})"
+                return await stripe.checkout.pay_amount(
+                    amount_cents=package.price_cents, product=product, key=key, **common
+                )
+            except StripeUnknown as unknown:
+                # A page may have been made that nobody was led to, so that nobody pays it: another does no harm.
+                if not unknown.is_replayed:
+                    raise
+                failed = unknown
+        assert failed is not None, "a round answers or fails"
+        raise failed
 
     payer = await begin(services, order.account_id)
     async with asking_stripe():
