@@ -36,6 +36,7 @@ from api.casts.reader import CastReader
 from api.casts.signing import Quotes, Receipts
 from api.connections import LOOK_EVERY_S, ConnectionCheck
 from api.cors import Cors, KeyOrigins
+from api.credits import checkout as credit_checkout
 from api.credits import consuming as credit_consuming
 from api.credits import routes as credit_routes
 from api.docs import openapi_config
@@ -111,6 +112,7 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *budgets.ROUTES,
         *usage.ROUTES,
         *credit_routes.ROUTES,
+        *credit_checkout.ROUTES,
         *credit_consuming.ROUTES,
         *webhooks.ROUTES,
         *deliveries.ROUTES,

@@ -146,3 +146,6 @@ def _origin(url: str) -> str:
     except ValueError:
         return ""
     return f"{parts.scheme}://{parts.netloc}"
+
+
+ROUTES: Final = [buy_credits]

@@ -144,6 +144,8 @@ CREDITS: Final = (
             # There are none: 402, to whoever may ask at all.
             _row("POST", f"{prefix}/consume", "service", 402, signed_in=403, json={"amount": 1}),
             _row("PUT", f"{prefix}/auto-topup", "billing:write", json=_TOP_UP),
+            # Nothing is sold here: there are no keys of Stripe.
+            _row("POST", f"{prefix}/checkout", "billing:write", 404, json={"package": "starter"}),
         )
     ),
     _row("GET", "/v1/credits/orders", _SEE_BILL),
@@ -273,6 +275,8 @@ UNAUDITED: Final = {
 }
 # The right caller of these is refused on the table's ground; the test that sees them succeed looks at the log as well.
 AUDITED_ELSEWHERE: Final = {
+    ("POST", "/v1/credits/checkout"): "test_credit_checkout.py::test_orders_are_in_the_log_of_who_made_them",
+    ("POST", "/subscription/credits/checkout"): "test_credit_checkout.py::test_orders_are_in_the_log_of_who_made_them",
     ("POST", "/v1/credits/consume"): "test_credits.py::test_what_services_and_operators_do_is_in_the_log",
     ("POST", "/subscription/credits/consume"): "test_credits.py::test_what_services_and_operators_do_is_in_the_log",
     ("POST", "/admin/credits/grants"): "test_credits.py::test_what_services_and_operators_do_is_in_the_log",

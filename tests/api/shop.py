@@ -55,6 +55,14 @@ class Shop(msgspec.Struct, frozen=True, kw_only=True):
     def status(self, buyer: Account, order_id: str) -> str:
         return self.get(f"/v1/credits/orders/{order_id}", buyer)["status"]
 
+    def use_up(self, buyer: Account, credit_count: int) -> None:
+        """Take credits as a service of the operator does."""
+        service = self.rows.account()
+        scopes = "UPDATE api_keys SET scopes = '{service}' WHERE id = %(id)s"
+        self.rows.execute(scopes, {"id": service.key_id})
+        body = {"amount": credit_count, "user_id": str(buyer.id)}
+        assert self.post("/v1/credits/consume", service, body).status_code == 200
+
     def payment_of(self, session_id: str) -> str:
         """Return the payment intent of a checkout."""
         return self.stripe.object(session_id)["payment_intent"]

@@ -190,11 +190,7 @@ def test_credits_that_run_low_are_topped_up_with_the_card_that_was_kept(shop: Sh
     made = shop.buy(buyer, save_payment_method=True)
     shop.stripe.pay(made["session_id"])
     until(lambda: shop.balance(buyer), 1_000)
-    shop.rows.execute(
-        "UPDATE credit_grants SET balance_micros = 10000, expired_micros = granted_micros - 10000"
-        " WHERE account_id = %(id)s",
-        {"id": buyer.id},
-    )
+    shop.use_up(buyer, 999)
     wanted = {"enabled": True, "package": "starter", "threshold": 500, "monthly_cap_cents": 1_500}
     assert shop.api.http.put("/v1/credits/auto-topup", json=wanted, headers=buyer.headers).status_code == 200
     until(lambda: [one["origin"] for one in shop.get("/v1/credits/orders", buyer)["data"]], ["top_up", "checkout"])
@@ -202,12 +198,6 @@ def test_credits_that_run_low_are_topped_up_with_the_card_that_was_kept(shop: Sh
     until(lambda: shop.balance(buyer), 1_001)
     newest = shop.get("/v1/credits/orders", buyer)["data"][0]
     assert (newest["origin"], newest["status"]) == ("top_up", "completed")
-    # The books of this account were bent above, to be low.
-    shop.rows.execute("DELETE FROM credit_transactions WHERE account_id = %(id)s", {"id": buyer.id})
-    shop.rows.execute("DELETE FROM ledger_transfers WHERE account_id = %(id)s", {"id": buyer.id})
-    shop.rows.execute("DELETE FROM outbox WHERE account_id = %(id)s", {"id": buyer.id})
-    shop.rows.execute("DELETE FROM credit_grants WHERE account_id = %(id)s", {"id": buyer.id})
-    shop.rows.execute("DELETE FROM credit_orders WHERE account_id = %(id)s", {"id": buyer.id})
 
 
 @pytest.mark.parametrize(
