@@ -14,9 +14,10 @@ import msgspec
 
 from api.coalesce import Coalesced
 from api.errors import overloaded
-from domain.model.api_key import prefix_of
+from domain.model.api_key import mode_of, prefix_of
 from domain.model.errors import Code, Refusal, RefusedError, refuse
 from domain.model.key_rules import ACCOUNT_SCOPES
+from domain.model.modes import Mode
 from domain.store.connection import Pool, statement
 from domain.store.identity import keys_use
 from domain.store.principals import KeyOwner, principals_by_prefix
@@ -70,7 +71,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     role: Literal["user", "admin"] = "user"
     """Of that person; a key is nobody's role."""
     test: bool = False
-    """A test key: it casts for no money."""
+    """A test key: it casts for no money, and sees test casts alone."""
 
     def may(self, scope: str) -> bool:
         """Tell whether this is a key with `scope`, or a session and `scope` concerns its own account alone."""
@@ -251,6 +252,7 @@ class Authenticator:
             key_prefix=owner.prefix,
             allowed_origins=owner.allowed_origins,
             superseded=owner.superseded,
+            test=mode_of(owner.prefix) is Mode.TEST,
         )
 
 

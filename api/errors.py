@@ -36,6 +36,7 @@ KINDS: Final[Mapping[Code, Kind]] = {
     Code.INSUFFICIENT_CREDITS: Kind(402, "Not enough credits", "Buy credits, or lower the fuel limit of the cast."),
     Code.FREE_TIER_EXHAUSTED: Kind(402, "Free allowance used up", "Upgrade the plan on the billing page."),
     Code.PAYMENT_REQUIRED: Kind(402, "Payment required", "Check the payment method on the billing page."),
+    Code.TEST_ALLOWANCE_EXHAUSTED: Kind(402, "Test allowance used up", "Use a live key, or wait for the next month."),
     Code.FORBIDDEN: Kind(403, "Not permitted", "Use a key with the scope the answer names."),
     Code.NOT_FOUND: Kind(404, "Not found", "Check the address. What belongs to others is not found either."),
     # Not 503: nothing changes by waiting, and every client would try again and again.

@@ -6,10 +6,11 @@ from uuid import UUID
 import msgspec
 from litestar import get
 
-from api.access import ANY_KEY
+from api.access import ANY_KEY_OF_ANY_MODE
 from api.auth import Principal
 from api.services import Services
 from domain.model.key_rules import ACCOUNT_SCOPES
+from domain.model.modes import Mode
 from domain.store.connection import account_transaction
 from domain.store.sessions import user_get
 
@@ -30,6 +31,8 @@ class MeView(msgspec.Struct, frozen=True, kw_only=True):
     handle: str
     key_prefix: str | None
     """None for a session."""
+    mode: Mode
+    """`test`: a test key."""
     scopes: list[str]
     """A session has all that concern its own account."""
     session_id: UUID | None = None
@@ -38,13 +41,14 @@ class MeView(msgspec.Struct, frozen=True, kw_only=True):
     """None for a key."""
 
 
-@get("/auth/me", access=ANY_KEY)
+@get("/auth/me", access=ANY_KEY_OF_ANY_MODE)
 async def show_me(services: Services, principal: Principal) -> MeView:
     """Show whose key or session it is."""
     return MeView(
         account_id=principal.account_id,
         handle=principal.handle,
         key_prefix=principal.key_prefix,
+        mode=Mode.TEST if principal.test else Mode.LIVE,
         scopes=sorted(principal.scopes if principal.key_id is not None else ACCOUNT_SCOPES),
         session_id=principal.session_id,
         user=await _user(services, principal),

@@ -24,6 +24,7 @@ from domain.model.api_key import ENTROPY_BYTES, find_keys, mint
 from domain.model.audit import OPERATOR
 from domain.model.errors import Code, RefusedError, refuse
 from domain.model.key_rules import ACCOUNT_SCOPES, KEYS_PER_ACCOUNT_MAX, KeyScope, KeyTerms
+from domain.model.modes import TEST_SCOPES, Mode
 from domain.store import identity
 from domain.store.connection import Connection, Role, StoreError, open_pool, transaction
 from operate.users import database_url
@@ -55,6 +56,7 @@ def create(
     *,
     handle: str,
     name: str,
+    test: bool,
     scopes: tuple[str, ...],
     rate_limit_rpm: int | None,
     open_casts_max: int | None,
@@ -62,15 +64,15 @@ def create(
     origins: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Make a key for the account of `handle` and print it; without `scopes` it has all that an account can have."""
+    """Make a key for the account of `handle` and print it; without `scopes` it has all that such a key can have."""
     terms = KeyTerms(
-        scopes=frozenset(scopes) or ACCOUNT_SCOPES,
+        scopes=frozenset(scopes) or (TEST_SCOPES if test else ACCOUNT_SCOPES),
         rate_limit_rpm=rate_limit_rpm,
         open_casts_max=open_casts_max,
         expires_at=expiry(expires_days),
         allowed_origins=origins,
     )
-    minted = mint(os.urandom(ENTROPY_BYTES))
+    minted = mint(os.urandom(ENTROPY_BYTES), Mode.TEST if test else Mode.LIVE)
 
     async def work(connection: Connection, account: identity.Account) -> identity.ApiKey:
         new = NewKey(

@@ -10,7 +10,7 @@
   - SignatureInvalid: a webhook that is not from the platform, or too old
   - ApiError: the platform refused; `code` says why
     - MoneyError (402, never retried): BudgetExceeded, InsufficientCredits, FreeTierExhausted, PaymentRequired,
-      SpendPaused
+      SpendPaused, TestAllowanceExhausted
     - Conflict (409, never retried): PriceChanged
     - RateLimited (429, retried): TooManyOpenCasts
     - ServerBusy (503, retried): OutcomeUnknown
@@ -214,6 +214,10 @@ class PaymentRequired(MoneyError):
 
 class SpendPaused(MoneyError):
     """Somebody stopped all spending of the account."""
+
+
+class TestAllowanceExhausted(MoneyError):
+    """The test casts of this month are used up, or do not cover this one: use a live key."""
 
 
 class Conflict(ApiError):

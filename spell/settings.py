@@ -71,7 +71,7 @@ def settings_of(
         raise SpellError(message)
     key = (api_key or os.environ.get(KEY_VARIABLE) or "").strip()
     if not key:
-        message = f"there is no API key: give api_key=, or set {KEY_VARIABLE} (a key begins with sk_live_)"
+        message = f"there is no API key: give api_key=, or set {KEY_VARIABLE} (a key begins with sk_live_ or sk_test_)"
         raise MissingApiKey(message)
     if _SENDABLE.fullmatch(key) is None:
         message = "the API key has characters that no key has: copy it again"

@@ -139,7 +139,7 @@ async def _replay(services: Services, call: Call, principal: Principal, replayed
     """Answer with the casts as they are now. Why others were refused is not kept: they say that they were."""
     call.answer_headers.append((b"idempotent-replayed", b"true"))
     call.cast_ids = tuple(cast_id for cast_id in replayed.cast_ids if cast_id != NO_CAST)
-    rows = [await services.casts.row(cast_id, principal.account_id) for cast_id in call.cast_ids]
+    rows = [await services.casts.row(cast_id, principal) for cast_id in call.cast_ids]
     views = await services.casts.views(rows)
     found = {
         cast_id: BatchResult(status=200 if row.is_final else 202, cast=view)

@@ -19,12 +19,14 @@ from api.call import call_of
 from api.casts.prefer import wish_of
 from api.errors import Answer, invalid, overloaded
 from api.listing import LIMIT_DEFAULT, LIMIT_MAX, cursor_of, link_headers, parse_cursor
+from api.modes import seen_mode
 from api.services import Services
 from domain.flow.cancel import cancel
 from domain.model.cast_view import CastRow, CastView
 from domain.model.errors import Code, Fault, RefusedError, refuse
 from domain.model.key_rules import KeyScope
 from domain.model.messages import Pool
+from domain.model.modes import Mode
 from domain.store.casts import FIRST_ID, LAST_ID, casts_list
 from domain.store.connection import account_transaction, transaction
 from domain.store.identity import key_by_prefix
@@ -40,6 +42,8 @@ STREAMS_MAX: Final = 2_000
 # Proxies close a silent connection after a minute at the earliest.
 HEARTBEAT_S: Final = 15.0
 RETRY_MS: Final = 1_000
+_READ: Final = needs(KeyScope.CASTS_READ, test_keys=True)
+_WRITE: Final = needs(KeyScope.CASTS_WRITE, test_keys=True)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -51,6 +55,8 @@ class _Query(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     status: str | None = None
     spell: str | None = None
     key: str | None = None
+    mode: Mode | None = None
+    """`live` where nothing is said; of a test key always `test`."""
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -123,6 +129,7 @@ async def _page(services: Services, principal: Principal, query: _Query) -> list
             status=query.status,
             spell_id=spell_id,
             key_id=key_id,
+            mode=seen_mode(principal, query.mode),
             before=before if cursor is None else min(before, cursor[1]),
             after=after,
             limit=query.limit + 1,
@@ -134,7 +141,7 @@ def _first_id_of(instant: datetime) -> UUID:
     return UUID(int=millisecond << 80)
 
 
-@get("/v1/casts/{cast_id:uuid}", tags=["casts"], access=needs(KeyScope.CASTS_READ))
+@get("/v1/casts/{cast_id:uuid}", tags=["casts"], access=_READ)
 async def get_cast(
     request: Request[Any, Any, Any], services: Services, principal: Principal, cast_id: UUID
 ) -> Response[CastView]:
@@ -145,7 +152,7 @@ async def get_cast(
     headers = {} if wish.applied is None else {"preference-applied": wish.applied.decode("ascii")}
     waiter = services.waiting.register(cast_id) if wish.wait_s > 0 else None
     try:
-        row = await services.casts.row(cast_id, principal.account_id)
+        row = await services.casts.row(cast_id, principal)
         if waiter is not None and not row.is_final:
             row = await waiter.row(wish.wait_s) or row
     finally:
@@ -154,10 +161,10 @@ async def get_cast(
     return Response((await services.casts.views([row]))[0], headers=headers)
 
 
-@get("/v1/casts/{cast_id:uuid}/log", tags=["casts"], media_type=MediaType.TEXT, access=needs(KeyScope.CASTS_READ))
+@get("/v1/casts/{cast_id:uuid}/log", tags=["casts"], media_type=MediaType.TEXT, access=_READ)
 async def get_log(services: Services, principal: Principal, cast_id: UUID) -> Response[bytes]:
     """Return what the guest wrote on stderr, as the bytes it wrote."""
-    row = await services.casts.row(cast_id, principal.account_id)
+    row = await services.casts.row(cast_id, principal)
     if row.data_expired:
         raise refuse(Code.NOT_FOUND, f"The log of this cast was kept until {row.data_expires_at:%Y-%m-%d %H:%M} UTC.")
     # A guest writes what it likes: never let a browser take it for a page.
@@ -165,13 +172,13 @@ async def get_log(services: Services, principal: Principal, cast_id: UUID) -> Re
     return Response(row.log or b"", media_type=MediaType.TEXT, headers=headers)
 
 
-@post("/v1/casts/{cast_id:uuid}/cancel", tags=["casts"], status_code=200, access=needs(KeyScope.CASTS_WRITE))
+@post("/v1/casts/{cast_id:uuid}/cancel", tags=["casts"], status_code=200, access=_WRITE)
 async def cancel_cast(
     request: Request[Any, Any, Any], services: Services, principal: Principal, cast_id: UUID
 ) -> CastView:
     """Cancel a cast: free when it has not started; a running one is stopped and pays for what it used."""
     call_of(request.scope).cast_ids = (cast_id,)
-    await services.casts.row(cast_id, principal.account_id)
+    await services.casts.row(cast_id, principal)
     token_key = services.settings.cast_token_key.reveal()
     async with transaction(services.engine_pool) as connection:
         done = await cancel(connection, principal.account_id, [cast_id], batch_id=uuid4(), token_key=token_key)
@@ -184,14 +191,14 @@ async def cancel_cast(
     except (RedisError, OSError) as error:  # committed all the same: the scheduler's resend brings both to Redis
         services.metrics.redis_errors.inc()
         _logger.warning("a cancel reaches the workers late: %r", error)
-    return (await services.casts.views([await services.casts.row(cast_id, principal.account_id)]))[0]
+    return (await services.casts.views([await services.casts.row(cast_id, principal)]))[0]
 
 
 @get(
     "/v1/casts/{cast_id:uuid}/events",
     tags=["casts"],
     media_type="text/event-stream",
-    access=needs(KeyScope.CASTS_READ),
+    access=_READ,
 )
 async def follow_cast(
     request: Request[Any, Any, Any], services: Services, principal: Principal, cast_id: UUID
@@ -200,7 +207,7 @@ async def follow_cast(
     call_of(request.scope).cast_ids = (cast_id,)
     if services.waiting.streams >= STREAMS_MAX:
         raise RefusedError(overloaded("Too many streams are open. Poll the cast instead."))
-    row = await services.casts.row(cast_id, principal.account_id)
+    row = await services.casts.row(cast_id, principal)
     events = _events(services, row)
     return Stream(
         events, media_type="text/event-stream", headers={"cache-control": "no-cache", "x-accel-buffering": "no"}

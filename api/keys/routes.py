@@ -9,9 +9,10 @@ from litestar import Request, Response, delete, get, patch, post
 from litestar.params import Parameter
 
 from api import weights
-from api.access import ANY_KEY, needs
+from api.access import ANY_KEY_OF_ANY_MODE, needs
 from api.auth import Principal, hash_key
 from api.creation import REPLAYED, idempotent_call
+from api.errors import invalid
 from api.keys.views import (
     KeyBody,
     KeyBudget,
@@ -30,11 +31,12 @@ from domain.flow.create_key import NewKey, create_key
 from domain.flow.revoke_key import revoke_key
 from domain.flow.rotate_key import Rotation, rotate_key
 from domain.flow.update_key import update_key
-from domain.model.api_key import ENTROPY_BYTES, MintedKey, is_prefix, mint
+from domain.model.api_key import ENTROPY_BYTES, MintedKey, is_prefix, mint, mode_of
 from domain.model.audit import Actor
 from domain.model.budgets import micros_of_cents
-from domain.model.errors import Code, refuse
+from domain.model.errors import Code, Fault, RefusedError, refuse
 from domain.model.key_rules import SCOPES_DEFAULT, KeyScope, KeyTerms
+from domain.model.modes import Mode
 from domain.store import identity
 from domain.store.connection import account_transaction, transaction
 
@@ -50,7 +52,8 @@ async def make_key(
 ) -> Response[NewKeyView]:
     """Make an API key. Needs a session or the scope `keys:write`; send an Idempotency-Key."""
     call = await idempotent_call(request)
-    minted = mint(os.urandom(ENTROPY_BYTES))
+    _check_budget(data)
+    minted = mint(os.urandom(ENTROPY_BYTES), data.mode)
     new = _new_key(principal, data, minted, await asyncio.to_thread(hash_key, minted.text))
     async with transaction(services.engine_pool) as connection:
         created = await create_key(connection, new, actor=actor, call=call, now=services.now())
@@ -99,7 +102,7 @@ async def change_key(
     return key_view(changed)
 
 
-@post(_ROTATE, status_code=200, access=ANY_KEY, weight=weights.NEW_SECRET)
+@post(_ROTATE, status_code=200, access=ANY_KEY_OF_ANY_MODE, weight=weights.NEW_SECRET)
 async def renew_key(
     *,
     request: Request[Any, Any, Any],
@@ -114,12 +117,14 @@ async def renew_key(
     A session may, the key itself, and a key with `keys:write` that may do as much. Id, budgets and counters stay.
     """
     call = await idempotent_call(request)
-    minted = mint(os.urandom(ENTROPY_BYTES))
+    async with account_transaction(services.app_pool, principal.account_id) as connection:
+        named = await _prefix_of(connection, principal.account_id, prefix)
+    minted = mint(os.urandom(ENTROPY_BYTES), mode_of(named))
     secret_hash = await asyncio.to_thread(hash_key, minted.text)
     async with transaction(services.engine_pool) as connection:
         rotation = Rotation(
             account_id=principal.account_id,
-            prefix=await _prefix_of(connection, principal.account_id, prefix),
+            prefix=named,
             asked_by=principal.key_id,
             asked_with=principal.key_prefix,
             new_prefix=minted.prefix,
@@ -150,6 +155,13 @@ async def _prefix_of(connection: identity.Connection, account_id: UUID, text: st
     if key is None:
         raise refuse(Code.NOT_FOUND, "This account has no key of that prefix.")
     return key.prefix
+
+
+def _check_budget(body: KeyBody) -> None:
+    """Refuse a budget that could never bind."""
+    if body.mode is Mode.TEST and body.budget is not None:
+        fix = "Leave it out: the casts of a test key cost nothing."
+        raise RefusedError(invalid([Fault(location="budget", message="a test key spends nothing", fix=fix)]))
 
 
 def _check_rate(principal: Principal, rate_limit_rpm: int | None) -> None:

@@ -16,6 +16,7 @@ from domain.model.key_rules import (
     KeyChange,
     KeyScope,
 )
+from domain.model.modes import Mode
 from domain.model.origins import ORIGIN_CHARACTERS_MAX
 from domain.model.periods import Period
 from domain.store.identity import ApiKey
@@ -44,6 +45,8 @@ class KeyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A key to make. A key made by a key gets at most what its maker has."""
 
     name: _Name
+    mode: Mode = Mode.LIVE
+    """`test`: its casts run for real and cost nothing; it is for your own spells and those without a price."""
     scopes: _Scopes | None = None
     """Left out: `casts:write` and `casts:read`, as far as the maker has them. `service` and `admin` are given by the
     operator alone."""
@@ -89,6 +92,7 @@ class KeyView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     prefix: str
+    mode: Mode
     name: str
     scopes: list[str]
     rate_limit_rpm: int | None

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from api.usage.views import EventView, month_text
+from domain.model.modes import Mode
 from domain.model.usage import plain_cell
 from domain.store import usage
 from domain.store.connection import Pool, transaction
@@ -18,29 +19,31 @@ from domain.store.connection import Pool, transaction
 EVENTS_PER_PAGE: Final = 1_000
 
 
-async def csv_export(engine_pool: Pool, account_id: UUID, month: date) -> AsyncGenerator[bytes]:
+async def csv_export(engine_pool: Pool, account_id: UUID, month: date, mode: Mode = Mode.LIVE) -> AsyncGenerator[bytes]:
     """Yield a table with a heading (RFC 4180). No text of a user's begins a formula in a spreadsheet."""
     yield _csv([EventView.__struct_fields__])
-    async for page in _pages(engine_pool, account_id, month):
+    async for page in _pages(engine_pool, account_id, month, mode):
         yield _csv([tuple(map(_cell, msgspec.structs.astuple(event))) for event in page])
 
 
-async def json_export(engine_pool: Pool, account_id: UUID, month: date) -> AsyncGenerator[bytes]:
+async def json_export(
+    engine_pool: Pool, account_id: UUID, month: date, mode: Mode = Mode.LIVE
+) -> AsyncGenerator[bytes]:
     """Yield one JSON object: `month`, and the casts in `data`. A reader whose text ends early has no whole object."""
     yield b'{"month":"%b","data":[' % month_text(month).encode("ascii")
     first = True
-    async for page in _pages(engine_pool, account_id, month):
+    async for page in _pages(engine_pool, account_id, month, mode):
         yield (b"" if first else b",\n") + b",\n".join(map(msgspec.json.encode, page))
         first = False
     yield b"]}\n"
 
 
-async def _pages(engine_pool: Pool, account_id: UUID, month: date) -> AsyncGenerator[list[EventView]]:
+async def _pages(engine_pool: Pool, account_id: UUID, month: date, mode: Mode) -> AsyncGenerator[list[EventView]]:
     after: UUID | None = None
     while True:
         async with transaction(engine_pool) as connection:
             events = await usage.events_read(
-                connection, account_id=account_id, month=month, after=after, limit=EVENTS_PER_PAGE
+                connection, account_id=account_id, month=month, after=after, limit=EVENTS_PER_PAGE, mode=mode
             )
         if not events:
             return

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from api.budgets.views import BudgetView
+from domain.model.modes import Mode
 from domain.model.pricing import MICROS_PER_CENT
 from domain.model.usage import Tally
 
@@ -37,7 +38,7 @@ class Sums(TypedDict):
 
 
 class FundingUsage(TallyView, frozen=True, kw_only=True):
-    """What was paid from one source: `free`, `credits` or `metered`."""
+    """What was paid from one source: `free`, `credits` or `metered`; `test` in the usage of test casts."""
 
     funding: str
 
@@ -51,15 +52,28 @@ class FreeAllowance(msgspec.Struct, frozen=True, kw_only=True):
     left: int
 
 
+class TestAllowance(msgspec.Struct, frozen=True, kw_only=True):
+    """Casts of test keys a month, counted when they are accepted."""
+
+    limit: int
+    used: int
+    left: int
+
+
 class UsageView(TallyView, frozen=True, kw_only=True):
     """What the account used of a month. `held_micros` is what casts that are still open may cost at most."""
 
     month: str
+    mode: Mode
+    """Of the casts that are counted."""
     by_funding: list[FundingUsage]
     held_micros: int
-    free_allowance: FreeAllowance
+    free_allowance: FreeAllowance | None
+    """Null for test casts, which take nothing of it."""
+    test_allowance: TestAllowance | None
+    """Of test casts; null for live ones."""
     budget: BudgetView | None
-    """The account's own monthly budget as it stands now."""
+    """The account's own monthly budget as it stands now; null for test casts, which it does not bind."""
     resets_at: datetime
     currency: str = "usd"
 
@@ -73,6 +87,7 @@ class MonthView(TallyView, frozen=True, kw_only=True):
 class Trends(msgspec.Struct, frozen=True, kw_only=True):
     """Months in order, the present one last; one without casts is all zeros."""
 
+    mode: Mode
     data: list[MonthView]
 
 
@@ -90,6 +105,7 @@ class Breakdown(msgspec.Struct, frozen=True, kw_only=True):
     """A month taken apart: the costliest first, days in order."""
 
     month: str
+    mode: Mode
     by: Grouping
     total: TallyView
     data: list[Part]

@@ -58,7 +58,7 @@ async def list_deliveries(
 @get("/v1/casts/{cast_id:uuid}/deliveries", access=READ, tags=_TAGS)
 async def list_deliveries_of_cast(services: Services, principal: Principal, cast_id: UUID) -> DeliveryList:
     """List what was sent to the `webhook_url` the cast came with."""
-    await services.casts.row(cast_id, principal.account_id)
+    await services.casts.row(cast_id, principal)
     async with account_transaction(services.app_pool, principal.account_id) as connection:
         rows = await deliveries.deliveries_of_cast(connection, account_id=principal.account_id, cast_id=cast_id)
         views = await _views(connection, principal, rows)
@@ -88,7 +88,7 @@ async def send_again_of_cast(
     services: Services, principal: Principal, cast_id: UUID, delivery_id: UUID
 ) -> DeliveryView:
     """Send what went to the `webhook_url` of a cast again."""
-    await services.casts.row(cast_id, principal.account_id)
+    await services.casts.row(cast_id, principal)
     return await _again(services, principal, None, delivery_id)
 
 

@@ -54,7 +54,7 @@ async def make_webhook(
     principal.require_current()
     call = await idempotent_call(request)
     terms = EndpointTerms(url=data.url, event_types=data.event_types, description=data.description)
-    new = NewWebhook(id=uuid4(), account_id=principal.account_id, terms=terms)
+    new = NewWebhook(id=uuid4(), account_id=principal.account_id, terms=terms, mode=data.mode)
     async with transaction(services.engine_pool) as connection:
         created = await create_webhook(
             connection, new, private_allowed=private_allowed(services), actor=actor, call=call

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from domain.model.modes import Mode
 from domain.model.webhook_rules import DESCRIPTION_CHARACTERS_MAX, GRACE_S_DEFAULT, GRACE_S_MAX
 from domain.model.webhook_url import URL_CHARACTERS_MAX
 from domain.model.webhooks import PATTERNS
@@ -26,6 +27,8 @@ class WebhookBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     event_types: _Types = ("*",)
     """`cast.succeeded`, `cast.failed`, …, or a group like `cast.*`, or `*`."""
     description: _Description = ""
+    mode: Mode = Mode.LIVE
+    """`test`: it is told of the casts of test keys, and of nothing else. It cannot be changed."""
 
 
 class WebhookChangeBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +60,7 @@ class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint as it stands."""
 
     id: UUID
+    mode: Mode
     url: str
     description: str
     event_types: list[str]

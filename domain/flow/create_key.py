@@ -8,6 +8,7 @@ import msgspec
 from domain.flow.audit import audit
 from domain.flow.create_budget import NewBudget, add_budget
 from domain.flow.creation import IdempotentCall, lock_active_account, made_before, remember
+from domain.model.api_key import mode_of
 from domain.model.audit import Action, Actor
 from domain.model.errors import Code, refuse
 from domain.model.key_rules import (
@@ -18,6 +19,7 @@ from domain.model.key_rules import (
     check_terms,
     inherited,
 )
+from domain.model.modes import check_test_scopes
 from domain.store import budgets, identity
 from domain.store.connection import Connection
 
@@ -80,6 +82,7 @@ async def _key_id_if_there(conn: Connection, new: NewKey) -> UUID | None:
 
 async def _terms(conn: Connection, new: NewKey, *, now: datetime) -> KeyTerms:
     check_terms(new.terms, now)
+    check_test_scopes(mode_of(new.prefix), new.terms.scopes)
     if new.made_by is None:
         check_given(new.terms.scopes, new.powers)
         return new.terms

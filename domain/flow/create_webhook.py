@@ -8,6 +8,7 @@ from domain.flow.audit import audit
 from domain.flow.creation import IdempotentCall, lock_active_account, made_before, remember
 from domain.model.audit import Action, Actor
 from domain.model.errors import Code, refuse
+from domain.model.modes import Mode
 from domain.model.webhook_rules import ENDPOINTS_PER_ACCOUNT_MAX, EndpointTerms, check_endpoint
 from domain.model.webhook_url import Network
 from domain.store import identity, webhooks
@@ -21,6 +22,8 @@ class NewWebhook(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     account_id: UUID
     terms: EndpointTerms
+    mode: Mode = Mode.LIVE
+    """Of the casts it is told of; it stays."""
 
 
 class CreatedWebhook(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +63,7 @@ async def create_webhook(
         conn,
         endpoint_id=new.id,
         account_id=new.account_id,
+        mode=new.mode,
         url=new.terms.url,
         description=new.terms.description,
         event_types=new.terms.event_types,

@@ -17,6 +17,7 @@ from domain.model.admission_state import AdmissionState, Terms, WindowState
 from domain.model.funding import Funding
 from domain.model.ids import ENTROPY_BYTES
 from domain.model.messages import Pool
+from domain.model.modes import mode_of_funding
 from domain.model.periods import month_of_ms
 from domain.store import admission as store
 from domain.store.connection import Connection
@@ -103,6 +104,7 @@ def _holds(accepted: list[Accepted], windows: dict[UUID, WindowState], verdicts:
     grant_micros: Counter[UUID] = Counter()
     account_micros: Counter[UUID] = Counter()
     account_free: Counter[UUID] = Counter()
+    account_test: Counter[UUID] = Counter()
     account_casts: Counter[UUID] = Counter()
     account_wire: Counter[tuple[UUID, Pool]] = Counter()
     key_casts: Counter[UUID] = Counter()
@@ -114,6 +116,7 @@ def _holds(accepted: list[Accepted], windows: dict[UUID, WindowState], verdicts:
             grant_micros[part.grant_id] += part.micros
         account_micros[account_id] += cast.held_micros
         account_free[account_id] += cast.funding is Funding.FREE
+        account_test[account_id] += cast.funding is Funding.TEST
         account_casts[account_id] += 1
         account_wire[account_id, cast.spec.pool] += cast.on_wire
         if key_id is not None:
@@ -125,7 +128,13 @@ def _holds(accepted: list[Accepted], windows: dict[UUID, WindowState], verdicts:
         ],
         windows=[store.MicrosRow(id=identifier, micros=micros) for identifier, micros in window_micros.items()],
         months=[
-            store.MonthRow(account_id=identifier, month=month, micros=micros, free=account_free[identifier])
+            store.MonthRow(
+                account_id=identifier,
+                month=month,
+                micros=micros,
+                free=account_free[identifier],
+                test=account_test[identifier],
+            )
             for identifier, micros in account_micros.items()
         ],
         grants=[store.MicrosRow(id=identifier, micros=micros) for identifier, micros in grant_micros.items()],
@@ -199,6 +208,7 @@ def _idempotency_rows(verdict: Verdict) -> list[store.IdempotencyRow]:
     return [
         store.IdempotencyRow(
             account_id=first.request.account_id,
+            mode=mode_of_funding(first.funding),
             key=first.request.idempotency_key,
             request_hash=first.request.request_hash,
             cast_ids=verdict.remembered(first.request),

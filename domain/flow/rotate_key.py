@@ -9,6 +9,7 @@ from domain.flow.audit import audit
 from domain.flow.create_key import acting_key, has_own_budget
 from domain.flow.creation import IdempotentCall, lock_active_account, made_before, remember
 from domain.flow.update_key import living_key
+from domain.model.api_key import mode_of
 from domain.model.audit import Action, Actor
 from domain.model.errors import Code, refuse
 from domain.model.key_rules import KeyScope, check_taken_by_key
@@ -59,6 +60,7 @@ async def rotate_key(
     key = await living_key(conn, account_id=account_id, prefix=rotation.prefix)
     await _check_asker(conn, rotation, key, now=now)
     _check_rotatable(key, rotation.prefix, now)
+    assert mode_of(rotation.new_prefix) is key.mode, "a key is live or for tests, for good"
     done = await identity.key_rotate(
         conn,
         account_id=account_id,

@@ -11,6 +11,7 @@ from domain.flow.creation import lock_active_account
 from domain.model.audit import Action, Actor
 from domain.model.errors import Code, refuse
 from domain.model.key_rules import ACCOUNT_SCOPES, KeyChange, changed, check_changed_by_key, check_given, check_terms
+from domain.model.modes import check_test_scopes
 from domain.store import identity
 from domain.store.connection import Connection
 
@@ -39,6 +40,7 @@ async def update_key(
     check_terms(
         terms if change.expires_at is not msgspec.UNSET else msgspec.structs.replace(terms, expires_at=None), now
     )
+    check_test_scopes(key.mode, terms.scopes)
     if changed_by is None:
         check_given(terms.scopes - key.terms.scopes, ACCOUNT_SCOPES)
     else:

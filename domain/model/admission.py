@@ -23,7 +23,6 @@ from domain.model.admission_refusals import (
 from domain.model.admission_state import (
     AccountState,
     AdmissionState,
-    IdempotencyState,
     KeyState,
     MonthState,
     Terms,
@@ -35,6 +34,7 @@ from domain.model.funding import Funding, Grant, GrantPart, take_from_grants
 from domain.model.ids import ENTROPY_BYTES, cast_id
 from domain.model.limits import DEADLINE_MS_MAX, CastLimits
 from domain.model.messages import Pool
+from domain.model.modes import Mode, refuse_test_cast
 from domain.model.periods import Period, resets_at
 from domain.model.places import NO_CAST, placed
 from domain.model.quote import QuotedTerms
@@ -129,6 +129,8 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 Verdict = Replayed | Refusal | Judged
+# What was accepted before under an account's idempotency key: the request's hash, and its casts.
+_Remembered = dict[tuple[UUID, str], tuple[bytes, tuple[UUID, ...]]]
 
 
 def decide(requests: Sequence[AdmissionRequest], state: AdmissionState, terms: Terms, entropy: bytes) -> list[Verdict]:
@@ -155,7 +157,13 @@ class _Batch:
         self._prices = {change.version_id: change for change in state.prices}
         self._sessions = frozenset(state.sessions)
         self._months = {month.account_id: month for month in state.months}
-        self._remembered = {(row.account_id, row.key): row for row in state.idempotency}
+        # Nearly always empty, and then asking costs a request nothing.
+        self._test_keys = frozenset(key.id for key in state.keys if key.is_test)
+        self._remembered: _Remembered = {}
+        self._remembered_tests: _Remembered = {}
+        for row in state.idempotency:
+            remembered = self._remembered if row.mode is Mode.LIVE else self._remembered_tests
+            remembered[row.account_id, row.key] = (row.request_hash, row.cast_ids)
         self._windows: dict[UUID, list[WindowState]] = {}
         for window in sorted(state.windows, key=lambda window: window.id.int):
             self._windows.setdefault(window.account_id, []).append(window)
@@ -171,16 +179,30 @@ class _Batch:
         if (refusal := refuse_identity(request.key_id, request.key_prefix, account, key)) is not None:
             return refusal
         assert account is not None
+        judge_cast, remembered = self._judge_cast, self._remembered
+        if self._test_keys and request.key_id in self._test_keys:
+            judge_cast, remembered = self._judge_test_cast, self._remembered_tests
         if request.idempotency_key is not None:
-            remembered = self._remembered.get((account.id, request.idempotency_key))
-            if remembered is not None:
-                return _replay(request, remembered)
-        judged = Judged(results=tuple(self._judge_cast(request, spec, account, key) for spec in request.casts))
+            before = remembered.get((account.id, request.idempotency_key))
+            if before is not None:
+                return _replay(request, *before)
+        judged = Judged(results=tuple([judge_cast(request, spec, account, key) for spec in request.casts]))
         if (cast_ids := judged.remembered(request)) and request.idempotency_key is not None:
-            self._remembered[account.id, request.idempotency_key] = IdempotencyState(
-                account_id=account.id, key=request.idempotency_key, request_hash=request.request_hash, cast_ids=cast_ids
-            )
+            remembered[account.id, request.idempotency_key] = (request.request_hash, cast_ids)
         return judged
+
+    def _judge_test_cast(
+        self, request: AdmissionRequest, spec: CastSpec, account: AccountState, key: KeyState | None
+    ) -> Accepted | Refusal:
+        month = self._month(account.id)
+        price, creator = self._prices_of(request, spec)
+        fuel = spec.limits.fuel
+        refusal = refuse_test_cast(is_priced=creator is not NO_PRICE, fuel_limit=fuel, test_casts=month.test_casts)
+        if refusal is not None or (refusal := self._refuse_load(request, spec, account, key)) is not None:
+            return refusal
+        month.test_casts += 1
+        funded, terms = (Funding.TEST, ()), (price, NO_PRICE)
+        return self._accept(request, spec, account, key, needed=0, windows=[], funded=funded, terms=terms)
 
     def _judge_cast(
         self, request: AdmissionRequest, spec: CastSpec, account: AccountState, key: KeyState | None
@@ -345,7 +367,7 @@ class _Batch:
             funding=funding,
             window_ids=tuple(window.id for window in windows),
             grants=parts,
-            on_wire=_take_wire_place(account, spec.pool),
+            on_wire=account.take_wire_place(spec.pool, ON_WIRE_PER_ACCOUNT_MAX),
             budget=self._tightest(windows, 0),
             open_casts=account.open_casts if limit_of_key is None else limit_of_key.open_casts,
             open_casts_max=account.open_casts_max if limit_of_key is None else limit_of_key.open_casts_max or 0,
@@ -361,28 +383,16 @@ class _Batch:
         return self._months.setdefault(account_id, MonthState(account_id=account_id))
 
 
-def _replay(request: AdmissionRequest, remembered: IdempotencyState) -> Replayed | Refusal:
-    if remembered.request_hash != request.request_hash:
+def _replay(request: AdmissionRequest, request_hash: bytes, cast_ids: tuple[UUID, ...]) -> Replayed | Refusal:
+    if request_hash != request.request_hash:
         return Refusal(
             code=Code.IDEMPOTENCY_KEY_REUSED,
             detail="This Idempotency-Key was used with another request. Use a new key for a new request.",
         )
-    return Replayed(cast_ids=remembered.cast_ids)
+    return Replayed(cast_ids=cast_ids)
 
 
 def _applies(window: WindowState, request: AdmissionRequest, spec: CastSpec) -> bool:
     if window.scope == "account":
         return True
     return window.scope_id == (request.key_id if window.scope == "key" else spec.spell_id)
-
-
-def _take_wire_place(account: AccountState, pool: Pool) -> bool:
-    if pool is Pool.LARGE:
-        if account.on_wire_large >= ON_WIRE_PER_ACCOUNT_MAX:
-            return False
-        account.on_wire_large += 1
-        return True
-    if account.on_wire_default >= ON_WIRE_PER_ACCOUNT_MAX:
-        return False
-    account.on_wire_default += 1
-    return True

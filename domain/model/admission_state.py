@@ -5,10 +5,12 @@ from uuid import UUID
 
 import msgspec
 
+from domain.model.api_key import TEST_PREFIX
 from domain.model.budgets import window_id
 from domain.model.creator_price import PriceChange
 from domain.model.funding import Grant
 from domain.model.messages import Pool
+from domain.model.modes import Mode
 from domain.model.periods import Period
 from domain.model.pricing import Price
 
@@ -28,6 +30,18 @@ class AccountState(msgspec.Struct, kw_only=True):
     on_wire_default: int
     on_wire_large: int
 
+    def take_wire_place(self, pool: Pool, most: int) -> bool:
+        """Take one of the account's `most` places on the wire of a pool; False when all are taken."""
+        if pool is Pool.LARGE:
+            if self.on_wire_large >= most:
+                return False
+            self.on_wire_large += 1
+            return True
+        if self.on_wire_default >= most:
+            return False
+        self.on_wire_default += 1
+        return True
+
 
 class KeyState(msgspec.Struct, kw_only=True):
     """An API key, alive or not."""
@@ -43,6 +57,11 @@ class KeyState(msgspec.Struct, kw_only=True):
     def opened_by(self, prefix: str | None) -> bool:
         """Tell whether the secret of this prefix may still be used; None where the caller knows of one secret only."""
         return self.alive and (prefix is None or prefix in {self.prefix, self.previous_prefix})
+
+    @property
+    def is_test(self) -> bool:
+        """Tell whether its casts move no money."""
+        return self.prefix.startswith(TEST_PREFIX)
 
 
 class WindowState(msgspec.Struct, kw_only=True):
@@ -73,12 +92,15 @@ class MonthState(msgspec.Struct, kw_only=True):
     held_micros: int = 0
     free_used: int = 0
     free_held: int = 0
+    test_casts: int = 0
+    """Accepted, however they ended."""
 
 
 class IdempotencyState(msgspec.Struct, frozen=True, kw_only=True):
     """An accepted request of before."""
 
     account_id: UUID
+    mode: Mode
     key: str
     request_hash: bytes
     cast_ids: tuple[UUID, ...]

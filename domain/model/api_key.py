@@ -1,7 +1,8 @@
 """The text of an API key: `sk_live_<8-char id>_<32 random><6 checksum>`, all base62 (0-9A-Za-z).
 
-The id is public and names the row; the 32 characters are the secret (190 bits); the checksum is the CRC32 of all
-before it, so that a scanner or a typo is told from a key without asking the database.
+A test key begins with `sk_test_` instead. The id is public and names the row; the 32 characters are the secret (190
+bits); the checksum is the CRC32 of all before it, so that a scanner or a typo is told from a key without asking the
+database.
 """
 
 import re
@@ -10,12 +11,18 @@ from typing import Final
 
 import msgspec
 
+from domain.model.modes import Mode
+
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_KIND: Final = "sk_live_"
+TEST_PREFIX: Final = "sk_test_"
+_KIND_OF: Final = {Mode.LIVE: "sk_live_", Mode.TEST: TEST_PREFIX}
+_KIND_CHARACTERS: Final = 8
+_KINDS: Final = tuple(_KIND_OF.values())
+_KIND: Final = f"(?:{'|'.join(_KINDS)})"
 _ID_CHARACTERS: Final = 8
 _SECRET_CHARACTERS: Final = 32
 _CHECKSUM_CHARACTERS: Final = 6  # 62^6 is just above 2^32
-_PREFIX_CHARACTERS: Final = len(_KIND) + _ID_CHARACTERS
+_PREFIX_CHARACTERS: Final = _KIND_CHARACTERS + _ID_CHARACTERS
 _PREFIX: Final = re.compile(rf"{_KIND}[0-9A-Za-z]{{{_ID_CHARACTERS}}}")
 _KEY_CHARACTERS: Final = _PREFIX_CHARACTERS + 1 + _SECRET_CHARACTERS + _CHECKSUM_CHARACTERS
 # Looked for at every place, because two may overlap where text was glued together.
@@ -40,10 +47,10 @@ class MintedKey(msgspec.Struct, frozen=True, kw_only=True):
         return f"MintedKey(prefix={self.prefix!r})"
 
 
-def mint(entropy: bytes) -> MintedKey:
+def mint(entropy: bytes, mode: Mode = Mode.LIVE) -> MintedKey:
     """Return the key that `entropy`, ENTROPY_BYTES random bytes, stands for."""
     assert len(entropy) == ENTROPY_BYTES
-    prefix = _KIND + _base62(entropy[:_ID_ENTROPY_BYTES], _ID_CHARACTERS)
+    prefix = _KIND_OF[mode] + _base62(entropy[:_ID_ENTROPY_BYTES], _ID_CHARACTERS)
     secret = _base62(entropy[_ID_ENTROPY_BYTES:], _SECRET_CHARACTERS)
     body = f"{prefix}_{secret}"
     return MintedKey(prefix=prefix, text=body + _checksum(body))
@@ -51,7 +58,9 @@ def mint(entropy: bytes) -> MintedKey:
 
 def prefix_of(text: str) -> str | None:
     """Return the prefix of a well-formed key, or None: its form or its checksum is wrong, so no row can match."""
-    if len(text) != _KEY_CHARACTERS or not text.startswith(_KIND) or text[_PREFIX_CHARACTERS] != "_":
+    if len(text) != _KEY_CHARACTERS or text[_PREFIX_CHARACTERS] != "_":
+        return None
+    if not text.startswith(_KINDS):
         return None
     body, checksum = text[:-_CHECKSUM_CHARACTERS], text[-_CHECKSUM_CHARACTERS:]
     if not body.isascii() or _checksum(body) != checksum:
@@ -67,6 +76,11 @@ def find_keys(text: str) -> list[str]:
     """
     found = (match[1] for match in _CANDIDATE.finditer(text))
     return list(dict.fromkeys(key for key in found if prefix_of(key) is not None))
+
+
+def mode_of(prefix: str) -> Mode:
+    """Return what a key of this prefix is for."""
+    return Mode.TEST if prefix.startswith(TEST_PREFIX) else Mode.LIVE
 
 
 def is_prefix(text: str) -> bool:

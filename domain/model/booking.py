@@ -321,6 +321,8 @@ def _counters(groups: Sequence[_Group]) -> list[CounterRow]:
 def _transfers(groups: Sequence[_Group], credited: Sequence[Ending], batch_id: UUID) -> list[TransferRow]:
     rows: dict[TransferKey, TransferRow] = {}
     for group in groups:
+        if group.cast.funding is Funding.TEST:
+            continue  # no money moves
         if group.cast.funding is Funding.CREDITS:
             continue  # each cast names its own grants
         payer = ALLOWANCE if group.cast.funding is Funding.FREE else f"receivable:{group.cast.account_id}"

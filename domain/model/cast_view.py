@@ -10,6 +10,7 @@ import msgspec
 from domain.model.admission import Accepted
 from domain.model.advice import CastWarning
 from domain.model.manifest import OutputEncoding
+from domain.model.modes import Mode, mode_of_funding
 from domain.model.pricing import MICROS_PER_CENT
 
 FINAL_STATUSES: Final = frozenset({"succeeded", "failed", "canceled", "expired"})
@@ -55,6 +56,11 @@ class CastRow(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes_peak: int | None
     wall_us: int | None
     attempts: int | None
+
+    @property
+    def mode(self) -> Mode:
+        """Whether it was made with a test key."""
+        return mode_of_funding(self.funding)
 
     @property
     def is_final(self) -> bool:
@@ -105,6 +111,8 @@ class CastView(msgspec.Struct, frozen=True, kw_only=True):
     spell: str
     version: str
     digest: str
+    mode: Mode
+    """`test`: a test key made it, and no money moved."""
     status: str
     output: msgspec.Raw | str | None
     output_encoding: OutputEncoding | None
@@ -132,6 +140,7 @@ def view_of_accepted(accepted: Accepted, name: VersionName, *, casts_url: str) -
         spell=name.spell,
         version=name.version,
         digest=f"sha256:{name.digest.hex()}",
+        mode=mode_of_funding(accepted.funding),
         status="queued",
         output=None,
         output_encoding=None,
@@ -166,6 +175,7 @@ def view_of_row(row: CastRow, name: VersionName, *, casts_url: str) -> CastView:
         spell=name.spell,
         version=name.version,
         digest=f"sha256:{name.digest.hex()}",
+        mode=row.mode,
         status=row.status,
         output=output,
         output_encoding=encoding,

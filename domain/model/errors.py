@@ -27,6 +27,7 @@ class Code(enum.StrEnum):
     INSUFFICIENT_CREDITS = "insufficient_credits"
     FREE_TIER_EXHAUSTED = "free_tier_exhausted"
     PAYMENT_REQUIRED = "payment_required"
+    TEST_ALLOWANCE_EXHAUSTED = "test_allowance_exhausted"
     SPEND_PAUSED = "spend_paused"
     RATE_LIMITED = "rate_limited"
     TOO_MANY_OPEN_CASTS = "too_many_open_casts"

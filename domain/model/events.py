@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from domain.model.cast_view import CastRow, CastView, VersionName, view_of_row
+from domain.model.modes import Mode, mode_of_funding
 from domain.model.settlement import Ending, Status
 from domain.model.webhooks import EventType
 
@@ -37,6 +38,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     event_id: UUID
     account_id: UUID
     type: EventType
+    mode: Mode = Mode.LIVE
+    """`test` for the casts of test keys: endpoints made for tests are told, and no others."""
     cast_id: UUID | None = None
     webhook_url: str | None = None
     """A receiver beside the account's endpoints: the one the cast came with."""
@@ -109,6 +112,7 @@ def cast_events(endings: Iterable[Ending]) -> list[Event]:
             event_id=ending.cast.id,
             account_id=ending.cast.account_id,
             type=_TYPE_OF[ending.status],
+            mode=mode_of_funding(ending.cast.funding),
             cast_id=ending.cast.id,
             webhook_url=ending.cast.webhook_url,
         )

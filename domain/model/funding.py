@@ -15,6 +15,8 @@ class Funding(enum.StrEnum):
     FREE = "free"
     CREDITS = "credits"
     METERED = "metered"
+    TEST = "test"
+    """Of a test key: nothing is held, and nothing is charged."""
 
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)

@@ -108,7 +108,7 @@ OWNED: Final[Mapping[str, Rule]] = {
     ),
     "account_months": Rule(
         file="months",
-        exported=("month", "spent_micros", "held_micros", "free_used", "free_held"),
+        exported=("month", "spent_micros", "held_micros", "free_used", "free_held", "test_casts"),
         withheld={"account_id": _OWNER},
     ),
     "credit_grants": Rule(
@@ -159,7 +159,7 @@ OWNED: Final[Mapping[str, Rule]] = {
     ),
     "idempotency_keys": Rule(
         file="idempotency_keys",
-        exported=("key", "cast_ids", "created_at"),
+        exported=("key", "mode", "cast_ids", "created_at"),
         withheld={"account_id": _OWNER, "request_hash": "what was asked is in the file of what was made"},
     ),
     "casts": Rule(
@@ -216,7 +216,7 @@ OWNED: Final[Mapping[str, Rule]] = {
         file="webhooks",
         exported=(
             "id", "url", "description", "event_types", "secret_version", "previous_secret_until", "failing_since",
-            "disabled_at", "disabled_reason", "created_at", "deleted_at",
+            "disabled_at", "disabled_reason", "created_at", "deleted_at", "mode",
         ),
         withheld={"account_id": _OWNER},
     ),

@@ -12,9 +12,11 @@ import msgspec
 
 from domain.model.booking import TransferRow, transfers_of
 from domain.model.creator_price import CreatorPrice
+from domain.model.funding import Funding
 from domain.model.limits import KIB
 from domain.model.messages import Outcome
-from domain.model.pricing import Charge, Due, Price, charge, due_for, fuel_micros
+from domain.model.modes import Mode, mode_of_funding
+from domain.model.pricing import NOTHING, Charge, Due, Price, charge, due_for, fuel_micros
 from domain.model.settlement import Ending, HeldCast
 
 RECEIPT_VERSION: Final = 1
@@ -147,6 +149,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     account_id: UUID
     account: str
     key: str | None
+    mode: Mode
+    """`test`: a test key made it; `waived_micros` is what a live key would have paid."""
     spell: str
     version: str
     digest: str
@@ -179,7 +183,9 @@ def receipt_of(
     outcome = Outcome(row.outcome)
     used = Used(fuel=row.fuel, output_bytes=row.output_bytes or 0, units=row.units or 0)
     charged = charge_of(row, cast, price)
-    pays_for = Due.NOTHING if outcome is Outcome.CANCELED and row.started_at is None else due_for(outcome)
+    is_test = cast.funding is Funding.TEST
+    is_free = is_test or (outcome is Outcome.CANCELED and row.started_at is None)
+    pays_for = Due.NOTHING if is_free else due_for(outcome)
     lines = _lines(price, cast.creator_price, used, pays_for)
     captured = sum(line.amount_micros for line in lines if line.charged)
     assert captured == charged.cost_micros == row.cost_micros, "a receipt says what was charged"
@@ -190,6 +196,7 @@ def receipt_of(
         account_id=row.account_id,
         account=row.account,
         key=row.key,
+        mode=mode_of_funding(cast.funding),
         spell=row.spell,
         version=row.version,
         digest=f"sha256:{row.digest.hex()}",
@@ -210,7 +217,7 @@ def receipt_of(
             released_micros=cast.held_micros - captured,
             waived_micros=sum(line.amount_micros for line in lines if not line.charged),
             pays_for=pays_for,
-            reason=_REASONS[pays_for],
+            reason=_REASON_OF_TESTS if is_test else _REASONS[pays_for],
         ),
         platform_micros=charged.platform_micros,
         creator_micros=charged.creator_micros,
@@ -223,6 +230,8 @@ def receipt_of(
 
 def charge_of(row: ReceiptRow, cast: HeldCast, price: Price) -> Charge:
     """Return what the cast was charged, and who got it, by the rule that charged it."""
+    if cast.funding is Funding.TEST:
+        return NOTHING
     return charge(
         price,
         cast.creator_price,
@@ -235,6 +244,7 @@ def charge_of(row: ReceiptRow, cast: HeldCast, price: Price) -> Charge:
     )
 
 
+_REASON_OF_TESTS: Final = "A test key made this cast: nothing was held, and nothing is charged."
 _REASONS: Final = {
     Due.EVERYTHING: "The cast gave a result: fee, fuel and the creator's price are charged.",
     Due.PLATFORM: "The spell broke, met a limit or was canceled: fee and fuel are charged, the creator gets nothing.",

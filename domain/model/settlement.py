@@ -178,16 +178,7 @@ def ending_of(event: UsageEvent, cast: HeldCast, prices: Mapping[int, Price]) ->
     return Ending(
         cast=cast,
         outcome=event.outcome,
-        charge=pricing.charge(
-            prices[cast.price_version],
-            cast.creator_price,
-            held_micros=cast.held_micros,
-            outcome=event.outcome,
-            fuel=event.fuel,
-            started=event.started_ms > 0,
-            output_bytes=len(event.output or b""),
-            units=event.units,
-        ),
+        charge=_charge(event, cast, prices),
         message="" if event.outcome is Outcome.SUCCEEDED else _sentence(event),
         exit_code=event.exit_code,
         fuel=event.fuel,
@@ -200,6 +191,22 @@ def ending_of(event: UsageEvent, cast: HeldCast, prices: Mapping[int, Price]) ->
         units=event.units,
         output=event.output,
         log=event.log,
+    )
+
+
+def _charge(event: UsageEvent, cast: HeldCast, prices: Mapping[int, Price]) -> Charge:
+    assert event.outcome is not None
+    if cast.funding is Funding.TEST:
+        return pricing.NOTHING
+    return pricing.charge(
+        prices[cast.price_version],
+        cast.creator_price,
+        held_micros=cast.held_micros,
+        outcome=event.outcome,
+        fuel=event.fuel,
+        started=event.started_ms > 0,
+        output_bytes=len(event.output or b""),
+        units=event.units,
     )
 
 

@@ -46,6 +46,8 @@ class MonthRow(msgspec.Struct, frozen=True, kw_only=True):
     month: date
     micros: int
     free: int
+    test: int
+    """Casts of test keys, which are counted and not held."""
 
 
 class KeyRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +102,7 @@ class IdempotencyRow(msgspec.Struct, frozen=True, kw_only=True):
     """An accepted request to remember."""
 
     account_id: UUID
+    mode: str
     key: str
     request_hash: bytes
     cast_ids: tuple[UUID, ...]

@@ -48,7 +48,7 @@ SELECT json_build_object(
   'months', (
     SELECT coalesce(json_agg(json_build_object(
       'account_id', account_id, 'spent_micros', spent_micros, 'held_micros', held_micros,
-      'free_used', free_used, 'free_held', free_held)), '[]')
+      'free_used', free_used, 'free_held', free_held, 'test_casts', test_casts)), '[]')
     FROM account_months m WHERE m.account_id = ANY(%(account_ids)b::uuid[]) AND m.month = instant.month),
   'grants', (
     SELECT coalesce(json_agg(json_build_object(
@@ -57,7 +57,7 @@ SELECT json_build_object(
     FROM credit_grants WHERE account_id = ANY(%(account_ids)b::uuid[]) AND balance_micros > 0),
   'idempotency', (
     SELECT coalesce(json_agg(json_build_object(
-      'account_id', i.account_id, 'key', i.key, 'request_hash', encode(i.request_hash, 'base64'),
+      'account_id', i.account_id, 'mode', i.mode, 'key', i.key, 'request_hash', encode(i.request_hash, 'base64'),
       'cast_ids', i.cast_ids)), '[]')
     FROM unnest(%(idempotency_accounts)b::uuid[], %(idempotency_keys)s::text[]) AS asked(account_id, key)
     JOIN idempotency_keys i ON i.account_id = asked.account_id AND i.key = asked.key)
@@ -81,12 +81,13 @@ WHERE w.id = r.id
 RETURNING w.id
 
 -- name: months_hold
--- Raise what the account holds of this month and of its free allowance.
-INSERT INTO account_months AS m (account_id, month, held_micros, free_held)
-SELECT account_id, month, micros, free
-FROM json_to_recordset(%(rows)s::json) AS r(account_id uuid, month date, micros bigint, free integer)
+-- Raise what the account holds of this month and of its free allowance, and how many test casts it made.
+INSERT INTO account_months AS m (account_id, month, held_micros, free_held, test_casts)
+SELECT account_id, month, micros, free, test
+FROM json_to_recordset(%(rows)s::json) AS r(account_id uuid, month date, micros bigint, free integer, test integer)
 ON CONFLICT (account_id, month)
-DO UPDATE SET held_micros = m.held_micros + excluded.held_micros, free_held = m.free_held + excluded.free_held
+DO UPDATE SET held_micros = m.held_micros + excluded.held_micros, free_held = m.free_held + excluded.free_held,
+  test_casts = m.test_casts + excluded.test_casts
 
 -- name: grants_hold
 -- Hold credits; a grant without that much free is not updated, and the caller counts the rows.
@@ -139,7 +140,7 @@ FROM ROWS FROM (
 
 -- name: idempotency_insert
 -- Remember accepted requests. A key older than its 24 hours that retention has not reached yet was replayed, not here.
-INSERT INTO idempotency_keys (account_id, key, request_hash, cast_ids, created_at)
-SELECT account_id, key, decode(request_hash, 'base64'), cast_ids, to_timestamp(accepted_ms / 1000.0)
+INSERT INTO idempotency_keys (account_id, mode, key, request_hash, cast_ids, created_at)
+SELECT account_id, mode, key, decode(request_hash, 'base64'), cast_ids, to_timestamp(accepted_ms / 1000.0)
 FROM json_to_recordset(%(rows)s::json)
-  AS r(account_id uuid, key text, request_hash text, cast_ids uuid[], accepted_ms bigint)
+  AS r(account_id uuid, mode text, key text, request_hash text, cast_ids uuid[], accepted_ms bigint)

@@ -8,6 +8,7 @@ from psycopg.rows import class_row
 
 from domain.model.cast_view import CastRow, VersionName
 from domain.model.manifest import OutputEncoding
+from domain.model.modes import Mode
 from domain.store.connection import Connection
 from domain.store.queries import load
 
@@ -28,11 +29,12 @@ async def casts_list(
     status: str | None,
     spell_id: UUID | None,
     key_id: UUID | None,
+    mode: Mode = Mode.LIVE,
     before: UUID,
     after: UUID,
     limit: int,
 ) -> list[CastRow]:
-    """Return up to `limit` casts of the account with after <= id < before, newest first."""
+    """Return up to `limit` casts of the account and the mode with after <= id < before, newest first."""
     parameters = {
         "account_id": account_id,
         "status": status,
@@ -42,7 +44,7 @@ async def casts_list(
         "after": after,
         "limit": limit,
     }
-    return await _rows(connection, "casts_list", parameters)
+    return await _rows(connection, "casts_list_test" if mode is Mode.TEST else "casts_list", parameters)
 
 
 async def casts_status(connection: Connection, *, ids: Sequence[UUID]) -> dict[UUID, str]:

@@ -8,12 +8,12 @@ SELECT gen_random_uuid(), e.account_id, receiver.kind, e.event_id, e.type, recei
   CASE receiver.kind WHEN 'listen' THEN 'delivered' ELSE 'pending' END,
   CASE receiver.kind WHEN 'listen' THEN now END
 FROM clock_timestamp() AS now
-CROSS JOIN json_to_recordset(%(rows)s::json) AS e(event_id uuid, account_id uuid, type text, cast_id uuid,
+CROSS JOIN json_to_recordset(%(rows)s::json) AS e(event_id uuid, account_id uuid, mode text, type text, cast_id uuid,
   webhook_url text, payload text, letter text, except_endpoint_id uuid)
 CROSS JOIN LATERAL (
   SELECT 'webhook' AS kind, w.id AS endpoint_id, NULL::text AS target
   FROM webhook_endpoints w
-  WHERE w.account_id = e.account_id AND w.deleted_at IS NULL AND w.disabled_at IS NULL
+  WHERE w.account_id = e.account_id AND w.mode = e.mode AND w.deleted_at IS NULL AND w.disabled_at IS NULL
     AND w.event_types && ARRAY['*', e.type, split_part(e.type, '.', 1) || '.*']
     AND w.id IS DISTINCT FROM e.except_endpoint_id
   UNION ALL

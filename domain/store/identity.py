@@ -7,7 +7,9 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import class_row, scalar_row
 
+from domain.model.api_key import mode_of
 from domain.model.key_rules import KeyTerms
+from domain.model.modes import Mode
 from domain.store.connection import Connection
 from domain.store.queries import load
 
@@ -64,6 +66,11 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
             expires_at=self.expires_at,
             allowed_origins=tuple(self.allowed_origins),
         )
+
+    @property
+    def mode(self) -> Mode:
+        """What the key is for, as its text says."""
+        return mode_of(self.prefix)
 
     def is_alive(self, now: datetime) -> bool:
         """Tell whether the key opens anything: neither revoked nor expired."""

@@ -117,7 +117,7 @@ WHERE id = %(id)s AND revoked_at IS NULL AND (secret_hash = %(secret_hash)s OR p
 SELECT id FROM accounts WHERE id = ANY(%(account_ids)s) ORDER BY id FOR NO KEY UPDATE
 -- name: creation_get
 -- What a request under this idempotency key made before.
-SELECT request_hash, cast_ids FROM idempotency_keys WHERE account_id = %(account_id)s AND key = %(key)s
+SELECT request_hash, cast_ids FROM idempotency_keys WHERE account_id = %(account_id)s AND key = %(key)s AND mode = 'live'
 
 -- name: creation_insert
 -- Remember what a request made; the column holds the ids of whatever was made, casts mostly.

@@ -109,7 +109,7 @@ ORDER BY w.budget_id, w.starts_on LIMIT %(rows_max)s
 -- name: months_page
 -- What of each month was spent and held, and of the free allowance.
 SELECT ARRAY[month::text] AS row_key,
-  month, spent_micros, held_micros, free_used, free_held
+  month, spent_micros, held_micros, free_used, free_held, test_casts
 FROM account_months
 WHERE account_id = %(account_id)s AND month > coalesce((%(after)s::text[])[1]::date, '-infinity')
 ORDER BY month LIMIT %(rows_max)s
@@ -172,11 +172,13 @@ ORDER BY account_id LIMIT %(rows_max)s
 
 -- name: idempotency_keys_page
 -- Keys of requests of the last two days.
-SELECT ARRAY[key] AS row_key,
-  key, cast_ids, created_at
+SELECT ARRAY[key, mode] AS row_key,
+  key, mode, cast_ids, created_at
 FROM idempotency_keys
-WHERE account_id = %(account_id)s AND key > coalesce((%(after)s::text[])[1], '') AND created_at <= %(instant)s
-ORDER BY key LIMIT %(rows_max)s
+WHERE account_id = %(account_id)s
+  AND (key, mode) > (coalesce((%(after)s::text[])[1], ''), coalesce((%(after)s::text[])[2], ''))
+  AND created_at <= %(instant)s
+ORDER BY key, mode LIMIT %(rows_max)s
 
 -- name: casts_page
 -- Casts, with what they read and wrote as long as that is kept. Sizes are known without reading it: a page ends where
@@ -277,7 +279,7 @@ ORDER BY account_id LIMIT %(rows_max)s
 -- name: webhooks_page
 -- Endpoints, deleted ones too.
 SELECT ARRAY[id::text] AS row_key,
-  id, url, description, event_types, secret_version, previous_secret_until, failing_since, disabled_at,
+  id, mode, url, description, event_types, secret_version, previous_secret_until, failing_since, disabled_at,
   disabled_reason, created_at, deleted_at
 FROM webhook_endpoints
 WHERE account_id = %(account_id)s AND id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)

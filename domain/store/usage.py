@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import class_row
 
+from domain.model.modes import Mode
 from domain.model.periods import next_month
 from domain.model.usage import Tally
 from domain.store.connection import Connection
@@ -39,6 +40,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     free_held: int = 0
     spent_micros: int = 0
     held_micros: int = 0
+    test_casts: int = 0
 
 
 class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,26 +63,31 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
     cost_micros: int
 
 
-async def months_read(conn: Connection, *, account_id: UUID, first: date, last: date) -> list[MonthUsage]:
+async def months_read(
+    conn: Connection, *, account_id: UUID, first: date, last: date, mode: Mode = Mode.LIVE
+) -> list[MonthUsage]:
     """Return what the account used from the month `first` to the month `last`; months without casts have no row."""
-    cursor = await conn.execute(_QUERIES["months_read"], {"account_id": account_id, "first": first, "last": last})
+    parameters = {"account_id": account_id, "first": first, "last": last, "test": mode is Mode.TEST}
+    cursor = await conn.execute(_QUERIES["months_read"], parameters)
     return [MonthUsage(month=row[0], funding=row[1], tally=_tally(row[2:])) for row in await cursor.fetchall()]
 
 
-async def days_read(conn: Connection, *, account_id: UUID, month: date) -> dict[date, Tally]:
+async def days_read(conn: Connection, *, account_id: UUID, month: date, mode: Mode = Mode.LIVE) -> dict[date, Tally]:
     """Return what the account used on each day of a month on which a cast was accepted."""
-    cursor = await conn.execute(_QUERIES["days_read"], _range(account_id, month))
+    cursor = await conn.execute(_QUERIES["days_read"], _range(account_id, month, mode))
     return {row[0]: _tally(row[1:]) for row in await cursor.fetchall()}
 
 
-async def keys_read(conn: Connection, *, account_id: UUID, month: date) -> list[SubjectUsage]:
+async def keys_read(conn: Connection, *, account_id: UUID, month: date, mode: Mode = Mode.LIVE) -> list[SubjectUsage]:
     """Return what each key used in a month, revoked ones too, the costliest first."""
-    return await _subjects(conn, "keys_read", _range(account_id, month))
+    return await _subjects(conn, "keys_read", _range(account_id, month, mode))
 
 
-async def spells_read(conn: Connection, *, account_id: UUID, month: date, limit: int) -> list[SubjectUsage]:
+async def spells_read(
+    conn: Connection, *, account_id: UUID, month: date, limit: int, mode: Mode = Mode.LIVE
+) -> list[SubjectUsage]:
     """Return what the account used of up to `limit` spells in a month, the costliest first."""
-    return await _subjects(conn, "spells_read", {**_range(account_id, month), "limit": limit})
+    return await _subjects(conn, "spells_read", {**_range(account_id, month, mode), "limit": limit})
 
 
 async def allowance_read(conn: Connection, *, account_id: UUID, month: date) -> Allowance:
@@ -91,7 +98,7 @@ async def allowance_read(conn: Connection, *, account_id: UUID, month: date) -> 
 
 
 async def events_read(
-    conn: Connection, *, account_id: UUID, month: date, after: UUID | None, limit: int
+    conn: Connection, *, account_id: UUID, month: date, after: UUID | None, limit: int, mode: Mode = Mode.LIVE
 ) -> list[UsageEvent]:
     """Return up to `limit` settled casts that were accepted in a month, oldest first, those behind `after`."""
     parameters = {
@@ -99,6 +106,7 @@ async def events_read(
         "after": after or _first_id(month),
         "ends": _first_id(next_month(month)),
         "limit": limit,
+        "test": mode is Mode.TEST,
     }
     async with conn.cursor(row_factory=class_row(UsageEvent)) as cursor:
         await cursor.execute(_QUERIES["events_read"], parameters)
@@ -112,8 +120,8 @@ async def _subjects(conn: Connection, query: str, parameters: dict[str, Any]) ->
     ]
 
 
-def _range(account_id: UUID, month: date) -> dict[str, Any]:
-    return {"account_id": account_id, "begins": month, "ends": next_month(month)}
+def _range(account_id: UUID, month: date, mode: Mode) -> dict[str, Any]:
+    return {"account_id": account_id, "begins": month, "ends": next_month(month), "test": mode is Mode.TEST}
 
 
 def _tally(sums: tuple[Any, ...]) -> Tally:

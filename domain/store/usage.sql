@@ -1,9 +1,10 @@
 -- name: months_read
--- What an account used, by month and funding, from a month on.
+-- What an account used, by month and funding, from a month on: of live casts, or of test casts.
 SELECT starts_on, funding, casts, failed, fuel, cpu_us, cost_micros
 FROM usage_counters
 WHERE account_id = %(account_id)s AND dimension = 'account' AND subject_id = %(account_id)s AND period = 'month'
   AND starts_on >= %(first)s AND starts_on <= %(last)s
+  AND (funding = 'test') = %(test)s
 ORDER BY starts_on, funding
 
 -- name: days_read
@@ -12,7 +13,7 @@ SELECT starts_on, sum(casts)::bigint, sum(failed)::bigint, sum(fuel)::bigint, su
   sum(cost_micros)::bigint
 FROM usage_counters
 WHERE account_id = %(account_id)s AND dimension = 'account' AND subject_id = %(account_id)s AND period = 'day'
-  AND starts_on >= %(begins)s AND starts_on < %(ends)s
+  AND starts_on >= %(begins)s AND starts_on < %(ends)s AND (funding = 'test') = %(test)s
 GROUP BY starts_on
 
 -- name: keys_read
@@ -23,7 +24,7 @@ FROM (
     sum(cpu_us)::bigint AS cpu_us, sum(cost_micros)::bigint AS cost_micros
   FROM usage_counters
   WHERE account_id = %(account_id)s AND dimension = 'key' AND period = 'day'
-    AND starts_on >= %(begins)s AND starts_on < %(ends)s
+    AND starts_on >= %(begins)s AND starts_on < %(ends)s AND (funding = 'test') = %(test)s
   GROUP BY subject_id
 ) used
 JOIN api_keys k ON k.id = used.subject_id
@@ -38,7 +39,7 @@ FROM (
     sum(cpu_us)::bigint AS cpu_us, sum(cost_micros)::bigint AS cost_micros
   FROM usage_counters
   WHERE account_id = %(account_id)s AND dimension = 'account_spell' AND period = 'day'
-    AND starts_on >= %(begins)s AND starts_on < %(ends)s
+    AND starts_on >= %(begins)s AND starts_on < %(ends)s AND (funding = 'test') = %(test)s
   GROUP BY subject_id
 ) used
 JOIN spells s ON s.id = used.subject_id
@@ -47,12 +48,12 @@ ORDER BY used.cost_micros DESC, used.casts DESC, used.subject_id
 LIMIT %(limit)s
 
 -- name: allowance_read
--- How many casts of a month's free allowance are used and held.
-SELECT free_used, free_held, spent_micros, held_micros FROM account_months
+-- How many casts of a month's free allowance are used and held, and how many test casts were made.
+SELECT free_used, free_held, spent_micros, held_micros, test_casts FROM account_months
 WHERE account_id = %(account_id)s AND month = %(month)s
 
 -- name: events_read
--- The usage events of an account within a range of ids, oldest first, with what everything is called. The account's
+-- The usage events of an account, live or of test casts, within a range of ids, oldest first, with what everything is called. The account's
 -- casts lead, because they have an index by account; an event's id is its cast's.
 SELECT u.id, c.accepted_at, c.finished_at, a.handle || '/' || s.name AS spell, v.version, k.prefix AS key_prefix,
   k.name AS key_name, c.status, u.outcome, u.fuel, u.cpu_us, u.memory_bytes_peak, u.wall_us, u.funding, u.cost_micros
@@ -62,6 +63,6 @@ JOIN spells s ON s.id = c.spell_id
 JOIN accounts a ON a.id = s.account_id
 JOIN spell_versions v ON v.id = c.version_id
 LEFT JOIN api_keys k ON k.id = c.key_id
-WHERE c.account_id = %(account_id)s AND c.id > %(after)s AND c.id < %(ends)s
+WHERE c.account_id = %(account_id)s AND c.id > %(after)s AND c.id < %(ends)s AND (c.funding = 'test') = %(test)s
 ORDER BY c.id
 LIMIT %(limit)s

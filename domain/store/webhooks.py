@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import class_row
 
+from domain.model.modes import Mode
 from domain.store.connection import Connection
 from domain.store.queries import load
 
@@ -19,6 +20,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     id: UUID
     account_id: UUID
+    mode: Mode
+    """Whether it is told of live casts and of the account, or of test casts."""
     url: str
     description: str
     event_types: list[str]
@@ -36,13 +39,14 @@ async def endpoint_insert(
     *,
     endpoint_id: UUID,
     account_id: UUID,
+    mode: Mode,
     url: str,
     description: str,
     event_types: Sequence[str],
     now: datetime,
 ) -> None:
     """Make an endpoint."""
-    parameters = {"id": endpoint_id, "account_id": account_id, "url": url, "description": description}
+    parameters = {"id": endpoint_id, "account_id": account_id, "mode": mode, "url": url, "description": description}
     await conn.execute(_QUERIES["endpoint_insert"], {**parameters, "event_types": list(event_types), "now": now})
 
 

@@ -1,18 +1,18 @@
 -- name: endpoint_insert
 -- Make an endpoint.
-INSERT INTO webhook_endpoints (id, account_id, url, description, event_types, created_at)
-VALUES (%(id)s, %(account_id)s, %(url)s, %(description)s, %(event_types)s, %(now)s)
+INSERT INTO webhook_endpoints (id, account_id, mode, url, description, event_types, created_at)
+VALUES (%(id)s, %(account_id)s, %(mode)s, %(url)s, %(description)s, %(event_types)s, %(now)s)
 
 -- name: endpoint_get
 -- Read one endpoint of the account that is not deleted.
-SELECT id, account_id, url, description, event_types, secret_version, previous_secret_until, failing_since, disabled_at,
-  disabled_reason, created_at
+SELECT id, account_id, mode, url, description, event_types, secret_version, previous_secret_until, failing_since,
+  disabled_at, disabled_reason, created_at
 FROM webhook_endpoints WHERE id = %(id)s AND account_id = %(account_id)s AND deleted_at IS NULL
 
 -- name: endpoints_list
 -- Page through the endpoints of the account, newest first.
-SELECT id, account_id, url, description, event_types, secret_version, previous_secret_until, failing_since, disabled_at,
-  disabled_reason, created_at
+SELECT id, account_id, mode, url, description, event_types, secret_version, previous_secret_until, failing_since,
+  disabled_at, disabled_reason, created_at
 FROM webhook_endpoints
 WHERE account_id = %(account_id)s AND deleted_at IS NULL
   AND (%(before_at)s::timestamptz IS NULL OR (created_at, id) < (%(before_at)s::timestamptz, %(before_id)s::uuid))

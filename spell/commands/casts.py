@@ -35,14 +35,23 @@ def casts() -> None:
 @click.option("--status", "wanted", type=click.Choice(_STATUSES), help="Only these.")
 @click.option("--spell", metavar="OWNER/NAME", help="Only casts of this spell.")
 @click.option("--key", metavar="PREFIX", help="Only casts made with this key.")
+@click.option("--test", is_flag=True, help="Casts of test keys instead of live ones.")
 @rows_option
 @platform_options
 def list_(
-    *, wanted: str | None, spell: str | None, key: str | None, rows_max: int, url: str | None, as_json: bool
+    *,
+    wanted: str | None,
+    spell: str | None,
+    key: str | None,
+    test: bool,
+    rows_max: int,
+    url: str | None,
+    as_json: bool,
 ) -> None:
     """List the account's casts, newest first."""
     with platform(url) as client:
-        pages = client.casts.list(status=wanted, spell=spell, key=key, page_size=min(rows_max, _PAGE_MAX))
+        mode = "test" if test else None
+        pages = client.casts.list(status=wanted, spell=spell, key=key, mode=mode, page_size=min(rows_max, _PAGE_MAX))
         found = list(islice(pages, rows_max))
     if as_json:
         print_json(found)

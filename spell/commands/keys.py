@@ -31,6 +31,7 @@ def keys() -> None:
 
 @keys.command(cls=RichCommand)
 @click.option("--name", default="made with the program spell", show_default=True, help="What it is for.")
+@click.option("--test", is_flag=True, help="A test key: its casts run for real and cost nothing.")
 @click.option("--scope", "scopes", multiple=True, help="What it may do, like spells:write; may be given again.")
 @click.option("--rate-limit-rpm", type=click.IntRange(min=1), help="Requests a minute. Default: the platform's.")
 @click.option("--open-casts-max", type=click.IntRange(min=0), help="How many of its casts may be open at once.")
@@ -41,6 +42,7 @@ def keys() -> None:
 def create(
     *,
     name: str,
+    test: bool,
     scopes: tuple[str, ...],
     rate_limit_rpm: int | None,
     open_casts_max: int | None,
@@ -54,6 +56,7 @@ def create(
     with platform(url) as client:
         made = client.keys.create(
             name,
+            mode="test" if test else "live",
             scopes=scopes or None,
             rate_limit_rpm=rate_limit_rpm,
             open_casts_max=open_casts_max,

@@ -138,7 +138,7 @@ def _read_key(address: str) -> str:
         text = sys.stdin.read(_KEY_CHARACTERS_MAX)
     key = text.strip()
     if not key.startswith("sk_") or not key.isascii() or not key.isprintable() or " " in key:
-        message = "that is no API key: one begins with sk_live_; copy it from where it was made"
+        message = "that is no API key: one begins with sk_live_ or sk_test_; copy it from where it was made"
         raise CommandError(message, exit_code=EXIT_NOT_AUTHORISED)
     return key
 

@@ -32,9 +32,10 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
 @click.command(cls=RichCommand)
 @click.option("--by", type=click.Choice(_GROUPS), default="day", show_default=True, help="What each bar is.")
 @click.option("--month", metavar="YYYY-MM", help="Which month, in UTC. Default: this one.")
+@click.option("--test", is_flag=True, help="Count the casts of test keys instead.")
 @click.option("--export", "export_format", type=click.Choice(("csv", "json")), help="Print every cast of the month.")
 @platform_options
-def usage(*, by: str, month: str | None, export_format: str | None, url: str | None, as_json: bool) -> None:
+def usage(*, by: str, month: str | None, test: bool, export_format: str | None, url: str | None, as_json: bool) -> None:
     """Show what the account used of a month, by day, spell or key; or of six months, by month."""
     if month is not None and _MONTH.fullmatch(month) is None:
         message = f"{month!r} is no month; write it like 2026-11"
@@ -42,19 +43,20 @@ def usage(*, by: str, month: str | None, export_format: str | None, url: str | N
     if by == "month" and month is not None:
         message = "--by month shows the last six months; leave --month out"
         raise click.UsageError(message)
+    mode = "test" if test else None
     with platform(url) as client:
         if export_format is not None:
-            click.echo(client.usage.export(format=export_format, month=month), nl=False)
+            click.echo(client.usage.export(format=export_format, month=month, mode=mode), nl=False)
             return
         if by == "month":
-            months = client.usage.trends()
+            months = client.usage.trends(mode=mode)
             if as_json:
                 print_json(months)
             else:
                 _chart("month", [Bar(name=one.month, tally=one) for one in months])
             return
-        parts = client.usage.breakdown(by=by, month=month)
-        total = client.usage.now(month=month)
+        parts = client.usage.breakdown(by=by, month=month, mode=mode)
+        total = client.usage.now(month=month, mode=mode)
     if as_json:
         print_json({"total": total, "by": parts.by, "data": parts.data, "has_more": parts.has_more})
         return
@@ -102,6 +104,8 @@ def _show_total(total: UsageNow) -> None:
         ("casts", f"{total.casts:,} ({total.failed:,} failed)"),
         ("cost", dollars(total.cost_micros)),
         ("held", dollars(total.held_micros)),
-        ("free casts left", f"{total.free_allowance.left:,} of {total.free_allowance.limit:,}"),
     ]
+    for name, allowance in (("free", total.free_allowance), ("test", total.test_allowance)):
+        if allowance is not None:
+            facts.append((f"{name} casts left", f"{allowance.left:,} of {allowance.limit:,}"))
     print_facts(facts, aside=True)

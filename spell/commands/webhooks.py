@@ -42,12 +42,17 @@ def webhooks() -> None:
 @webhooks.command(cls=RichCommand)
 @click.option("--event", "events", multiple=True, help="Like cast.*; may be given again. Default: all.")
 @click.option("--description", default="", help="What it is for.")
+@click.option("--test", is_flag=True, help="Tell it of the casts of test keys, and of nothing else.")
 @platform_options
 @click.argument("address", metavar="ADDRESS")
-def create(*, events: tuple[str, ...], description: str, url: str | None, as_json: bool, address: str) -> None:
+def create(
+    *, events: tuple[str, ...], description: str, test: bool, url: str | None, as_json: bool, address: str
+) -> None:
     """Tell ADDRESS (https://...) of events from now on, and print the secret that verifies them."""
     with platform(url) as client:
-        made = client.webhooks.create(address, event_types=events or ("*",), description=description)
+        made = client.webhooks.create(
+            address, event_types=events or ("*",), description=description, mode="test" if test else "live"
+        )
     if as_json:
         print_json(made)
         return

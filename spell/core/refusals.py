@@ -14,6 +14,7 @@ _OF_CODE: Final[Mapping[str, type[ApiError]]] = {
     "free_tier_exhausted": errors.FreeTierExhausted,
     "payment_required": errors.PaymentRequired,
     "spend_paused": errors.SpendPaused,
+    "test_allowance_exhausted": errors.TestAllowanceExhausted,
     "price_changed": errors.PriceChanged,
     "rate_limited": errors.RateLimited,
     "too_many_open_casts": errors.TooManyOpenCasts,

@@ -57,6 +57,8 @@ class Cast(msgspec.Struct, frozen=True, kw_only=True):
     spell: str
     version: str
     digest: str
+    mode: str = "live"
+    """`test`: a test key made it, and no money moved."""
     status: str
     """`queued`, `running`, then one of `succeeded`, `failed`, `canceled`, `expired`."""
     output_encoding: str | None = None

@@ -19,6 +19,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     prefix: str
+    mode: str = "live"
+    """`test`: its casts run for real and cost nothing."""
     name: str
     scopes: tuple[str, ...] = ()
     rate_limit_rpm: int | None = None

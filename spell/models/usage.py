@@ -19,7 +19,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FundingUsage(Tally, frozen=True, kw_only=True):
-    """What was paid from one source: `free`, `credits` or `metered`."""
+    """What was paid from one source: `free`, `credits` or `metered`; `test` for test casts."""
 
     funding: str
 
@@ -33,6 +33,14 @@ class FreeAllowance(msgspec.Struct, frozen=True, kw_only=True):
     left: int
 
 
+class TestAllowance(msgspec.Struct, frozen=True, kw_only=True):
+    """Casts of test keys a month, counted when they are accepted."""
+
+    limit: int
+    used: int
+    left: int
+
+
 class UsageNow(Tally, frozen=True, kw_only=True):
     """What the account used of a month; `held_micros` is what open casts may cost at most."""
 
@@ -40,7 +48,12 @@ class UsageNow(Tally, frozen=True, kw_only=True):
     """`2026-11`, in UTC."""
     by_funding: tuple[FundingUsage, ...] = ()
     held_micros: int
-    free_allowance: FreeAllowance
+    mode: str = "live"
+    """Of the casts that are counted."""
+    free_allowance: FreeAllowance | None = None
+    """None for test casts, which take nothing of it."""
+    test_allowance: TestAllowance | None = None
+    """Of test casts; None for live ones."""
     budget: Budget | None = None
     """The account's own monthly budget."""
     resets_at: datetime

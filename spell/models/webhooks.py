@@ -12,6 +12,8 @@ class WebhookEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     """An address that is told of events."""
 
     id: str
+    mode: str = "live"
+    """Of the casts it is told of."""
     url: str
     description: str = ""
     event_types: tuple[str, ...] = ()

@@ -110,18 +110,21 @@ def list_casts(
     status: str | None = None,
     spell: str | None = None,
     key: str | None = None,
+    mode: str | None = None,
     created_after: datetime | None = None,
     created_before: datetime | None = None,
     page_size: int = PAGE_SIZE_MAX,
 ) -> Listing[Cast]:
     """Return the account's casts, newest first, as an iterator that gets page after page.
 
-    `spell` is `owner/name`, `key` the prefix of an API key; the times need a time zone.
+    `spell` is `owner/name`, `key` the prefix of an API key; the times need a time zone. `mode="test"` lists the casts
+    of test keys instead of the live ones; a test key sees no others.
     """
     query = query_of(
         status=status,
         spell=spell,
         key=key,
+        mode=mode,
         created_after=None if created_after is None else created_after.isoformat(),
         created_before=None if created_before is None else created_before.isoformat(),
         limit=page_size,

@@ -16,6 +16,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """The owner in `owner/name` of its spells."""
     key_prefix: str | None = None
     """None for a session."""
+    mode: str = "live"
+    """`test`: a test key."""
     scopes: tuple[str, ...] = ()
 
 

@@ -20,6 +20,7 @@ _new_key: Final = decoded(NewKey)
 def create(
     name: str,
     *,
+    mode: str = "live",
     scopes: Sequence[str] | None = None,
     expires_at: datetime | None = None,
     rate_limit_rpm: int | None = None,
@@ -31,8 +32,9 @@ def create(
     """Make an API key; `key` of the answer is the secret, shown this once.
 
     `scopes` are what it may do: `casts:write` and `casts:read` unless you say otherwise, and never more than the key
-    that makes it. `allowed_origins` are the pages that may use it from a browser. When the first answer is lost on the
-    way, the secret is too: the answer to the retry says `secret_available=False`, and `rotate` makes another.
+    that makes it. With `mode="test"` its casts run for real and cost nothing, of your own spells and of those without
+    a creator's price. `allowed_origins` are the pages that may use it from a browser. When the first answer is lost on
+    the way, the secret is too: the answer to the retry says `secret_available=False`, and `rotate` makes another.
     """
     body: dict[str, Any] = {"name": name, "allowed_origins": tuple(allowed_origins)}
     optional = {
@@ -43,6 +45,8 @@ def create(
         "budget": budget,
     }
     body |= {field: value for field, value in optional.items() if value is not None}
+    if mode != "live":
+        body["mode"] = mode
     return Operation(
         request=Request(method="POST", path="/v1/keys", headers=_HEADERS, body=json_body(body)),
         decode=_new_key,

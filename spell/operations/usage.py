@@ -1,4 +1,7 @@
-"""What the account used: now, month by month, by spell, key or day, and as a file. Months are `2026-11`, in UTC."""
+"""What the account used: now, month by month, by spell, key or day, and as a file. Months are `2026-11`, in UTC.
+
+`mode="test"` counts the casts of test keys instead of the live ones; a test key sees no others.
+"""
 
 from typing import Final
 
@@ -21,25 +24,31 @@ _trends: Final = decoded(_Trends)
 _breakdown: Final = decoded(UsageBreakdown)
 
 
-def now(*, month: str | None = None) -> Operation[UsageNow]:
+def now(*, month: str | None = None, mode: str | None = None) -> Operation[UsageNow]:
     """Return what the account used of this month, or of another: casts, fuel, cost, who paid, and what is left."""
-    return Operation(request=Request(method="GET", path="/v1/usage", query=query_of(month=month)), decode=_now)
+    query = query_of(month=month, mode=mode)
+    return Operation(request=Request(method="GET", path="/v1/usage", query=query), decode=_now)
 
 
-def trends() -> Operation[tuple[MonthUsage, ...]]:
+def trends(*, mode: str | None = None) -> Operation[tuple[MonthUsage, ...]]:
     """Return what the account used in each of six months, the present one last."""
-    return Operation(request=Request(method="GET", path="/v1/usage/trends"), decode=_months)
+    return Operation(request=Request(method="GET", path="/v1/usage/trends", query=query_of(mode=mode)), decode=_months)
 
 
-def breakdown(*, by: str = "spell", month: str | None = None) -> Operation[UsageBreakdown]:
+def breakdown(*, by: str = "spell", month: str | None = None, mode: str | None = None) -> Operation[UsageBreakdown]:
     """Take a month apart, this one unless you say another, by `spell`, `key` or `day`."""
-    query = query_of(by=by, month=month)
+    query = query_of(by=by, month=month, mode=mode)
     return Operation(request=Request(method="GET", path="/v1/usage/breakdown", query=query), decode=_breakdown)
 
 
-def export(*, format: str = "csv", month: str | None = None) -> Operation[bytes]:  # noqa: A002  # the API's own name
+def export(
+    *,
+    format: str = "csv",  # noqa: A002  # the API's own name
+    month: str | None = None,
+    mode: str | None = None,
+) -> Operation[bytes]:
     """Return every cast of a month that has ended, one row each, as a file: `csv` or `json`."""
-    query = query_of(format=format, month=month)
+    query = query_of(format=format, month=month, mode=mode)
     return Operation(
         request=Request(method="GET", path="/v1/usage/export", query=query),
         decode=raw,

@@ -31,13 +31,21 @@ _followed: Final = decoded(FollowedEvents)
 
 
 def create(
-    url: str, *, event_types: Sequence[str] = ("*",), description: str = "", idempotency_key: str | None = None
+    url: str,
+    *,
+    event_types: Sequence[str] = ("*",),
+    description: str = "",
+    mode: str = "live",
+    idempotency_key: str | None = None,
 ) -> Operation[NewWebhookEndpoint]:
     """Tell `url` of events: of all, or of the types that are named (`cast.succeeded`, `cast.*`).
 
-    `secret` of the answer verifies what arrives (`spell.webhooks.verify`).
+    `mode="test"` tells it of the casts of test keys, and of nothing else. `secret` of the answer verifies what arrives
+    (`spell.webhooks.verify`).
     """
     body = {"url": url, "event_types": tuple(event_types), "description": description}
+    if mode != "live":
+        body["mode"] = mode
     return Operation(
         request=Request(method="POST", path=_ALL, headers=_HEADERS, body=json_body(body)),
         decode=_new_endpoint,

@@ -7,6 +7,7 @@ from uuid import uuid4
 import msgspec
 
 from domain.model.key_rules import KeyScope
+from domain.model.modes import Mode
 from tests.api.access_table import OPERATOR, WORKER, Row
 from tests.api.platform import Account, Api, Rows, Signed
 
@@ -28,6 +29,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     revoked: Account
     expired: Account
     stranger: Account
+    test_key: Account
+    """The owner's, of the kind that moves no money."""
     creator: Account
     """Of the spell that was cast; it may see nothing of the cast."""
     session: Signed
@@ -92,6 +95,7 @@ def make_ground(api: Api, rows: Rows, row: Row) -> Ground:
         revoked=revoked,
         expired=expired,
         stranger=key(rows, stranger, EVERY_SCOPE),
+        test_key=rows.key(account.id, account.handle, mode=Mode.TEST),
         creator=key(rows, creator, EVERY_SCOPE),
         session=session,
         foreign_session=rows.session(stranger),

@@ -21,6 +21,7 @@ import pytest
 
 from api.auth import hash_key
 from domain.model.api_key import ENTROPY_BYTES, mint
+from domain.model.modes import Mode
 from domain.model.session import ENTROPY_BYTES as SESSION_ENTROPY_BYTES
 from domain.model.session import hash_of_token, mint_session
 
@@ -90,8 +91,8 @@ class Rows:
         )
         return self.key(account_id, handle, rpm=rpm)
 
-    def key(self, account_id: UUID, handle: str, *, rpm: int | None = 1_000_000) -> Account:
-        key_id, minted = uuid4(), mint(os.urandom(ENTROPY_BYTES))
+    def key(self, account_id: UUID, handle: str, *, rpm: int | None = 1_000_000, mode: Mode = Mode.LIVE) -> Account:
+        key_id, minted = uuid4(), mint(os.urandom(ENTROPY_BYTES), mode)
         self.execute(
             "INSERT INTO api_keys (id, account_id, prefix, secret_hash, name, rate_limit_rpm)"
             " VALUES (%(id)s, %(account)s, %(prefix)s, %(hash)s, 'test', %(rpm)s)",
@@ -166,7 +167,8 @@ class Rows:
     def finish(self, cast_id: str | UUID, *, output: bytes = b"42", log: bytes = b"") -> None:
         """End a cast as the gate would show it, without moving money: for tests of reading only."""
         self.execute(
-            "UPDATE casts SET status = 'succeeded', output = %(output)s, log = %(log)s, cost_micros = 1001, fuel = 7,"
+            "UPDATE casts SET status = 'succeeded', output = %(output)s, log = %(log)s, fuel = 7,"
+            " cost_micros = CASE funding WHEN 'test' THEN 0 ELSE 1001 END,"
             " cpu_us = 1500, wall_us = 2500, memory_bytes_peak = 65536, attempts = 1, exit_code = 0,"
             " started_at = clock_timestamp(), finished_at = clock_timestamp() WHERE id = %(id)s",
             {"id": cast_id, "output": output, "log": log},

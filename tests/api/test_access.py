@@ -52,10 +52,19 @@ def api(
 def expected(row: Row) -> dict[str, int]:
     """Return the status each caller gets."""
     if row.who == PUBLIC:
-        return dict.fromkeys(("anonymous", "revoked", "expired", "powerless", "stranger", "right"), row.right)
-    dead = {"revoked": 401, "expired": 401}
+        everybody = ("anonymous", "revoked", "expired", "powerless", "test_key", "stranger", "right")
+        return dict.fromkeys(everybody, row.right)
+    dead = {"revoked": 401, "expired": 401, "test_key": 403 if row.test_key is None else row.test_key}
     if row.who == WORKER:
-        return {**dead, "anonymous": 401, "stranger": 401, "powerless": 401, "owner": 401, "right": row.right}
+        return {
+            **dead,
+            "test_key": 401,
+            "anonymous": 401,
+            "stranger": 401,
+            "powerless": 401,
+            "owner": 401,
+            "right": row.right,
+        }
     if row.who == SESSION:
         nobody = dict.fromkeys(("powerless", "stranger", "owner", "right"), 403)
         other = row.right if row.stranger is None else row.stranger
@@ -64,7 +73,8 @@ def expected(row: Row) -> dict[str, int]:
         return {**dead, "anonymous": 401, "powerless": 403, "guesser": 401, "secret": row.right, "right": row.right}
     other = row.right if row.stranger is None else row.stranger
     if row.who == OPEN:
-        return {**dead, "anonymous": row.right, "stranger": other, "powerless": row.right, "right": row.right}
+        everybody = dict.fromkeys(("anonymous", "powerless", "test_key"), row.right)
+        return {**dead, **everybody, "stranger": other, "right": row.right}
     powerless = {} if row.who == ANY_KEY else {"powerless": 403}
     return {**dead, **powerless, "anonymous": 401, "stranger": other, "creator": other, "right": row.right}
 

@@ -97,7 +97,7 @@ FAULTS = (
     fault(
         "priced-by-todays-book",
         "A cast costs more than was agreed when it was accepted.",
-        ("domain/model/settlement.py", "            prices[cast.price_version],", "            prices[max(prices)],"),
+        ("domain/model/settlement.py", "        prices[cast.price_version],", "        prices[max(prices)],"),
         tests=(f"{CLOSE}test_a_cast_is_settled_by_the_price_it_was_accepted_under",),
     ),
     fault(

@@ -17,6 +17,7 @@ from tests.planted_faults import (
     silence,
     statements,
     telling,
+    testing,
     wire,
     witnessing,
 )
@@ -38,6 +39,7 @@ _PARTS: Final = (
     exporting,
     logging_in,
     witnessing,
+    testing,
 )
 FAULTS: Final[tuple[Fault, ...]] = tuple(chain.from_iterable(part.FAULTS for part in _PARTS))
 PAGE: Final = REPOSITORY / "tests" / "planted_faults.md"

@@ -17,6 +17,7 @@ from domain.model.errors import Code, Refusal, Standing
 from domain.model.funding import Funding
 from domain.model.ids import cast_id
 from domain.model.messages import Pool
+from domain.model.modes import Mode
 from domain.model.periods import Period
 from domain.model.places import NO_CAST
 from tests.domain.model.judging import NEXT_MONTH, RANDOM, TOMORROW, accept, judge, refuse, results, terms
@@ -286,8 +287,8 @@ REUSED = Refusal(
 
 
 def test_a_remembered_request_is_replayed_and_another_under_its_key_refused() -> None:
-    before = IdempotencyState(account_id=ACCOUNT, key="k", request_hash=b"h", cast_ids=(OTHER,))
-    foreign = IdempotencyState(account_id=OTHER, key="theirs", request_hash=b"h", cast_ids=(OTHER,))
+    before = IdempotencyState(account_id=ACCOUNT, mode=Mode.LIVE, key="k", request_hash=b"h", cast_ids=(OTHER,))
+    foreign = IdempotencyState(account_id=OTHER, mode=Mode.LIVE, key="theirs", request_hash=b"h", cast_ids=(OTHER,))
     given = state(idempotency=[before, foreign], windows=[window(1, 0)])
     same, changed = (request(idempotency_key="k", request_hash=text) for text in (b"h", b"x"))
     assert judge(given, same, changed) == [Replayed(cast_ids=(OTHER,)), REUSED]

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from domain.model.manifest import OutputEncoding
+from domain.model.modes import Mode
 from domain.store import casts, ops
 from domain.store.connection import Connection, Pool, Role, account_transaction, open_pool, transaction
 from domain.store.principals import principals_by_prefix
@@ -92,6 +93,7 @@ async def test_casts_are_found_by_id_and_listed_for_their_account(
                     status=None,
                     spell_id=None,
                     key_id=None,
+                    mode=Mode.LIVE,
                     before=casts.LAST_ID,
                     after=casts.FIRST_ID,
                     limit=10,
