@@ -21,13 +21,13 @@ async def expire_credits(conn: Connection, *, account_id: UUID, now: datetime) -
         if grant.expires_at is None or grant.expires_at > now or grant.free_micros == 0:
             continue
         micros = grant.free_micros
-        await credit_grants.grant_expire(conn, account_id=account_id, grant_id=grant.id, micros=micros)
+        total = await credit_grants.grant_expire(conn, account_id=account_id, grant_id=grant.id, micros=micros)
         await write_move(
             conn,
             Kind.EXPIRY,
             account_id=account_id,
-            # Each time less is left of the grant than before.
-            cause=uuid5(grant.id, f"expiry|{grant.balance_micros}"),
+            # Grows with each expiry; what is left of the grant may be the same again, after a refund.
+            cause=uuid5(grant.id, f"expiry|{total}"),
             amount_micros=-micros,
             moves=[Move(credits_of(account_id), BREAKAGE, micros)],
             reference=Reference(type="grant", id=str(grant.id)),

@@ -143,9 +143,12 @@ async def grants_spend(conn: Connection, *, account_id: UUID, parts: Sequence[Gr
     assert cursor.rowcount == len(parts), "more was taken of a grant than is free"
 
 
-async def grant_expire(conn: Connection, *, account_id: UUID, grant_id: UUID, micros: int) -> None:
-    """Take what is free of a grant whose time is over."""
-    await _change(conn, "grant_expire", account_id=account_id, grant_id=grant_id, micros=micros)
+async def grant_expire(conn: Connection, *, account_id: UUID, grant_id: UUID, micros: int) -> int:
+    """Take what is free of a grant whose time is over; return in micros all that has expired of it by now."""
+    parameters: dict[str, object] = {"account_id": account_id, "id": grant_id, "micros": micros}
+    expired = await _scalar(conn, int, "grant_expire", parameters)
+    assert expired is not None, "the grant has not that much: it was read before the account was locked"
+    return expired
 
 
 async def grant_take_back(conn: Connection, *, account_id: UUID, grant_id: UUID, micros: int) -> None:

@@ -42,9 +42,10 @@ FROM json_to_recordset(%(rows)s::json) AS r(id uuid, micros bigint)
 WHERE g.id = r.id AND g.account_id = %(account_id)s AND g.balance_micros - g.held_micros >= r.micros
 
 -- name: grant_expire
--- Take what is left of a grant whose time is over, but for what open casts hold.
+-- Take what is left of a grant whose time is over, but for what open casts hold. Returns what has expired of it by now.
 UPDATE credit_grants SET balance_micros = balance_micros - %(micros)s, expired_micros = expired_micros + %(micros)s
 WHERE id = %(id)s AND account_id = %(account_id)s AND balance_micros - held_micros >= %(micros)s
+RETURNING expired_micros
 
 -- name: grant_take_back
 -- Take credits whose money went back, but for what open casts hold.

@@ -10,6 +10,7 @@ from domain.flow.consume_credits import Consume, Consumed, consume_credits
 from domain.flow.creation import IdempotentCall
 from domain.flow.expire_credits import expire_credits
 from domain.flow.grant_credits import grant_credits
+from domain.flow.refund_cast import refund_cast
 from domain.model.audit import OPERATOR
 from domain.model.credits import Reference
 from domain.model.errors import Code, RefusedError
@@ -204,4 +205,20 @@ async def test_expiry_leaves_what_open_casts_hold_and_comes_again_for_the_rest(w
     assert [row[:2] for row in await history(world)][1:] == [
         ("expiry", HOLD - 10_000), ("casts", -1_002), ("expiry", 1_002 - HOLD),
     ]  # fmt: skip
+    assert await broken_credits(world.database_url) == {}
+
+
+async def test_what_a_refund_gives_back_to_an_expired_grant_expires_too(world: World, pool: Pool) -> None:
+    """As much as was left before: the second expiry is another one all the same."""
+    await give(world, pool, HOLD, expires_at=LATER + timedelta(days=3_650))
+    (job,) = await accept(world, pool, world.spec())
+    await settle_all(pool, event_of(job))
+    await consume(world, pool, HOLD - 2 * 1_002)
+    await world.rows("UPDATE credit_grants SET expires_at = %s", LATER)
+    assert await expire(world, pool) == 1_002
+    async with transaction(pool) as connection:
+        await refund_cast(connection, cast_id=job.cast_id, reason="sorry", actor=OPERATOR, now=LATER)
+    assert await expire(world, pool) == 1_002
+    assert await expire(world, pool) == 0
+    assert (await ledger(world))["credits", "breakage"] == 2 * 1_002
     assert await broken_credits(world.database_url) == {}
