@@ -9,6 +9,7 @@ from operate.dead_letters import dead_letters
 from operate.demo import demo
 from operate.dev import dev
 from operate.doctor import doctor
+from operate.inbox import inbox
 from operate.keys import keys
 from operate.migrate import migrate
 from operate.release import release
@@ -26,6 +27,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     keys,
     credits_,
     dead_letters,
+    inbox,
 )
 
 

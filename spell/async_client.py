@@ -12,6 +12,7 @@ import httpx
 
 from spell.async_resources import (
     AsyncAccount,
+    AsyncBilling,
     AsyncBudgets,
     AsyncCasts,
     AsyncCredits,
@@ -77,6 +78,7 @@ class AsyncClient:
         self.spells = AsyncSpells(self)
         self.keys = AsyncKeys(self)
         self.budgets = AsyncBudgets(self)
+        self.billing = AsyncBilling(self)
         self.credits = AsyncCredits(self)
         self.holds = AsyncHolds(self)
         self.usage = AsyncUsageReports(self)

@@ -18,6 +18,7 @@ import click
 from rich_click import RichCommandPanel, RichGroup
 
 from spell.commands.account import account
+from spell.commands.billing import billing, plans
 from spell.commands.budgets import budgets
 from spell.commands.build import build
 from spell.commands.cast import cast
@@ -83,7 +84,7 @@ def spell() -> None:
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
     *(init, build, publish, store, info, cast, casts, cancel),
-    *(login, logout, whoami, keys, budgets, credits_, usage, webhooks, account, completion),
+    *(login, logout, whoami, keys, budgets, credits_, plans, billing, usage, webhooks, account, completion),
 )
 for command in COMMANDS:
     spell.add_command(command)
@@ -95,8 +96,11 @@ PLUGIN_CHANGES: Final = frozenset({"credits", "keys"})
 PANELS: Final[Mapping[str, tuple[str, ...]]] = {
     "Write a spell": ("init", "build", "test", "publish"),
     "Cast": ("store", "info", "cast", "casts", "cancel"),
-    "Account": ("login", "logout", "whoami", "keys", "budgets", "credits", "usage", "webhooks", "account"),
-    "Operate a platform": ("demo", "dev", "doctor", "migrate", "release", "runtimes", "users", "dead-letters"),
+    "Account": (
+        *("login", "logout", "whoami", "keys", "budgets", "plans", "billing", "credits"),
+        *("usage", "webhooks", "account"),
+    ),
+    "Operate a platform": ("demo", "dev", "doctor", "migrate", "release", "runtimes", "users", "dead-letters", "inbox"),
     "This program": ("completion",),
 }
 for panel, names in PANELS.items():

@@ -14,7 +14,7 @@ from spell.core.event_stream import Following
 from spell.core.exchange import Broken, Call, Reply, Request, Send, Sleep
 from spell.core.refusals import error_of
 from spell.models.casts import Cast, CastEvent
-from spell.resources import Account, Budgets, Casts, Credits, Holds, Keys, Spells, UsageReports, Webhooks
+from spell.resources import Account, Billing, Budgets, Casts, Credits, Holds, Keys, Spells, UsageReports, Webhooks
 from spell.settings import (
     RETRIES_MAX_DEFAULT,
     TIMEOUT_S_DEFAULT,
@@ -69,6 +69,7 @@ class Client:
         self.spells = Spells(self)
         self.keys = Keys(self)
         self.budgets = Budgets(self)
+        self.billing = Billing(self)
         self.credits = Credits(self)
         self.holds = Holds(self)
         self.usage = UsageReports(self)

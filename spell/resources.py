@@ -4,7 +4,7 @@ from typing import BinaryIO
 
 from spell.blocking import Events, Resource, iterator, method
 from spell.models.casts import Cast
-from spell.operations import batches, budgets, casts, identity, keys, privacy, spells, usage, webhooks
+from spell.operations import batches, billing, budgets, casts, identity, keys, privacy, spells, usage, webhooks
 from spell.operations import credits as credit_operations
 
 
@@ -61,6 +61,19 @@ class Budgets(Resource):
     set_own = method(budgets.set_own)
     delete = method(budgets.delete)
     usage = method(budgets.usage)
+
+
+class Billing(Resource):
+    """See how the account pays, open the pages to subscribe and to change the card, pause all spending."""
+
+    plans = method(billing.plans)
+    now = method(billing.now)
+    checkout = method(billing.checkout)
+    portal = method(billing.portal)
+    change = method(billing.change)
+    cancel = method(billing.cancel)
+    pause = method(billing.pause)
+    resume = method(billing.resume)
 
 
 class Credits(Resource):

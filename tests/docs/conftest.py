@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from local.servers import Servers
+from local.stripe.fake import FakeStripe
 from spell.building.toolchains import rust_compilers
 from tests.api.platform import REPOSITORY
 from tests.docs.wheel import install_wheel
@@ -31,13 +32,18 @@ def platform(
     revive(servers)
     flush_redis(servers.redis_url)
     database_url = test_databases.create(template=template_database_url)
-    stack = Stack(tmp_path_factory.mktemp("stack"), database_url, servers.redis_url, CLEAN)
+    # As `spell dev` has it.
+    stripe = FakeStripe(tmp_path_factory.mktemp("stripe"))
+    stripe.start()
+    stack = Stack(tmp_path_factory.mktemp("stack"), database_url, servers.redis_url, CLEAN | stripe.settings)
+    stripe.webhooks(url=f"{stack.url}/webhooks/stripe")
     try:
         stack.start(*(name for name in stack.names if name != API_2))
         publish(stack)
         yield stack
     finally:
         stack.close()
+        stripe.close()
         revive(servers)
         test_databases.drop(database_url)
 
