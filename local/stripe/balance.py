@@ -22,6 +22,7 @@ DEBIT_FEE_CENTS_MAX: Final = 500
 _CATEGORY: Final = {
     "payment": "charge",
     "payment_refund": "refund",
+    "payment_failure_refund": "refund_failure",
     "adjustment": "dispute",
     "transfer_refund": "transfer_reversal",
 }

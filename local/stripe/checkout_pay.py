@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from local.stripe import collection, customers, intents, subscriptions
+from local.stripe import collection, customers, intents, subscription_life
 from local.stripe.errors import refuse
 from local.stripe.invoice_items import new_item
 from local.stripe.invoice_lines import ADDED, add_item_line, pricing_of, summed
@@ -121,11 +121,11 @@ def _subscribe(world: World, body: Body, customer: Body, method: Body) -> bool:
             if line not in recurring:
                 _invoice_line(world, customer, None, line)
         items = [{"price": line["price"]["id"], "quantity": line["quantity"]} for line in recurring]
-        subscription = subscriptions.new_subscription(world, customer, items, metadata=asked.get("metadata") or {})
+        subscription = subscription_life.new_subscription(world, customer, items, metadata=asked.get("metadata") or {})
         world.update(subscription, description=asked.get("description"))
         world.update(body, subscription=subscription["id"])
         world.tell("customer.subscription.created", subscription)
-        invoice = subscriptions.first_invoice(world, subscription, customer)
+        invoice = subscription_life.first_invoice(world, subscription, customer)
         world.update(body, invoice=invoice["id"])
         if invoice["_intent"] is not None:
             world.update(world.known("payment_intent", invoice["_intent"]), _session=body["id"])

@@ -23,8 +23,10 @@ def finalize(world: World, invoice: Body, *, auto_advance: bool) -> Body:
     if invoice["status"] != "draft":
         message = "This invoice is already finalized, you can't re-finalize a non-draft invoice."
         refuse(message, code="invoice_not_editable")
-    summed(world, invoice)
     customer = world.known("customer", invoice["customer"])
+    if customer.get("deleted"):
+        refuse(f"The customer {customer['id']} was deleted: its drafts can no longer be finalized.")
+    summed(world, invoice)
     number = customer["next_invoice_sequence"]
     ending = invoice["_ending_balance"]
     changes = {"currency": CURRENCY, "balance": ending, "next_invoice_sequence": number + 1}
@@ -63,7 +65,9 @@ def finalize(world: World, invoice: Body, *, auto_advance: bool) -> Body:
 def finalize_later(world: World, invoice_id: str) -> None:
     """Make a draft final whose time has come, if it still is one that advances by itself."""
     invoice = world.find("invoice", invoice_id)
-    if invoice is not None and invoice["status"] == "draft" and invoice["automatically_finalizes_at"] is not None:
+    if invoice is None or invoice["status"] != "draft" or invoice["automatically_finalizes_at"] is None:
+        return
+    if not world.known("customer", invoice["customer"]).get("deleted"):
         finalize(world, invoice, auto_advance=True)
 
 

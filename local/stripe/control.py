@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from local.stripe import accounts, balance, checkout_pay, collection, customers, disputes, jobs, subscriptions
+from local.stripe import accounts, balance, checkout_pay, collection, customers, disputes, jobs, refunds, subscriptions
 from local.stripe.answers import visible
 from local.stripe.errors import refuse
 from local.stripe.faults import SILENCE_S, Fault, Faults
@@ -152,6 +152,11 @@ class Control:
         with self._world.acting():
             return visible(disputes.decide(self._world, self._world.get("dispute", dispute_id), won=won))
 
+    def fail_refund(self, refund_id: str, *, reason: str = "expired_or_canceled_card") -> Body:
+        """Have the bank send a refund back days later: the money is the platform's again; return the refund."""
+        with self._world.acting():
+            return visible(refunds.fail(self._world, self._world.get("refund", refund_id), reason=reason))
+
     def add_funds(self, cents: int) -> None:
         """Put money onto the platform's balance, available at once."""
         with self._world.acting():
@@ -238,9 +243,13 @@ class Control:
         paused: bool | None = None,
         duplicate_rate: float | None = None,
         delay_s: tuple[float, float] | None = None,
+        old_secret: str | None = None,
         seed: int | None = None,
     ) -> None:
-        """Turn the knobs of the sending that are named: a range of delays also brings events out of their order."""
+        """Turn the knobs of the sending that are named: a range of delays also brings events out of their order.
+
+        With `old_secret` each sending carries a second signature, as for a day after a secret was rolled.
+        """
         if url is not None:
             self._world.webhook_url = url
         if paused is not None:
@@ -249,6 +258,8 @@ class Control:
             self._webhook.duplicate_rate = duplicate_rate
         if delay_s is not None:
             self._webhook.delay_s = delay_s
+        if old_secret is not None:
+            self._webhook.old_secret = old_secret
         if seed is not None:
             self._webhook.seed(seed)
         self._webhook.wake()

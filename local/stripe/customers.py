@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from local.stripe import following
 from local.stripe.answers import listing, page_of
 from local.stripe.errors import StripeError, declined, invalid, refuse
 from local.stripe.shapes import (
@@ -149,8 +150,10 @@ def retrieve(world: World, _params: Params, identifier: str) -> Body:
 
 
 def delete(world: World, _params: Params, identifier: str) -> Body:
-    """Delete a customer for good: cards go, the id stays known."""
+    """Delete a customer for good: subscriptions end, cards go, the id stays known."""
     body = living(world, identifier)
+    for subscription in world.all("subscription", owner=identifier):
+        following.end_if_alive(world, subscription, reason="cancellation_requested")
     world.tell("customer.deleted", body)
     for method in world.all("payment_method", owner=identifier):
         world.update(method, customer=None)

@@ -5,7 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 from local.folder import LocalServerError, kept_secret, make_private_folder, write_private
 from local.ports import LOOPBACK, kept_port
@@ -37,6 +38,8 @@ _STOP_SECONDS_MAX: Final = 10.0
 
 class FakeStripe(Control):
     """A Stripe on this machine alone, for as long as it is started. What it knows is kept in its folder.
+
+    `start` and `stop` may be called again and again; `close` is the end, and what a `with` block does.
 
     - `url` is the base address: `StripeClient(key, base_addresses={"api": url})`; its pages are at `url`/stripe/.
     - `settings` has STRIPE_SECRET_KEY, STRIPE_WEBHOOK_SECRET, STRIPE_API_BASE, STRIPE_PRICE_PRO and
@@ -114,6 +117,15 @@ class FakeStripe(Control):
         for thread in self._threads:
             thread.join(_STOP_SECONDS_MAX)
         self._server = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         """Stop, and let go of the folder; another one may be made on it then."""

@@ -33,8 +33,14 @@ def after_failed(world: World, invoice: Body) -> None:
 def after_given_up(world: World, invoice: Body) -> None:
     """End a subscription whose invoice was never paid, as Stripe does unless it is told otherwise."""
     body = world.find("subscription", invoice["_subscription"])
-    if body is not None and body["status"] not in _DEAD:
-        end(world, body, reason="payment_failed")
+    if body is not None:
+        end_if_alive(world, body, reason="payment_failed")
+
+
+def end_if_alive(world: World, body: Body, *, reason: str) -> None:
+    """End a subscription now, unless it has ended."""
+    if body["status"] not in _DEAD:
+        end(world, body, reason=reason)
 
 
 def end(world: World, body: Body, *, reason: str, status: str = "canceled") -> Body:

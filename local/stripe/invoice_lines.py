@@ -90,8 +90,8 @@ def summed(world: World, invoice: Body) -> Body:
     """Make the sums of a draft follow from its lines and the customer's balance, and keep it."""
     lines = lines_of(world, invoice["id"])
     total = sum(line["amount"] for line in lines)
-    customer = world.known("customer", invoice["customer"])
-    due, ending = owed(total, customer["balance"], invoice["collection_method"])
+    balance = world.known("customer", invoice["customer"]).get("balance", 0)
+    due, ending = owed(total, balance, invoice["collection_method"])
     return world.update(
         invoice,
         lines={**shown_lines(invoice["id"], lines)},
@@ -101,7 +101,7 @@ def summed(world: World, invoice: Body) -> Body:
         total_excluding_tax=total,
         amount_due=due,
         amount_remaining=due,
-        starting_balance=customer["balance"],
+        starting_balance=balance,
         _ending_balance=ending,
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from local.stripe import charges, checkout, checkout_pay, collection, intents, subscriptions
+from local.stripe import charges, checkout, checkout_pay, collection, intents, subscription_life
 from local.stripe.world import World
 
 JOBS_AT_ONCE_MAX: Final = 200
@@ -43,8 +43,9 @@ JOBS: Final[Mapping[str, Callable[[World, str], None]]] = {
     collection.COLLECT: collection.collect,
     collection.FINALIZE: collection.finalize_later,
     intents.SETTLE: settle_debit,
-    subscriptions.GIVE_UP: subscriptions.give_up,
-    subscriptions.RENEW: subscriptions.renew,
+    subscription_life.GIVE_UP: subscription_life.give_up,
+    subscription_life.RENEW: subscription_life.renew,
+    subscription_life.RESUME: subscription_life.resume,
 }
 
 

@@ -86,6 +86,21 @@ def refund(world: World, charge: Body, amount_cents: int, reason: str | None, me
     return body
 
 
+def fail(world: World, body: Body, *, reason: str) -> Body:
+    """Hear from the bank that it could not take the money back to the customer: it is the platform's again."""
+    if body["status"] != "succeeded":
+        refuse(f"This refund is {body['status']}.")
+    charge = world.known("charge", body["charge"])
+    kind = "refund_failure" if body["id"].startswith("re_") else "payment_failure_refund"
+    booked = balance.book(world, kind, body["amount"], body["id"])
+    world.update(body, status="failed", failure_reason=reason, failure_balance_transaction=booked)
+    before = dict(charge)
+    world.update(charge, amount_refunded=charge["amount_refunded"] - body["amount"], refunded=False)
+    world.tell("refund.failed", body)
+    world.tell_changes("charge.updated", charge, before)
+    return body
+
+
 def update(world: World, params: Params, identifier: str) -> Body:
     """Change a refund's metadata."""
     body = world.get("refund", identifier)

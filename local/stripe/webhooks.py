@@ -21,6 +21,7 @@ from local.stripe.world import World
 RETRIEVE: Final = plain("WebhookEndpointRetrieveParams")
 LIST: Final = listed("WebhookEndpointListParams")
 # Each wait is twice the one before, up to an hour; with that many attempts Stripe's three days are over.
+RETRY_S_MIN: Final = 0.5
 RETRY_S_MAX: Final = 3_600.0
 ATTEMPTS_MAX: Final = 84
 _AT_ONCE_MAX: Final = 64
@@ -35,6 +36,7 @@ class Webhook:
     def __init__(self, world: World, secret: str) -> None:
         self._world: Final = world
         self.secret = secret
+        self.old_secret: str | None = None
         self.paused = False
         self.duplicate_rate = 0.0
         self.delay_s: tuple[float, float] = (0.0, 0.0)
@@ -92,12 +94,12 @@ class Webhook:
     def signed(self, payload: bytes, *, at: int | None = None, secret: str | None = None) -> dict[str, str]:
         """Return the headers of a delivery: signed now with our secret, unless told otherwise."""
         moment = int(self._world.clock()) if at is None else at
-        signature = hmac.new(
-            (secret or self.secret).encode(), f"{moment}.".encode() + payload, hashlib.sha256
-        ).hexdigest()
+        signed = f"{moment}.".encode() + payload
+        keys = [secret] if secret is not None else [self.secret, *filter(None, [self.old_secret])]
+        made = [f"v1={hmac.new(key.encode(), signed, hashlib.sha256).hexdigest()}" for key in keys]
         return {
             "Content-Type": "application/json; charset=utf-8",
-            "Stripe-Signature": f"t={moment},v1={signature}",
+            "Stripe-Signature": ",".join([f"t={moment}", *made]),
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
         }
 
@@ -121,7 +123,7 @@ class Webhook:
         attempts = delivery.attempts + 1
         goes_on = delivery.state == WAITING and attempts < ATTEMPTS_MAX
         state = ACCEPTED if accepted else WAITING if goes_on else GIVEN_UP
-        wait = min(2.0 ** (attempts - 1), RETRY_S_MAX)
+        wait = min(RETRY_S_MIN * 2.0 ** (attempts - 1), RETRY_S_MAX)
         with self._world.acting():
             self._world.store.update_delivery(
                 delivery.seq, at=self._world.clock() + wait, attempts=attempts, state=state, answer=answer

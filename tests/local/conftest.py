@@ -49,10 +49,8 @@ class Receiver:
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Generator[FakeStripe]:
-    made = FakeStripe(tmp_path / "stripe")
-    made.start()
-    yield made
-    made.close()
+    with FakeStripe(tmp_path / "stripe") as made:
+        yield made
 
 
 @pytest.fixture

@@ -197,6 +197,40 @@ def test_a_renewal_that_fails_is_past_due_until_paid(fake: FakeStripe, api: stri
     assert api.v1.subscriptions.retrieve(subscription).status == "active"
 
 
+@pytest.mark.parametrize(("behavior", "status"), [("keep_as_draft", "draft"), ("void", "void")])
+def test_a_pause_collects_nothing_until_it_ends(
+    fake: FakeStripe, api: stripe.StripeClient, behavior: str, status: str
+) -> None:
+    customer = customer_of(api)
+    subscription: str = fake.pay(session_of(api, customer, "subscription").id)["subscription"]
+    pause: Any = {"behavior": behavior, "resumes_at": fake.now + 40 * DAY}
+    api.v1.subscriptions.update(subscription, {"pause_collection": pause})
+    fake.advance(33 * DAY)
+    assert [invoice["status"] for invoice in fake.invoices()] == ["paid", status]
+    assert api.v1.subscriptions.retrieve(subscription).status == "active"
+    fake.advance(33 * DAY)
+    assert api.v1.subscriptions.retrieve(subscription).pause_collection is None
+    assert [invoice["status"] for invoice in fake.invoices()] == ["paid", status, "paid"]
+    api.v1.subscriptions.update(subscription, {"pause_collection": {"behavior": "void"}})
+    assert api.v1.subscriptions.update(subscription, {"pause_collection": ""}).pause_collection is None
+
+
+def test_a_customer_who_is_deleted_is_billed_no_more(fake: FakeStripe, api: stripe.StripeClient) -> None:
+    customer = customer_of(api)
+    subscription: str = fake.pay(session_of(api, customer, "subscription").id)["subscription"]
+    advancing = api.v1.invoices.create({"customer": customer, "auto_advance": True}).id
+    draft = draft_of(api, customer, 1_000)
+    assert api.v1.customers.delete(customer).deleted is True
+    assert api.v1.customers.retrieve(customer).deleted is True
+    assert api.v1.subscriptions.retrieve(subscription).status == "canceled"
+    fake.advance(60 * DAY)
+    assert [api.v1.invoices.retrieve(each).status for each in (advancing, draft)] == ["draft", "draft"]
+    with pytest.raises(stripe.InvalidRequestError):
+        api.v1.invoices.finalize_invoice(draft)
+    with pytest.raises(stripe.InvalidRequestError):
+        draft_of(api, customer)
+
+
 def test_a_change_of_price_is_prorated(fake: FakeStripe, api: stripe.StripeClient) -> None:
     customer = customer_of(api)
     subscription = api.v1.subscriptions.retrieve(fake.pay(session_of(api, customer, "subscription").id)["subscription"])
@@ -238,6 +272,18 @@ def test_a_dispute_takes_money_back_and_may_be_won(fake: FakeStripe, api: stripe
     assert api.v1.disputes.retrieve(dispute["id"]).status == "won"
     types = [event["type"] for event in fake.events() if event["type"].startswith("charge.dispute")]
     assert types == [f"charge.dispute.{word}" for word in ("created", "funds_withdrawn", "funds_reinstated", "closed")]
+
+
+def test_a_refund_may_come_back(fake: FakeStripe, api: stripe.StripeClient) -> None:
+    intent: str = fake.pay(session_of(api, customer_of(api)).id)["payment_intent"]
+    refund = api.v1.refunds.create({"payment_intent": intent, "amount": 400})
+    fake.fail_refund(refund.id)
+    failed = api.v1.refunds.retrieve(refund.id)
+    assert (failed.status, failed.failure_reason) == ("failed", "expired_or_canceled_card")
+    assert fake.objects("charge")[0]["amount_refunded"] == 0
+    assert len(fake.events("refund.failed")) == 1
+    balance = api.v1.balance.retrieve()
+    assert balance.available[0].amount + balance.pending[0].amount == 999 - 59
 
 
 def test_events_are_signed_and_sent_until_accepted(

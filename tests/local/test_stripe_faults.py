@@ -137,23 +137,16 @@ def test_many_at_once_lose_nothing(fake: FakeStripe) -> None:
 
 
 def test_what_is_known_survives_its_process(tmp_path: Path) -> None:
-    first = FakeStripe(tmp_path / "kept")
-    first.start()
-    api = client_of(first)
-    customer, url, key = made(api), first.url, first.secret_key
-    first.give_card(customer)
-    first.advance(10 * 86_400)
-    before = first.now
-    first.close()
-    second = FakeStripe(tmp_path / "kept")
-    second.start()
-    try:
+    with FakeStripe(tmp_path / "kept") as first:
+        customer, url, key = made(client_of(first)), first.url, first.secret_key
+        first.give_card(customer)
+        first.advance(10 * 86_400)
+        before = first.now
+    with FakeStripe(tmp_path / "kept") as second:
         assert (second.url, second.secret_key, second.now >= before) == (url, key, True)
         assert made(client_of(second)) != customer  # the clock went on, the key is forgotten
         assert client_of(second).v1.customers.retrieve(customer).invoice_settings.default_payment_method is not None
         assert len(second.objects("price")) == 2
-    finally:
-        second.close()
 
 
 def test_a_taken_port_is_said_in_one_line(fake: FakeStripe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -193,6 +186,16 @@ def test_a_forged_and_an_old_signature_can_be_made(fake: FakeStripe) -> None:
     for headers in (fake.signed(payload, secret="whsec_another"), fake.signed(payload, at=1_000_000)):
         with pytest.raises(stripe.SignatureVerificationError):
             stripe.Webhook.construct_event(payload, headers["Stripe-Signature"], fake.webhook_secret)
+
+
+def test_a_rolled_secret_signs_beside_the_new_one(fake: FakeStripe) -> None:
+    made(client_of(fake))
+    fake.webhooks(old_secret="whsec_of_yesterday")
+    payload = fake.payload(fake.events("customer.created")[0]["id"])
+    header = fake.signed(payload)["Stripe-Signature"]
+    assert header.count("v1=") == 2
+    for secret in (fake.webhook_secret, "whsec_of_yesterday"):
+        assert stripe.Webhook.construct_event(payload, header, secret).type == "customer.created"
 
 
 def test_everything_can_be_asked_over_http(fake: FakeStripe, api: stripe.StripeClient) -> None:

@@ -56,7 +56,7 @@ TYPES = {
     *("invoice.paid", "invoice.payment_failed", "invoice.payment_succeeded", "invoice.updated", "invoice.voided"),
     *("payment_intent.canceled", "payment_intent.created", "payment_intent.payment_failed"),
     *("payment_intent.processing", "payment_intent.requires_action", "payment_intent.succeeded"),
-    *("payment_method.attached", "payment_method.detached", "refund.created", "refund.updated"),
+    *("payment_method.attached", "payment_method.detached", "refund.created", "refund.failed", "refund.updated"),
     *("transfer.created", "transfer.reversed", "transfer.updated"),
 }
 
@@ -164,6 +164,7 @@ def live_through_everything(fake: FakeStripe, api: stripe.StripeClient) -> None:
     paid = api.v1.payment_intents.create({**order, "off_session": True, "confirm": True})
     refund = api.v1.refunds.create({"payment_intent": paid.id, "amount": 100}).id
     api.v1.refunds.update(refund, {"metadata": {"a": "b"}})
+    fake.fail_refund(refund)
     api.v1.charges.update(paid.latest_charge, {"description": "x"})
     api.v1.payment_intents.cancel(api.v1.payment_intents.create(order).id)
     asks = api.v1.payment_intents.create({**order, "payment_method": "pm_card_authenticationRequired"}).id
@@ -174,17 +175,21 @@ def live_through_everything(fake: FakeStripe, api: stripe.StripeClient) -> None:
         api.v1.disputes.update(dispute, {"evidence": {"customer_name": "Ada"}, "submit": True})
         fake.decide(dispute, won=won)
     api.v1.billing_portal.sessions.create({"customer": customer})
+    pay_creator(fake, api)
+    api.v1.prices.update(PRICE_PRO, {"nickname": "Pro"})
+    api.v1.products.update("prod_SpellPro", {"description": "x"})
+    api.v1.payment_methods.detach(api.v1.payment_methods.list({"customer": customer}).data[-1].id)
+    api.v1.customers.delete(api.v1.customers.create({}).id)
+    fake.advance(40 * 86_400)
+
+
+def pay_creator(fake: FakeStripe, api: stripe.StripeClient) -> None:
     account = api.v1.accounts.create({"type": "express", "capabilities": {"transfers": {"requested": True}}}).id
     fake.onboard(account)
     fake.add_funds(10_000)
     transfer = api.v1.transfers.create({"amount": 600, "currency": "usd", "destination": account}).id
     api.v1.transfers.update(transfer, {"metadata": {"a": "b"}})
     api.v1.transfers.reversals.create(transfer, {"amount": 100})
-    api.v1.prices.update(PRICE_PRO, {"nickname": "Pro"})
-    api.v1.products.update("prod_SpellPro", {"description": "x"})
-    api.v1.payment_methods.detach(api.v1.payment_methods.list({"customer": customer}).data[-1].id)
-    api.v1.customers.delete(api.v1.customers.create({}).id)
-    fake.advance(40 * 86_400)
 
 
 def invoice_of(api: stripe.StripeClient, customer: str) -> str:

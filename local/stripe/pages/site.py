@@ -25,8 +25,9 @@ class Ask(NamedTuple):
 # What may be asked of the control API: POST /stripe/control/NAME with a JSON object of the method's arguments.
 VERBS: Final = frozenset(
     {
-        *("add_funds", "advance", "decide", "dispute", "events", "fail", "give_card", "heal", "object", "objects"),
-        *("pay", "pay_by_debit", "run_due", "send", "settle", "settle_debit", "webhooks"),
+        *("add_funds", "advance", "decide", "dispute", "events", "fail", "fail_refund", "give_card", "heal", "object"),
+        *("objects", "onboard", "pay", "pay_by_debit", "pay_invoice", "replace_card", "run_due", "send", "settle"),
+        *("settle_debit", "webhooks"),
     }
 )
 # What customers and creators see; each module shows its page and does what its buttons say.
