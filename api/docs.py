@@ -81,10 +81,10 @@ def _told(operation: Any) -> Any:
     if not isinstance(operation, dict):
         return operation
     told = cast("dict[str, Any]", operation)
-    sentence, _, rest = str(told.get("description", "")).partition(". ")
+    sentence, *rest = re.split(r"\.\s+", str(told.get("description", "")), maxsplit=1)
     responses = {status: answer for status, answer in told.get("responses", {}).items() if status != "400"}
     responses["default"] = _PROBLEM
-    return {**told, "summary": sentence.rstrip(". "), "description": rest, "responses": responses}
+    return {**told, "summary": sentence.rstrip(". "), "description": "".join(rest), "responses": responses}
 
 
 class _WholeJson(JsonRenderPlugin):

@@ -12,6 +12,7 @@ from operate.doctor import doctor
 from operate.inbox import inbox
 from operate.keys import keys
 from operate.migrate import migrate
+from operate.refund import refund
 from operate.release import release
 from operate.runtimes import runtimes
 from operate.users import users
@@ -28,6 +29,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     credits_,
     dead_letters,
     inbox,
+    refund,
 )
 
 

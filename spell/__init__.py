@@ -6,7 +6,7 @@ with Client() as client:  # SPELL_API_KEY and SPELL_URL
     print(client.cast("ada/wordcount@1", "to be or not to be").result())
 """
 
-from spell import webhooks
+from spell import receipts, webhooks
 from spell.async_client import AsyncClient
 from spell.client import Client
 from spell.errors import (
@@ -29,7 +29,9 @@ from spell.errors import (
     OutputMissing,
     PaymentRequired,
     PriceChanged,
+    QuoteExpired,
     RateLimited,
+    ReceiptInvalid,
     ServerBusy,
     SignatureInvalid,
     SpellError,
@@ -74,7 +76,9 @@ __all__ = [
     "OutputMissing",
     "PaymentRequired",
     "PriceChanged",
+    "QuoteExpired",
     "RateLimited",
+    "ReceiptInvalid",
     "ServerBusy",
     "SignatureInvalid",
     "SpellError",
@@ -87,5 +91,6 @@ __all__ = [
     "ValidationError",
     "WaitTimedOut",
     "WebhookEvent",
+    "receipts",
     "webhooks",
 ]

@@ -4,7 +4,19 @@ from typing import BinaryIO
 
 from spell.awaiting import AsyncEvents, AsyncResource, iterator, method
 from spell.models.casts import Cast
-from spell.operations import batches, billing, budgets, casts, identity, keys, privacy, spells, usage, webhooks
+from spell.operations import (
+    batches,
+    billing,
+    budgets,
+    casts,
+    identity,
+    keys,
+    privacy,
+    receipts,
+    spells,
+    usage,
+    webhooks,
+)
 from spell.operations import credits as credit_operations
 
 
@@ -19,6 +31,9 @@ class AsyncCasts(AsyncResource):
     list = iterator(casts.list_casts)
     cancel = method(casts.cancel)
     log = method(casts.log)
+    receipt = method(receipts.receipt)
+    verify_receipt = method(receipts.verify_receipt)
+    public_keys = method(receipts.public_keys)
     deliveries = method(webhooks.deliveries_of_cast)
 
     def events(self, cast: Cast | str) -> AsyncEvents:
@@ -39,6 +54,8 @@ class AsyncSpells(AsyncResource):
     edit = method(spells.edit)
     yank = method(spells.yank)
     retire = method(spells.retire)
+    set_price = method(receipts.set_price)
+    quote = method(receipts.quote)
 
 
 class AsyncKeys(AsyncResource):

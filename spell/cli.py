@@ -29,7 +29,9 @@ from spell.commands.init import init
 from spell.commands.keys import keys
 from spell.commands.login import login, logout, whoami
 from spell.commands.platform import command_error
+from spell.commands.prices import price, quote
 from spell.commands.publish import publish
+from spell.commands.receipt import receipt
 from spell.commands.store import info, store
 from spell.commands.usage import usage
 from spell.commands.webhooks import webhooks
@@ -83,7 +85,7 @@ def spell() -> None:
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
-    *(init, build, publish, store, info, cast, casts, cancel),
+    *(init, build, publish, price, store, info, quote, cast, casts, cancel, receipt),
     *(login, logout, whoami, keys, budgets, credits_, plans, billing, usage, webhooks, account, completion),
 )
 for command in COMMANDS:
@@ -94,13 +96,16 @@ PLUGIN_CHANGES: Final = frozenset({"credits", "keys"})
 
 # How `spell --help` shows them; a command of a plugin that is not installed is left out.
 PANELS: Final[Mapping[str, tuple[str, ...]]] = {
-    "Write a spell": ("init", "build", "test", "publish"),
-    "Cast": ("store", "info", "cast", "casts", "cancel"),
+    "Write a spell": ("init", "build", "test", "publish", "price"),
+    "Cast": ("store", "info", "quote", "cast", "casts", "cancel", "receipt"),
     "Account": (
         *("login", "logout", "whoami", "keys", "budgets", "plans", "billing", "credits"),
         *("usage", "webhooks", "account"),
     ),
-    "Operate a platform": ("demo", "dev", "doctor", "migrate", "release", "runtimes", "users", "dead-letters", "inbox"),
+    "Operate a platform": (
+        *("demo", "dev", "doctor", "migrate", "release", "runtimes"),
+        *("users", "dead-letters", "inbox", "refund"),
+    ),
     "This program": ("completion",),
 }
 for panel, names in PANELS.items():

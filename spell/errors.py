@@ -8,10 +8,11 @@
   - OutputMissing: `cast.result()` of one whose output expired, or was left out of a list or a webhook
   - WaitTimedOut: `wait()` ran out of time; the cast goes on
   - SignatureInvalid: a webhook that is not from the platform, or too old
+  - ReceiptInvalid: a receipt the platform did not sign, or that was changed
   - ApiError: the platform refused; `code` says why
     - MoneyError (402, never retried): BudgetExceeded, InsufficientCredits, FreeTierExhausted, PaymentRequired,
       SpendPaused, TestAllowanceExhausted
-    - Conflict (409, never retried): PriceChanged
+    - Conflict (409, never retried): PriceChanged, QuoteExpired
     - RateLimited (429, retried): TooManyOpenCasts
     - ServerBusy (503, retried): OutcomeUnknown
     - Unauthorized, Forbidden, NotFound, ValidationError, IdempotencyKeyReused
@@ -109,6 +110,10 @@ class WaitTimedOut(SpellError):
 
 class SignatureInvalid(SpellError):
     """The webhook was not signed with this secret, or is older than the tolerance: answer it with 400."""
+
+
+class ReceiptInvalid(SpellError):
+    """The receipt is not what the platform signed; the text says why."""
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,6 +235,10 @@ class PriceChanged(Conflict):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
         self.price_micros = problem.price_micros
+
+
+class QuoteExpired(Conflict):
+    """The quote's time is over: ask for a new one, or cast at the prices of now without it."""
 
 
 class RateLimited(ApiError):

@@ -39,6 +39,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--watch", is_flag=True, help="Show each status as it is reached.")
 @click.option("--timeout", "timeout_s", type=click.IntRange(min=1), default=WAIT_SECONDS_DEFAULT, help="In seconds.")
 @click.option("--max-price", "max_price_micros", type=DOLLARS_TO_MICROS, help="Refuse when it could cost more dollars.")
+@click.option("--quote", metavar="TEXT", help="Hold it at the prices of this quote (spell quote).")
 @click.option(
     "--limit", "limits", type=LimitOption(), multiple=True, help="Like fuel=10M, wall_ms=500, memory_bytes=8MiB."
 )
@@ -57,6 +58,7 @@ def cast(
     watch: bool,
     timeout_s: int,
     max_price_micros: int | None,
+    quote: str | None,
     limits: tuple[tuple[str, int], ...],
     deadline_s: int | None,
     pool: str | None,
@@ -79,6 +81,7 @@ def cast(
         "deadline_ms": None if deadline_s is None else deadline_s * _MILLISECONDS,
         "pool": pool,
         "max_price_micros": max_price_micros,
+        "quote": quote,
         "webhook_url": webhook_url,
         "metadata": _metadata(metadata),
     }

@@ -13,10 +13,11 @@ from spell.client import Client
 from spell.commands.build import built
 from spell.commands.login import handle_of
 from spell.commands.platform import platform, platform_options
+from spell.commands.prices import price_facts
 from spell.errors import Conflict
 from spell.exits import EXIT_USAGE, CommandError
 from spell.models.spells import SpellVersion
-from spell.screen import dollars, print_facts, print_json, say, size, stderr
+from spell.screen import print_facts, print_json, say, size, stderr
 
 
 @click.command(cls=RichCommand)
@@ -78,14 +79,8 @@ def version_facts(version: SpellVersion) -> list[tuple[str, str]]:
         ),
         ("input", f"at most {size(version.input_bytes_max)}"),
         ("output", f"at most {size(limits.output_bytes)}"),
-        ("price", _price(version)),
+        *price_facts(version.price),
     ]
-
-
-def _price(version: SpellVersion) -> str:
-    if not version.price_micros:
-        return "the platform's fee and fuel alone"
-    return f"{dollars(version.price_micros)} to its creator, beside the platform's fee and fuel"
 
 
 def _show_to(client: Client, name: str, visibility: str) -> None:

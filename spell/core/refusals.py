@@ -16,6 +16,7 @@ _OF_CODE: Final[Mapping[str, type[ApiError]]] = {
     "spend_paused": errors.SpendPaused,
     "test_allowance_exhausted": errors.TestAllowanceExhausted,
     "price_changed": errors.PriceChanged,
+    "quote_expired": errors.QuoteExpired,
     "rate_limited": errors.RateLimited,
     "too_many_open_casts": errors.TooManyOpenCasts,
     "outcome_unknown": errors.OutcomeUnknown,

@@ -130,12 +130,14 @@ class CastRequest(msgspec.Struct, frozen=True):
     max_price_micros: int | None = None
     webhook_url: str | None = None
     metadata: Mapping[str, Any] | None = None
+    quote: str | None = None
+    """The text of a quote: its version, prices and limits count."""
 
     def body(self) -> bytes:
         """Return the JSON of the request."""
         members: dict[str, Any] = {
             name: value
-            for name in ("limits", "deadline_ms", "pool", "max_price_micros", "webhook_url", "metadata")
+            for name in ("limits", "deadline_ms", "pool", "max_price_micros", "webhook_url", "metadata", "quote")
             if (value := getattr(self, name)) is not None
         }
         given: Any = self.input

@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 
+from spell.models.prices import Price
+
 
 class Spell(msgspec.Struct, frozen=True, kw_only=True):
     """A spell; `spell` is the name to cast it by."""
@@ -43,7 +45,8 @@ class SpellVersion(msgspec.Struct, frozen=True, kw_only=True):
     input_bytes_max: int
     pool: str
     price_micros: int
-    """What the creator asks for each cast that succeeds."""
+    """The fixed part of `price`."""
+    price: Price = Price()
     manifest: dict[str, Any] = {}
     yanked: bool = False
     created_at: datetime

@@ -13,6 +13,7 @@ from spell.core.names import cast_path
 from spell.core.operation import Operation, decoded, raw
 from spell.errors import NotFound, OutcomeUnknown, SpellError, WaitTimedOut
 from spell.models.casts import Cast, CastRequest, Limits
+from spell.models.receipts import Quote
 
 # Proxies close a connection that is silent for a minute; half of it is safe with every one.
 WAIT_STEP_S: Final = 30
@@ -33,6 +34,7 @@ def cast(
     max_price_micros: int | None = None,
     webhook_url: str | None = None,
     metadata: Mapping[str, Any] | None = None,
+    quote: Quote | str | None = None,
     wait_s: float = 60.0,
     idempotency_key: str | None = None,
 ) -> Plan[Cast]:
@@ -40,12 +42,14 @@ def cast(
 
     `spell` is `owner/name`, with `@1`, `@1.2.0` or `@sha256:...` behind it to pin a version. Of `input`, bytes go to
     the spell as they are and anything else as JSON. `max_price_micros` refuses (PriceChanged) a cast that could cost
-    more. A cast that failed is returned like any other: `cast.result()` raises for it.
+    more; `quote` holds it at quoted prices (QuoteExpired when its time is over). A cast that failed is returned like
+    any other: `cast.result()` raises for it.
 
     MoneyError when there is no money for it: nothing ran, and it is not tried again. An error after the cast was
     accepted carries it in `accepted`.
     """
-    request = CastRequest(spell, input, limits, deadline_ms, pool, max_price_micros, webhook_url, metadata)
+    text = quote.quote if isinstance(quote, Quote) else quote
+    request = CastRequest(spell, input, limits, deadline_ms, pool, max_price_micros, webhook_url, metadata, text)
 
     def steps(session: Session) -> Steps[Cast]:
         give_up_at = session.clock() + wait_s
@@ -66,13 +70,15 @@ def cast_async(
     max_price_micros: int | None = None,
     webhook_url: str | None = None,
     metadata: Mapping[str, Any] | None = None,
+    quote: Quote | str | None = None,
     idempotency_key: str | None = None,
 ) -> Plan[Cast]:
     """Cast a spell and return at once, as soon as its money is held: `wait()` or `events()` tell when it has ended.
 
     Arguments and errors are those of `cast()`.
     """
-    request = CastRequest(spell, input, limits, deadline_ms, pool, max_price_micros, webhook_url, metadata)
+    text = quote.quote if isinstance(quote, Quote) else quote
+    request = CastRequest(spell, input, limits, deadline_ms, pool, max_price_micros, webhook_url, metadata, text)
     return Plan(lambda session: _accepted(_create("/v1/casts", request, 0, idempotency_key), session))
 
 
