@@ -18,6 +18,7 @@ from redis import Redis as Client
 from bench.cores import starting_on
 from bench.generator import Load, run_load
 from bench.ours import WORK_FOLDER, BenchError, running_platform
+from bench.processor_time import cpu_us_each, processor_seconds
 from bench.rows import Cores, Row, Sample
 from local.redis import Redis
 
@@ -35,10 +36,11 @@ def ours(cores: Cores) -> Sample:
     with running_platform(cores, accounts=ACCOUNTS) as platform:
         platform.warm(cores)
         platform.wait_settled()
-        before = platform.tally()
+        before, cpu_before = platform.tally(), processor_seconds()
         load = Load(port=platform.port, requests=platform.requests, connections=CONNECTIONS, status=202, count=COUNT)
         result = run_load(load, cores)
         seconds = platform.wait_settled() - result.started_at
+        cpu = cpu_us_each(cpu_before, processor_seconds(), COUNT)
         tally = platform.tally()
     if tally.casts - before.casts != COUNT or not tally.is_sound:
         message = f"after {COUNT} casts the books are wrong: {before} became {tally}"
@@ -50,7 +52,8 @@ def ours(cores: Cores) -> Sample:
             "accepting_seconds": result.seconds,
             "accept_p50_ms": result.p50_ms,
             "accept_p99_ms": result.p99_ms,
-            "generator_cpu_seconds": result.cpu_seconds,
+            "generator_cpu_us": result.cpu_seconds / COUNT * 1e6,
+            **cpu,
         },
     )
 
@@ -61,24 +64,28 @@ def dramatiq(cores: Cores) -> Sample:
         server = Redis(Path(folder) / "redis")
         server.start()
         try:
-            return _with_workers(server.url)
+            default = _with_workers(server.url)
+            one = _with_workers(server.url, "--processes", "1")
         finally:
             server.stop()
+    return Sample(per_second=default.per_second, details={**default.details, "one_process_per_second": one.per_second})
 
 
-def _with_workers(url: str) -> Sample:
+def _with_workers(url: str, *options: str) -> Sample:
     environ = {**os.environ, "BENCH_REDIS_URL": url}
-    # Its program, not ours: no option is set, so it runs a process for each core with eight threads each.
-    command = [str(Path(sys.executable).with_name("dramatiq")), "bench.peers.empty"]
+    # Its program, not ours: without options it runs a process for each core with eight threads each.
+    command = [str(Path(sys.executable).with_name("dramatiq")), "bench.peers.empty", *options]
     workers = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
     try:
         with Client.from_url(url) as client:  # pyright: ignore[reportUnknownMemberType] its **kwargs are untyped
             _send_and_wait(client, environ, WARM_MESSAGES)
+            before = processor_seconds()
             seconds = _send_and_wait(client, environ, COUNT)
+            cpu = cpu_us_each(before, processor_seconds(), COUNT)
     finally:
         workers.terminate()
         workers.wait()
-    return Sample(per_second=COUNT / seconds, details={"seconds": seconds})
+    return Sample(per_second=COUNT / seconds, details={"seconds": seconds, **cpu})
 
 
 def _send_and_wait(client: Client, environ: dict[str, str], count: int) -> float:

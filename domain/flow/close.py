@@ -30,7 +30,7 @@ async def close(connection: Connection, endings: Sequence[Ending], *, batch_id: 
     assert len({ending.cast.id.int for ending in endings}) == len(endings), "duplicates are dropped before the gate"
     if not endings:
         return Closed()
-    final = await store.end(connection, endings)
+    final = await store.end(connection, endings, batch_id=batch_id)
     passed = tuple(ending for ending in endings if ending.cast.id.int in final)
     if not passed:
         return Closed()

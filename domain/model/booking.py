@@ -1,23 +1,27 @@
-"""What the endings of one batch move: windows, months, grants, counts, counters and ledger transfers, each row once.
+"""What the endings of one batch move: windows, months, grants, counts and ledger transfers, each row once.
 
-Pure sums over endings that passed the gate. Nothing is booked for an ending the gate did not return.
+Pure sums over endings that passed the gate. Nothing is booked for an ending the gate did not return. Usage events and
+counters are not here: the gate's statement makes them of what it returns.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 from uuid import UUID, uuid5
 
 import msgspec
 
 from domain.model.funding import Funding, spend_parts
 from domain.model.ledger import REVENUE
-from domain.model.messages import Outcome, Pool
-from domain.model.periods import day_of_ms, month_of_ms
+from domain.model.messages import Pool
+from domain.model.periods import month_of_ms
 from domain.model.settlement import Ending, HeldCast
 
 ALLOWANCE: Final = "allowance:platform"
-_UNSET: Final = UUID(int=0)
+
+# What makes two amounts of a batch one transfer: kind, debit, credit, account, spell, month, grant. UUIDs are hashed
+# and compared in Python, so ids are keys and are sorted by their numbers.
+_TransferKey: TypeAlias = tuple[str, str, str, int, int, date, int | None]
 
 
 class HeldRow(msgspec.Struct, kw_only=True):
@@ -48,59 +52,12 @@ class CountRow(msgspec.Struct, kw_only=True):
     on_wire_large: int = 0
 
 
-class UsageRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """The usage event of one cast."""
-
-    id: UUID
-    account_id: UUID
-    key_id: UUID | None
-    spell_id: UUID
-    outcome: str
-    month: date
-    fuel: int | None
-    cpu_us: int
-    memory_bytes_peak: int
-    wall_us: int
-    cost_micros: int
-    funding: str
-    batch_id: UUID
-    """In which the cast was booked: with it the transfers that hold its money can be named."""
-
-
 class CreditsRow(msgspec.Struct, kw_only=True):
     """What the casts of an account took of its credits: a line of the history of their balance."""
 
     account_id: UUID
     micros: int = 0
     casts: int = 0
-
-
-class CounterRow(msgspec.Struct, kw_only=True):
-    """What to add to one counter."""
-
-    account_id: UUID
-    dimension: str
-    subject_id: UUID
-    period: str
-    starts_on: date
-    funding: str
-    casts: int = 0
-    failed: int = 0
-    fuel: int = 0
-    cpu_us: int = 0
-    cost_micros: int = 0
-
-
-class TransferKey(NamedTuple):
-    """What makes two amounts of a batch one transfer."""
-
-    kind: str
-    debit: str
-    credit: str
-    account_id: UUID
-    spell_id: UUID
-    month: date
-    grant_id: UUID | None
 
 
 class TransferRow(msgspec.Struct, kw_only=True):
@@ -112,8 +69,8 @@ class TransferRow(msgspec.Struct, kw_only=True):
     account_id: UUID
     spell_id: UUID
     month: date
-    id: UUID = _UNSET
-    batch_id: UUID = _UNSET
+    id: UUID
+    batch_id: UUID
     amount_micros: int = 0
     casts: int = 0
     """Casts charged; counted on the platform's share alone."""
@@ -122,14 +79,12 @@ class TransferRow(msgspec.Struct, kw_only=True):
 class Bookings(msgspec.Struct, frozen=True, kw_only=True):
     """All that one batch of endings moves."""
 
-    usage: list[UsageRow]
     windows: list[HeldRow]
     months: list[MonthRow]
     grants: list[HeldRow]
     credits: list[CreditsRow]
     keys: list[CountRow]
     accounts: list[CountRow]
-    counters: list[CounterRow]
     transfers: list[TransferRow]
 
 
@@ -139,10 +94,7 @@ class _Group(msgspec.Struct, kw_only=True):
     cast: HeldCast
     """One of them: the fields of the group's key are those of all."""
     casts: int = 0
-    failed: int = 0
     charged: int = 0
-    fuel: int = 0
-    cpu_us: int = 0
     held: int = 0
     cost: int = 0
     platform: int = 0
@@ -155,14 +107,12 @@ def book(endings: Sequence[Ending], *, batch_id: UUID) -> Bookings:
     groups = _groups(endings)
     credited = [ending for ending in endings if ending.cast.funding is Funding.CREDITS]
     return Bookings(
-        usage=[_usage_row(ending, batch_id) for ending in endings],
         windows=_windows(groups),
         months=_months(groups),
         grants=_grants(credited),
         credits=_credits(credited),
         keys=_keys(groups),
         accounts=_accounts(groups),
-        counters=_counters(groups),
         transfers=_transfers(groups, credited, batch_id),
     )
 
@@ -173,50 +123,28 @@ def transfers_of(ending: Ending, *, batch_id: UUID) -> list[TransferRow]:
 
 
 def _row_order(row: HeldRow | CountRow | TransferRow) -> int:
-    return row.id.int  # see `_counters`
+    return row.id.int
 
 
 def _groups(endings: Sequence[Ending]) -> list[_Group]:
     groups: dict[tuple[object, ...], _Group] = {}
     for ending in endings:
         cast, charge = ending.cast, ending.charge
-        day = day_of_ms(cast.accepted_ms)
+        month = month_of_ms(cast.accepted_ms)
         key_id = cast.key_id
         windows = tuple([identifier.int for identifier in cast.window_ids])
-        key = (cast.account_id.int, key_id and key_id.int, cast.spell_id.int, day, cast.funding, windows)
+        key = (cast.account_id.int, key_id and key_id.int, cast.spell_id.int, month, cast.funding, windows)
         group = groups.get(key)
         if group is None:
             group = groups[key] = _Group(cast=cast)
         group.casts += 1
-        group.failed += ending.outcome is not Outcome.SUCCEEDED
         group.charged += charge.cost_micros > 0
-        group.fuel += ending.fuel or 0
-        group.cpu_us += ending.cpu_us
         group.held += cast.held_micros
         group.cost += charge.cost_micros
         group.platform += charge.platform_micros
         group.on_wire_default += cast.on_wire and cast.pool is Pool.DEFAULT
         group.on_wire_large += cast.on_wire and cast.pool is Pool.LARGE
     return list(groups.values())
-
-
-def _usage_row(ending: Ending, batch_id: UUID) -> UsageRow:
-    cast = ending.cast
-    return UsageRow(
-        id=cast.id,
-        account_id=cast.account_id,
-        key_id=cast.key_id,
-        spell_id=cast.spell_id,
-        outcome=ending.outcome,
-        month=month_of_ms(cast.accepted_ms),
-        fuel=ending.fuel,
-        cpu_us=ending.cpu_us,
-        memory_bytes_peak=ending.memory_bytes_peak,
-        wall_us=ending.wall_us,
-        cost_micros=ending.charge.cost_micros,
-        funding=cast.funding,
-        batch_id=batch_id,
-    )
 
 
 def _windows(groups: Sequence[_Group]) -> list[HeldRow]:
@@ -281,66 +209,31 @@ def _accounts(groups: Sequence[_Group]) -> list[CountRow]:
     return sorted(rows.values(), key=_row_order)
 
 
-def _counter_keys(cast: HeldCast) -> Iterable[tuple[UUID, str, UUID, str, date]]:
-    """Return what the counters of a cast count: whose, which dimension, of what, per what, from when."""
-    day, month = day_of_ms(cast.accepted_ms), month_of_ms(cast.accepted_ms)
-    account_id = cast.account_id
-    yield account_id, "account", account_id, "day", day
-    yield account_id, "account", account_id, "month", month
-    if cast.key_id is not None:
-        yield account_id, "key", cast.key_id, "day", day
-    yield account_id, "account_spell", cast.spell_id, "day", day
-    yield cast.creator_id, "spell", cast.spell_id, "day", day
-
-
-def _counters(groups: Sequence[_Group]) -> list[CounterRow]:
-    rows: dict[tuple[int, str, int, str, date, str], CounterRow] = {}
-    for group in groups:
-        funding = group.cast.funding.value
-        for account_id, dimension, subject_id, period, starts_on in _counter_keys(group.cast):
-            # UUIDs are hashed and compared in Python, numbers are not.
-            key = (account_id.int, dimension, subject_id.int, period, starts_on, funding)
-            row = rows.get(key)
-            if row is None:
-                row = rows[key] = CounterRow(
-                    account_id=account_id,
-                    dimension=dimension,
-                    subject_id=subject_id,
-                    period=period,
-                    starts_on=starts_on,
-                    funding=funding,
-                )
-            row.casts += group.casts
-            row.failed += group.failed
-            row.fuel += group.fuel
-            row.cpu_us += group.cpu_us
-            row.cost_micros += group.cost
-    return [rows[key] for key in sorted(rows)]
-
-
 def _transfers(groups: Sequence[_Group], credited: Sequence[Ending], batch_id: UUID) -> list[TransferRow]:
-    rows: dict[TransferKey, TransferRow] = {}
+    rows: dict[_TransferKey, TransferRow] = {}
     for group in groups:
         if group.cast.funding is Funding.TEST:
             continue  # no money moves
         if group.cast.funding is Funding.CREDITS:
             continue  # each cast names its own grants
         payer = ALLOWANCE if group.cast.funding is Funding.FREE else f"receivable:{group.cast.account_id}"
-        _add_shares(rows, group.cast, payer, None, platform=group.platform, cost=group.cost, casts=group.charged)
+        _add_shares(
+            rows, batch_id, group.cast, payer, None, platform=group.platform, cost=group.cost, casts=group.charged
+        )
     for ending in credited:
         platform_left = ending.charge.platform_micros
         for part in spend_parts(ending.cast.grants, ending.charge.cost_micros):
             to_platform = min(part.micros, platform_left)
             platform_left -= to_platform
             payer = f"credits:{ending.cast.account_id}"
-            _add_shares(rows, ending.cast, payer, part.grant_id, platform=to_platform, cost=part.micros, casts=1)
-    for key, row in rows.items():
-        row.id, row.batch_id = uuid5(batch_id, "|".join(map(str, key))), batch_id
+            grant_id = part.grant_id
+            _add_shares(rows, batch_id, ending.cast, payer, grant_id, platform=to_platform, cost=part.micros, casts=1)
     return sorted(rows.values(), key=_row_order)
 
 
 def _add_shares(
-    rows: dict[TransferKey, TransferRow],
+    rows: dict[_TransferKey, TransferRow],
+    batch_id: UUID,
     cast: HeldCast,
     payer: str,
     grant_id: UUID | None,
@@ -355,11 +248,19 @@ def _add_shares(
     for kind, payee, micros in shares:
         if micros == 0:
             continue
-        key = TransferKey(kind, payer, payee, cast.account_id, cast.spell_id, month, grant_id)
+        account_id, spell_id = cast.account_id, cast.spell_id
+        key = (kind, payer, payee, account_id.int, spell_id.int, month, grant_id and grant_id.int)
         row = rows.get(key)
         if row is None:
             row = rows[key] = TransferRow(
-                kind=kind, debit=payer, credit=payee, account_id=cast.account_id, spell_id=cast.spell_id, month=month
+                kind=kind,
+                debit=payer,
+                credit=payee,
+                account_id=account_id,
+                spell_id=spell_id,
+                month=month,
+                id=uuid5(batch_id, f"{kind}|{payer}|{payee}|{account_id}|{spell_id}|{month}|{grant_id}"),
+                batch_id=batch_id,
             )
         row.amount_micros += micros
         row.casts += casts if kind == "cast_fee" else 0

@@ -46,8 +46,11 @@ _MESSAGE_OF: Final = {
 }
 
 
-class HeldCast(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A cast row as the gate reads it under its account's lock: what is held for it, and under which terms."""
+class HeldCast(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=True):
+    """A cast row as the gate reads it under its account's lock: what is held for it, and under which terms.
+
+    It comes as an array of these fields in this order (`casts_read`).
+    """
 
     id: UUID
     account_id: UUID

@@ -16,14 +16,14 @@ _NAME: Final = re.compile(rb"^-- name: ([a-z_]+)$", re.MULTILINE)
 def load(module_file: str) -> dict[str, bytes]:
     """Return the queries of the `.sql` file beside `module_file` by name, as bytes for psycopg.
 
-    A query begins with a line `-- name: noun_verb`; the file is refused when a name stands twice.
+    A query begins with a line `-- name: noun_verb`; the file is refused when a name stands twice. Comments stay here.
     """
     path = Path(module_file).with_suffix(".sql")
     head, *rest = _NAME.split(path.read_bytes())
     assert not re.sub(rb"(?m)^--.*$", b"", head).strip(), f"{path.name}: text before the first `-- name:` line"
     names = [name.decode() for name in rest[::2]]
     assert len(set(names)) == len(names), f"{path.name}: a query name stands twice"
-    return dict(zip(names, (body.strip() for body in rest[1::2]), strict=True))
+    return dict(zip(names, (_COMMENT.sub(b"", body).strip() for body in rest[1::2]), strict=True))
 
 
 def together(queries: Mapping[str, bytes]) -> bytes:
@@ -52,4 +52,4 @@ def _joined(queries: tuple[tuple[str, bytes], ...]) -> bytes:
 
 
 def _renamed(query: bytes, name: str) -> bytes:
-    return _COMMENT.sub(b"", query).replace(b"%(rows)s", b"%%(%s)s" % name.encode())
+    return query.replace(b"%(rows)s", b"%%(%s)s" % name.encode())

@@ -89,15 +89,9 @@ class WireCast(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     traceparent: str | None
 
 
-class _Step(msgspec.Struct, frozen=True):
-    """The share of its soft limit that a window has told of, before and after it was settled."""
-
-    percent_before: int
-    percent: int
-
-    @property
-    def is_up(self) -> bool:
-        return self.percent_before < self.percent
+class _SettledWindow(msgspec.Struct, frozen=True):
+    reached: ReachedWindow | None
+    """Set where its spending passed a share of the soft limit that was not told yet."""
 
 
 class _ClosedAccount(msgspec.Struct, frozen=True):
@@ -108,15 +102,13 @@ class _ClosedAccount(msgspec.Struct, frozen=True):
 class _Written(msgspec.Struct, frozen=True):
     """What the settling statements return, by their names."""
 
-    windows_settle: list[msgspec.Raw] = []
+    windows_settle: list[_SettledWindow] = []
     months_settle: list[msgspec.Raw] = []
     grants_settle: list[msgspec.Raw] = []
     accounts_close: list[_ClosedAccount] = []
 
 
 _decode_written: Final = msgspec.json.Decoder(_Written).decode
-_decode_step: Final = msgspec.json.Decoder(_Step).decode
-_decode_reached: Final = msgspec.json.Decoder(ReachedWindow).decode
 
 
 async def lock_and_read(
@@ -149,13 +141,17 @@ async def start(connection: Connection, rows: Sequence[StartRow]) -> int:
     return (await connection.execute(_QUERIES["casts_start"], parameters)).rowcount
 
 
-async def end(connection: Connection, endings: Sequence[Ending]) -> set[int]:
-    """Pass `endings` through the gate; return the numbers of the casts that were open and are final now."""
+async def end(connection: Connection, endings: Sequence[Ending], *, batch_id: UUID) -> set[int]:
+    """Pass `endings` through the gate; return the numbers of the casts that were open and are final now.
+
+    Those have their usage event then, and their counters are raised.
+    """
     parameters = {
         "rows": _json([_end_row(ending) for ending in endings]),
         **_range([ending.cast.id for ending in endings]),
         "outputs": [ending.output for ending in endings],
         "logs": [ending.log for ending in endings],
+        "batch_id": batch_id,
     }
     cursor = await connection.execute(_QUERIES["casts_end"], parameters, binary=True)
     result = cursor.pgresult
@@ -185,10 +181,9 @@ async def write(
         keys_close=bookings.keys,
         accounts_close=bookings.accounts,
     )
-    booked = _texts(counters_raise=bookings.counters, usage_insert=bookings.usage, transfers_insert=bookings.transfers)
     async with pipeline(connection):
         cursor = await connection.execute(_together(settled), settled, binary=True)
-        await connection.execute(_together(booked), booked, binary=True)
+        await _write(connection, "transfers_insert", bookings.transfers)
         if bookings.credits:
             spent = {"rows": _json(bookings.credits), "batch_id": bookings.transfers[0].batch_id}
             await connection.execute(_QUERIES["credits_spent_insert"], spent)
@@ -201,7 +196,7 @@ async def write(
     named = [len(bookings.windows), len(bookings.months), len(bookings.grants)]
     assert found == named, "a hold named a row that is not there"
     waiting = [account.id for account in written.accounts_close if account.waits]
-    return waiting, [_decode_reached(window) for window in written.windows_settle if _decode_step(window).is_up]
+    return waiting, [window.reached for window in written.windows_settle if window.reached is not None]
 
 
 async def name_next(connection: Connection, account_ids: Sequence[UUID]) -> list[WireCast]:

@@ -13,20 +13,15 @@ WHERE id IN (
 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: casts_read
--- What the gate needs of each cast, read after the locks.
-SELECT coalesce(json_agg(json_build_object(
-  'id', c.id, 'account_id', c.account_id, 'key_id', c.key_id, 'spell_id', c.spell_id, 'creator_id', c.creator_id,
-  'digest', encode(v.digest, 'base64'), 'status', c.status, 'pool', c.pool, 'on_wire', c.on_wire,
-  'cancel_requested', c.cancel_requested,
-  'accepted_ms', (extract(epoch FROM c.accepted_at) * 1000)::bigint,
-  'deadline_passed', c.deadline_at <= clock_timestamp(),
-  'fuel_limit', c.fuel_limit, 'wall_ms_limit', c.wall_ms_limit, 'memory_bytes_limit', c.memory_bytes_limit,
-  'output_bytes_limit', c.output_bytes_limit, 'log_bytes_limit', c.log_bytes_limit,
-  'price_version', c.price_version, 'creator_price_micros', c.creator_price_micros, 'creator_rates', c.creator_rates,
-  'held_micros', c.held_micros,
-  'funding', c.funding, 'window_ids', c.window_ids, 'grant_ids', c.grant_ids, 'grant_micros', c.grant_micros,
-  'webhook_url', c.webhook_url,
-  'has_webhooks', a.has_webhooks OR coalesce(a.listening_until > clock_timestamp(), false))), '[]')::text
+-- What the gate needs of each cast, read after the locks: an array in the order of HeldCast's fields, for their names
+-- cost Postgres as much as everything else about this (12.6 microseconds a cast with, 6.7 without).
+SELECT coalesce(json_agg(json_build_array(
+  c.id, c.account_id, c.key_id, c.spell_id, c.creator_id, encode(v.digest, 'base64'), c.status, c.pool, c.on_wire,
+  c.cancel_requested, (extract(epoch FROM c.accepted_at) * 1000)::bigint, c.deadline_at <= clock_timestamp(),
+  c.fuel_limit, c.wall_ms_limit, c.memory_bytes_limit, c.output_bytes_limit, c.log_bytes_limit,
+  c.price_version, c.creator_price_micros, c.held_micros, c.funding, c.window_ids, c.grant_ids, c.grant_micros,
+  c.creator_rates, c.webhook_url,
+  a.has_webhooks OR coalesce(a.listening_until > clock_timestamp(), false))), '[]')::text
 FROM casts c JOIN spell_versions v ON v.id = c.version_id JOIN accounts a ON a.id = c.account_id
 WHERE c.id = ANY(%(cast_ids)b::uuid[]) AND c.id BETWEEN %(first_id)s AND %(last_id)s
 
@@ -43,8 +38,10 @@ FROM json_to_recordset(%(rows)s::json) AS r(id uuid, started_ms bigint)
 WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s AND c.status = 'queued'
 
 -- name: casts_end
--- The gate: a cast goes from open to final exactly once. Everything booked comes from the ids this returns.
+-- The gate: a cast goes from open to final exactly once. Everything booked comes from what this returns; usage events
+-- and counters are written here from it, so they cannot come from anything else. A second event of a cast cannot be.
 -- Its data is kept for as long as the account says, to the next full hour: at most a day where the first reading ends it.
+WITH ended AS (
 UPDATE casts c SET
   status = r.status, error_code = r.error_code, error_message = r.error_message, exit_code = r.exit_code,
   fuel = r.fuel, cpu_us = r.cpu_us, memory_bytes_peak = r.memory_bytes_peak, wall_us = r.wall_us,
@@ -67,7 +64,40 @@ FROM ROWS FROM (
 ) AS r(id, status, error_code, error_message, exit_code, fuel, cpu_us, memory_bytes_peak, wall_us, attempts,
   cost_micros, started_ms, finished_ms, units, output, log)
 WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s AND c.status IN ('queued', 'running')
-RETURNING c.id
+RETURNING c.id, c.account_id, c.key_id, c.spell_id, c.creator_id, c.funding, c.accepted_at, c.error_code, c.fuel,
+  c.cpu_us, c.memory_bytes_peak, c.wall_us, c.cost_micros
+), used AS (
+INSERT INTO usage_events (id, account_id, key_id, spell_id, outcome, month, fuel, cpu_us, memory_bytes_peak, wall_us,
+  cost_micros, funding, batch_id, settled_at)
+SELECT id, account_id, key_id, spell_id, coalesce(error_code, 'succeeded'),
+  date_trunc('month', accepted_at AT TIME ZONE 'UTC')::date, fuel, cpu_us, memory_bytes_peak, wall_us,
+  cost_micros, funding, %(batch_id)s, clock_timestamp()
+FROM ended
+), alike AS (
+-- Casts that raise the same counters.
+SELECT account_id, key_id, spell_id, creator_id, funding, (accepted_at AT TIME ZONE 'UTC')::date AS day,
+  count(*) AS casts, count(error_code) AS failed, sum(fuel) AS fuel, sum(cpu_us) AS cpu_us, sum(cost_micros) AS cost
+FROM ended GROUP BY account_id, key_id, spell_id, creator_id, funding, day
+), raised AS (
+-- In one order, for the rows of a spell are shared between accounts.
+INSERT INTO usage_counters AS u (account_id, dimension, subject_id, period, starts_on, funding, casts, failed, fuel,
+  cpu_us, cost_micros)
+SELECT d.account_id, d.dimension, d.subject_id, d.period, d.starts_on, funding, sum(casts), sum(failed),
+  coalesce(sum(fuel), 0), sum(cpu_us), sum(cost)
+FROM alike CROSS JOIN LATERAL (VALUES
+  (alike.account_id, 'account', alike.account_id, 'day', day),
+  (alike.account_id, 'account', alike.account_id, 'month', date_trunc('month', day)::date),
+  (alike.account_id, 'key', key_id, 'day', day),
+  (alike.account_id, 'account_spell', spell_id, 'day', day),
+  (creator_id, 'spell', spell_id, 'day', day)) AS d(account_id, dimension, subject_id, period, starts_on)
+WHERE d.subject_id IS NOT NULL
+GROUP BY d.account_id, d.dimension, d.subject_id, d.period, d.starts_on, funding
+ORDER BY d.account_id, d.dimension, d.subject_id, d.period, d.starts_on, funding
+ON CONFLICT (account_id, dimension, subject_id, period, starts_on, funding) DO UPDATE SET
+  casts = u.casts + excluded.casts, failed = u.failed + excluded.failed, fuel = u.fuel + excluded.fuel,
+  cpu_us = u.cpu_us + excluded.cpu_us, cost_micros = u.cost_micros + excluded.cost_micros
+)
+SELECT id FROM ended
 
 -- name: casts_cancel_request
 -- Ask whoever runs these casts to stop.
@@ -82,16 +112,6 @@ WHERE id BETWEEN %(first_id)s AND %(last_id)s AND id = ANY(%(cast_ids)b::uuid[])
 -- name: account_lock
 -- Take the mutex of one account.
 SELECT id FROM accounts WHERE id = %(account_id)s FOR NO KEY UPDATE
-
--- name: usage_insert
--- One usage event for each cast that ended; its id is the cast's, so a second one cannot be.
-INSERT INTO usage_events (id, account_id, key_id, spell_id, outcome, month, fuel, cpu_us, memory_bytes_peak, wall_us,
-  cost_micros, funding, batch_id, settled_at)
-SELECT id, account_id, key_id, spell_id, outcome, month, fuel, cpu_us, memory_bytes_peak, wall_us, cost_micros,
-  funding, batch_id, clock_timestamp()
-FROM json_to_recordset(%(rows)s::json) AS r(id uuid, account_id uuid, key_id uuid, spell_id uuid, outcome text,
-  month date, fuel bigint, cpu_us bigint, memory_bytes_peak bigint, wall_us bigint, cost_micros bigint, funding text,
-  batch_id uuid)
 
 -- name: strays_insert
 -- Events for casts that were already final: kept to be seen, never charged.
@@ -114,9 +134,10 @@ FROM json_to_recordset(%(rows)s::json) AS r(id uuid, held bigint, spent bigint)
 JOIN budget_windows was ON was.id = r.id
 JOIN budgets b ON b.id = was.budget_id
 WHERE w.id = r.id
-RETURNING was.notified_percent AS percent_before, w.id AS window_id, w.account_id, w.budget_id, b.scope, b.scope_id,
-  b.period, w.starts_on, w.notified_percent AS percent, b.soft_limit_micros, w.hard_limit_micros, w.spent_micros,
-  w.held_micros
+RETURNING CASE WHEN was.notified_percent < w.notified_percent THEN json_build_object('window_id', w.id,
+  'account_id', w.account_id, 'budget_id', w.budget_id, 'scope', b.scope, 'scope_id', b.scope_id, 'period', b.period,
+  'starts_on', w.starts_on, 'percent', w.notified_percent, 'soft_limit_micros', b.soft_limit_micros,
+  'hard_limit_micros', w.hard_limit_micros, 'spent_micros', w.spent_micros, 'held_micros', w.held_micros) END AS reached
 
 -- name: months_settle
 -- The same for the account's month and its free allowance.
@@ -163,18 +184,6 @@ SET open_casts = a.open_casts - r.casts,
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, casts integer, on_wire_default integer, on_wire_large integer)
 WHERE a.id = r.id
 RETURNING a.id, a.open_casts > a.on_wire_default + a.on_wire_large AS waits
-
--- name: counters_raise
--- Raise the counters in one sorted statement: rows shared between accounts are locked in the same order by everybody.
-INSERT INTO usage_counters AS u (account_id, dimension, subject_id, period, starts_on, funding, casts, failed, fuel,
-  cpu_us, cost_micros)
-SELECT account_id, dimension, subject_id, period, starts_on, funding, casts, failed, fuel, cpu_us, cost_micros
-FROM json_to_recordset(%(rows)s::json) AS r(account_id uuid, dimension text, subject_id uuid, period text,
-  starts_on date, funding text, casts bigint, failed bigint, fuel bigint, cpu_us bigint, cost_micros bigint)
-ORDER BY account_id, dimension, subject_id, period, starts_on, funding
-ON CONFLICT (account_id, dimension, subject_id, period, starts_on, funding) DO UPDATE SET
-  casts = u.casts + excluded.casts, failed = u.failed + excluded.failed, fuel = u.fuel + excluded.fuel,
-  cpu_us = u.cpu_us + excluded.cpu_us, cost_micros = u.cost_micros + excluded.cost_micros
 
 -- name: transfers_insert
 -- Book the money. A plain INSERT: an id that exists already aborts the batch instead of hiding a row.

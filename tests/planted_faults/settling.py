@@ -10,7 +10,13 @@ CLAIMS = "tests/domain/model/test_settlement.py::"
 
 _ANY_STATUS = "WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s\nRETURNING"
 _STATUS_FILTER = _ANY_STATUS.replace("\n", " AND c.status IN ('queued', 'running')\n")
-_ONE_USAGE_EVENT = "funding text,\n  batch_id uuid)"
+_ONE_USAGE_EVENT = "%(batch_id)s, clock_timestamp()\nFROM ended\n"
+_ANY_USAGE_EVENT = _ONE_USAGE_EVENT + "ON CONFLICT (id) DO NOTHING\n"
+_COUNTED = "FROM ended GROUP BY account_id,"
+_OFFERED = (
+    "FROM casts JOIN json_to_recordset(%(rows)s::json) AS offered(id uuid) USING (id)\n"
+    "WHERE id BETWEEN %(first_id)s AND %(last_id)s GROUP BY account_id,"
+)
 
 FAULTS = (
     fault(
@@ -22,7 +28,7 @@ FAULTS = (
             "            elif cast.id.int in ending_by_cast:",
         ),
         ("domain/store/settlement.sql", _STATUS_FILTER, _ANY_STATUS),
-        ("domain/store/settlement.sql", _ONE_USAGE_EVENT, _ONE_USAGE_EVENT + "\nON CONFLICT (id) DO NOTHING"),
+        ("domain/store/settlement.sql", _ONE_USAGE_EVENT, _ANY_USAGE_EVENT),
         tests=(f"{SETTLE}test_a_cast_ends_once_and_costs_what_it_used",),
     ),
     fault(
@@ -45,10 +51,9 @@ FAULTS = (
         ),
     ),
     fault(
-        "counters-from-the-usage-insert",
-        "Counters and windows follow what was offered, and the usage table hides the difference.",
-        ("domain/flow/close.py", "book(passed, batch_id=batch_id)", "book(tuple(endings), batch_id=batch_id)"),
-        ("domain/store/settlement.sql", _ONE_USAGE_EVENT, _ONE_USAGE_EVENT + "\nON CONFLICT (id) DO NOTHING"),
+        "counters-from-what-was-offered",
+        "Counters follow what was offered to the gate, not what it returned.",
+        ("domain/store/settlement.sql", _COUNTED, _OFFERED),
         tests=(f"{CLOSE}test_of_two_endings_only_the_one_the_gate_returns_is_booked",),
     ),
     fault(
@@ -119,8 +124,8 @@ FAULTS = (
         "Casts accepted in March are billed in April, in a window that never held them.",
         (
             "domain/model/booking.py",
-            "        day = day_of_ms(cast.accepted_ms)\n",
-            "        day = day_of_ms(ending.finished_ms or cast.accepted_ms)\n",
+            "        month = month_of_ms(cast.accepted_ms)\n",
+            "        month = month_of_ms(ending.finished_ms or cast.accepted_ms)\n",
         ),
         (
             "domain/model/booking.py",
@@ -168,8 +173,8 @@ FAULTS = (
         "The second batch of a day books nothing: its transfers look like those of the first.",
         (
             "domain/model/booking.py",
-            'uuid5(batch_id, "|".join(map(str, key))), batch_id',
-            'uuid5(UUID(int=0), "|".join(map(str, key))), batch_id',
+            'id=uuid5(batch_id, f"',
+            'id=uuid5(UUID(int=0), f"',
         ),
         (
             "domain/store/settlement.sql",

@@ -42,7 +42,11 @@ FAULTS = (
     fault(
         "threshold-told-with-each-batch",
         "A budget at half of its soft limit mails its owner with every batch.",
-        ("domain/store/settlement.py", "return self.percent_before < self.percent", "return self.percent > 0"),
+        (
+            "domain/store/settlement.sql",
+            "WHEN was.notified_percent < w.notified_percent THEN",
+            "WHEN w.notified_percent > 0 THEN",
+        ),
         tests=(
             f"{THRESHOLDS}test_each_share_is_told_once_by_webhook_and_mail",
             f"{THRESHOLDS}test_batches_that_settle_at_once_tell_each_share_once",

@@ -64,3 +64,48 @@ async def test_each_batch_books_its_own_transfers(world: World, pool: Pool) -> N
         await run_settle(pool, event_of(job))
     assert await world.rows("SELECT amount_micros, casts FROM ledger_transfers") == [(1_002, 1)] * 3
     assert await broken(world.database_url) == {}
+
+
+COUNTERS = (
+    "SELECT account_id, dimension, subject_id, period, casts, failed, fuel, cpu_us, cost_micros"
+    " FROM usage_counters ORDER BY account_id = %s DESC, dimension, period"
+)
+
+
+async def test_counters_and_usage_events_say_what_each_cast_was(world: World, pool: Pool) -> None:
+    done, trapped = await accept(world, pool, world.spec(), world.spec())
+    trap = event_of(trapped, outcome=Outcome.TRAP, fuel=None, cpu_us=7, exit_code=None, output=None)
+    await run_settle(pool, event_of(done, fuel=1_000_000_000, cpu_us=5), trap)
+    mine = (2, 1, 1_000_000_000, 12, 3_500)
+    assert await world.rows(COUNTERS, world.account_id) == [
+        (world.account_id, "account", world.account_id, "day", *mine),
+        (world.account_id, "account", world.account_id, "month", *mine),
+        (world.account_id, "account_spell", world.spell_id, "day", *mine),
+        (world.account_id, "key", world.key_id, "day", *mine),
+        (world.creator_id, "spell", world.spell_id, "day", *mine),
+    ]
+    assert await world.rows(
+        "SELECT id, account_id, key_id, spell_id, outcome, fuel, cpu_us, cost_micros, funding FROM usage_events"
+        " ORDER BY id"
+    ) == [
+        (done.cast_id, world.account_id, world.key_id, world.spell_id, "succeeded", 10**9, 5, 2_500, "metered"),
+        (trapped.cast_id, world.account_id, world.key_id, world.spell_id, "trap", None, 7, 1_000, "metered"),
+    ]
+
+
+async def test_a_cast_without_a_key_counts_for_none(world: World, pool: Pool) -> None:
+    (job,) = await accept(world, pool)
+    await world.rows("UPDATE casts SET key_id = NULL")
+    await run_settle(pool, event_of(job))
+    found = await world.rows("SELECT dimension FROM usage_counters WHERE period = 'day' ORDER BY dimension")
+    assert found == [("account",), ("account_spell",), ("spell",)]
+
+
+async def test_a_cast_counts_on_the_day_it_was_accepted_whenever_it_ends(world: World, pool: Pool) -> None:
+    (job,) = await accept(world, pool)
+    await world.rows("UPDATE casts SET accepted_at = '2026-02-28 23:59:59Z'")
+    await world.rows("UPDATE account_months SET month = '2026-02-01'")
+    await run_settle(pool, event_of(job))
+    found = await world.rows("SELECT DISTINCT period, starts_on::text FROM usage_counters ORDER BY period")
+    assert found == [("day", "2026-02-28"), ("month", "2026-02-01")]
+    assert await world.rows("SELECT month::text FROM usage_events") == [("2026-02-01",)]

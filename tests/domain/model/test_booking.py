@@ -13,12 +13,10 @@ from domain.model.booking import (
     ALLOWANCE,
     REVENUE,
     Bookings,
-    CounterRow,
     CountRow,
     HeldRow,
     MonthRow,
     TransferRow,
-    UsageRow,
     book,
 )
 from domain.model.funding import Funding
@@ -28,7 +26,7 @@ from domain.model.settlement import Ending, HeldCast
 from tests.domain.model.states import ACCOUNT, CREATOR, KEY, NOW_MS, OTHER, SPELL, held_cast
 
 BATCH = UUID(int=0xBA7C4)
-DAY, MONTH = date(2026, 3, 14), date(2026, 3, 1)
+MONTH = date(2026, 3, 1)
 WINDOW_A, WINDOW_B = UUID(int=71), UUID(int=72)
 CHARGE = Charge(cost_micros=1_500, platform_micros=1_100, creator_micros=400)
 FEE = Charge(cost_micros=1_000, platform_micros=1_000, creator_micros=0)
@@ -68,52 +66,13 @@ def by_id(*rows: TransferRow) -> list[TransferRow]:
 
 def test_one_cast_moves_exactly_these_rows() -> None:
     cast = held_cast(window_ids=(WINDOW_B, WINDOW_A), held_micros=3_000)
-    measured = {"fuel": 12, "cpu_us": 34, "memory_bytes_peak": 56, "wall_us": 78}
-    funding = "metered"
-
-    def counter(dimension: str, subject: UUID, period: str, starts: date, owner: UUID = ACCOUNT) -> CounterRow:
-        return CounterRow(
-            account_id=owner,
-            dimension=dimension,
-            subject_id=subject,
-            period=period,
-            starts_on=starts,
-            funding=funding,
-            casts=1,
-            failed=0,
-            fuel=12,
-            cpu_us=34,
-            cost_micros=1_500,
-        )
-
-    assert booked(ending(cast, **measured)) == Bookings(
-        usage=[
-            UsageRow(
-                id=cast.id,
-                account_id=ACCOUNT,
-                key_id=KEY,
-                spell_id=SPELL,
-                outcome="succeeded",
-                month=MONTH,
-                cost_micros=1_500,
-                funding=funding,
-                batch_id=BATCH,
-                **measured,
-            )
-        ],
+    assert booked(ending(cast)) == Bookings(
         windows=[HeldRow(id=WINDOW_A, held=3_000, spent=1_500), HeldRow(id=WINDOW_B, held=3_000, spent=1_500)],
         months=[MonthRow(account_id=ACCOUNT, month=MONTH, held=3_000, spent=1_500)],
         grants=[],
         credits=[],
         keys=[CountRow(id=KEY, casts=1)],
         accounts=[CountRow(id=ACCOUNT, casts=1, on_wire_default=1)],
-        counters=[
-            counter("account", ACCOUNT, "day", DAY),
-            counter("account", ACCOUNT, "month", MONTH),
-            counter("account_spell", SPELL, "day", DAY),
-            counter("key", KEY, "day", DAY),
-            counter("spell", SPELL, "day", DAY, CREATOR),
-        ],
         transfers=by_id(
             transfer("cast_fee", f"receivable:{ACCOUNT}", REVENUE, 1_100, 1),
             transfer("creator_share", f"receivable:{ACCOUNT}", f"creator:{CREATOR}", 400, 0),
@@ -121,15 +80,11 @@ def test_one_cast_moves_exactly_these_rows() -> None:
     )
 
 
-def test_casts_alike_make_one_row_each_and_failures_are_counted() -> None:
-    trap = ending(held_cast(2), FEE, Outcome.TRAP, fuel=5, cpu_us=7)
-    result = booked(ending(held_cast(1), fuel=3, cpu_us=2), trap)
-    assert len(result.usage) == 2
+def test_casts_alike_make_one_row_each() -> None:
+    result = booked(ending(held_cast(1)), ending(held_cast(2), FEE, Outcome.TRAP))
     assert result.months == [MonthRow(account_id=ACCOUNT, month=MONTH, held=5_000, spent=2_500)]
     assert result.keys == [CountRow(id=KEY, casts=2)]
     assert result.accounts == [CountRow(id=ACCOUNT, casts=2, on_wire_default=2)]
-    sums = {(row.casts, row.failed, row.fuel, row.cpu_us, row.cost_micros) for row in result.counters}
-    assert sums == {(2, 1, 8, 9, 2_500)}
     assert result.transfers == by_id(
         transfer("cast_fee", f"receivable:{ACCOUNT}", REVENUE, 2_100, 2),
         transfer("creator_share", f"receivable:{ACCOUNT}", f"creator:{CREATOR}", 400, 0),
@@ -151,17 +106,14 @@ def test_places_on_the_wire_are_given_back_by_pool_and_only_where_taken() -> Non
 def test_a_cast_of_a_session_counts_for_no_key() -> None:
     result = booked(ending(held_cast(key_id=None)))
     assert result.keys == []
-    assert {row.dimension for row in result.counters} == {"account", "account_spell", "spell"}
 
 
 def test_a_cast_belongs_to_the_day_and_month_of_its_acceptance_whenever_it_ends() -> None:
     cast = held_cast(accepted_ms=ms(2026, 2, 28, 23, 59, 59))
     result = booked(ending(cast, started_ms=ms(2026, 3, 1), finished_ms=ms(2026, 3, 1, 0, 0, 1)))
     february = date(2026, 2, 1)
-    assert [row.month for row in result.usage] == [february]
     assert [row.month for row in result.months] == [february]
     assert {row.month for row in result.transfers} == {february}
-    assert {row.starts_on for row in result.counters} == {february, date(2026, 2, 28)}
 
 
 def test_what_costs_nothing_gives_back_its_hold_and_books_no_transfer() -> None:
@@ -170,7 +122,6 @@ def test_what_costs_nothing_gives_back_its_hold_and_books_no_transfer() -> None:
     assert result.windows == [HeldRow(id=WINDOW_A, held=2_500, spent=0)]
     assert result.months == [MonthRow(account_id=ACCOUNT, month=MONTH, held=2_500, spent=0)]
     assert result.transfers == []
-    assert {(row.casts, row.failed, row.cost_micros) for row in result.counters} == {(1, 1, 0)}
 
 
 def test_free_casts_are_paid_by_the_allowance_and_used_up_only_by_what_costs() -> None:
@@ -228,12 +179,10 @@ def test_fundings_in_one_batch_do_not_hide_each_other() -> None:
         assert {row.debit for row in booked(*order).transfers} == payers
 
 
-def test_a_micro_is_a_charge_and_unknown_fuel_is_none() -> None:
+def test_a_micro_is_a_charge() -> None:
     micro = Charge(cost_micros=1, platform_micros=1, creator_micros=0)
     result = booked(ending(held_cast(funding=Funding.FREE), micro))
     assert [row.free_used for row in result.months] == [1]
-    assert {row.fuel for row in result.counters} == {0}
-    assert [row.fuel for row in result.usage] == [None]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +209,7 @@ def test_casts_that_differ_in_what_they_move_are_kept_apart(field: str, value: o
 def totals(bookings: Bookings) -> Counter[tuple[object, ...]]:
     """Return every amount of a booking under the row and column it goes to."""
     amounts: Counter[tuple[object, ...]] = Counter()
-    for name in ("windows", "months", "grants", "keys", "accounts", "counters", "transfers"):
+    for name in ("windows", "months", "grants", "keys", "accounts", "transfers"):
         for row in getattr(bookings, name):
             fields = {key: value for key, value in msgspec.structs.asdict(row).items() if key != "batch_id"}
             names = tuple(sorted((key, str(value)) for key, value in fields.items() if not isinstance(value, int)))
@@ -287,8 +236,6 @@ ENDINGS = st.builds(
     CASTS,
     st.sampled_from([CHARGE, FEE, NOTHING]),
     st.sampled_from(list(Outcome)),
-    fuel=st.none() | st.integers(0, 9),
-    cpu_us=st.integers(0, 9),
 )
 
 
@@ -302,10 +249,5 @@ def test_a_batch_moves_what_its_casts_move_one_by_one(endings: list[Ending]) -> 
     for rows in (together.windows, together.keys, together.accounts, together.transfers):
         ids = [row.id for row in rows]
         assert ids == sorted(set(ids)), "each row once, in the order everybody locks"
-    keys = [
-        (row.account_id, row.dimension, row.subject_id, row.period, row.starts_on, row.funding)
-        for row in together.counters
-    ]
-    assert keys == sorted(set(keys))
     months = [(row.account_id, row.month) for row in together.months]
     assert months == sorted(set(months))

@@ -87,6 +87,7 @@ async def test_a_kept_plan_looks_into_the_months_of_the_ids_alone(session: Conne
         "rows": "[]",
         "outputs": [b""],
         "logs": [b""],
+        "batch_id": UUID(int=2),
     }
     for name in OF_CASTS:
         query, names = numbered(STATEMENTS[name])
@@ -119,13 +120,16 @@ async def test_a_kept_plan_looks_into_the_months_of_the_ids_alone(session: Conne
             "settlement.keys_close",
             "settlement.accounts_close",
         ),
-        ("settlement.counters_raise", "settlement.usage_insert", "settlement.transfers_insert"),
     ],
 )
 def test_all_that_a_batch_may_write_fits_one_statement(names: tuple[str, ...]) -> None:
     whole = together({name.partition(".")[2]: STATEMENTS[name] for name in names})
     some = together({name.partition(".")[2]: STATEMENTS[name] for name in names[1:]})
     assert len(some) < len(whole) <= STATEMENT_BYTES_MAX
+
+
+def test_the_gate_with_all_it_writes_is_a_text_that_is_remembered() -> None:
+    assert len(STATEMENTS["settlement.casts_end"]) <= STATEMENT_BYTES_MAX
 
 
 def test_every_statement_that_names_casts_says_where_they_are() -> None:
