@@ -10,6 +10,7 @@ from tests.planted_faults import (
     holding,
     limiting,
     logging_in,
+    paying,
     permitting,
     sending,
     settling,
@@ -40,6 +41,7 @@ _PARTS: Final = (
     logging_in,
     witnessing,
     testing,
+    paying,
 )
 FAULTS: Final[tuple[Fault, ...]] = tuple(chain.from_iterable(part.FAULTS for part in _PARTS))
 PAGE: Final = REPOSITORY / "tests" / "planted_faults.md"
