@@ -1,11 +1,12 @@
 """An api that bills through the stand-in for Stripe, and what the scheduler does with the news."""
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from domain.environment import Reader
 from domain.flow.follow_stripe import end_grace, graces_over
@@ -17,6 +18,7 @@ from scheduler.inbox.flows import Shop
 from scheduler.inbox.loop import Inbox
 from tests.api.platform import Api, run_api
 
+Result = TypeVar("Result")
 ROUNDS_MAX: Final = 100
 
 
@@ -33,10 +35,16 @@ def run_shop(database_url: str, redis_url: str, folder: Path, **settings: str) -
         stripe.close()
 
 
+def _run(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Do it on a loop of its own, in a thread of its own: a browser that is driven has one in this."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(lambda: asyncio.run(work())).result()
+
+
 def follow(database_url: str, stripe: FakeStripe) -> None:
     """Wait until the api has all news, and apply them."""
     stripe.settle()
-    asyncio.run(_follow(database_url, stripe))
+    _run(lambda: _follow(database_url, stripe))
 
 
 async def _follow(database_url: str, stripe: FakeStripe) -> None:
@@ -54,7 +62,7 @@ async def _follow(database_url: str, stripe: FakeStripe) -> None:
 
 def end_graces(database_url: str, now: datetime) -> int:
     """End the graces that are over at `now`; return how many."""
-    return asyncio.run(_end_graces(database_url, now))
+    return _run(lambda: _end_graces(database_url, now))
 
 
 async def _end_graces(database_url: str, now: datetime) -> int:

@@ -63,9 +63,8 @@ class Shelf:
         self.invoices: dict[str, dict[str, Any]] = {}
         self.faults: list[int] = []
         self.asked: Counter[str] = Counter()
-        self.held = asyncio.Event()
-        self.held.set()
-        """Cleared: answers wait."""
+        self.holds: list[asyncio.Event] = []
+        """Each keeps one answer back until it is set, the next first; what is in the answer is decided before."""
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -96,7 +95,8 @@ class Shelf:
                 async with self._changed:
                     self.asked[target.path.rpartition("/")[2] if "invoices" in target.path else target.query] += 1
                     self._changed.notify_all()
-                await self.held.wait()
+                if self.holds:
+                    await self.holds.pop(0).wait()
                 if not status:
                     break
                 raw = json.dumps(body).encode()
