@@ -5,6 +5,7 @@ from typing import Final
 
 from tests.planted_faults import (
     client,
+    crediting,
     exporting,
     ground,
     holding,
@@ -27,6 +28,7 @@ from tests.planted_faults.fault import REPOSITORY, Fault
 _PARTS: Final = (
     holding,
     settling,
+    crediting,
     statements,
     wire,
     silence,
