@@ -48,6 +48,7 @@ JOBS: Final[Sequence[Job]] = (
     Job(name="retention", every=timedelta(minutes=1), run=jobs.retention),
     Job(name="trim-outgoing", every=timedelta(minutes=1), run=jobs.trim_outgoing),
     Job(name="expire-credits", every=timedelta(minutes=1), run=credit_jobs.expire),
+    Job(name="look-at-orders", every=timedelta(hours=1), run=credit_jobs.look_at_orders),
     Job(name="top-up", every=timedelta(seconds=5), run=credit_jobs.top_up),
     Job(name="exports", every=timedelta(seconds=5), run=exports.make_exports),
     Job(name="drop-exports", every=timedelta(minutes=1), run=exports.drop_exports),

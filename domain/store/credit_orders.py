@@ -73,10 +73,13 @@ async def kept_card_get(conn: Connection, *, account_id: UUID) -> KeptCard | Non
         return await cursor.fetchone()
 
 
-async def orders_waiting(conn: Connection, *, before: datetime, limit: int) -> list[UUID]:
-    """Return checkouts made before the given moment and neither paid nor over, the oldest first. Needs Role.ENGINE."""
+async def orders_waiting(conn: Connection, *, before: datetime, limit: int) -> list[tuple[UUID, str | None]]:
+    """Return checkouts made before then and neither paid nor over, the oldest first, with Stripe's sessions.
+
+    Needs Role.ENGINE.
+    """
     cursor = await conn.execute(_QUERIES["orders_waiting"], {"before": before, "limit": limit})
-    return [row[0] for row in await cursor.fetchall()]
+    return [(row[0], row[1]) for row in await cursor.fetchall()]
 
 
 async def order_update(conn: Connection, order: Order) -> None:

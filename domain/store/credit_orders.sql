@@ -72,7 +72,7 @@ LIMIT 1
 
 -- name: orders_waiting
 -- Orders of checkouts that have waited so long that Stripe's page is over: to be looked at, whatever events were lost.
-SELECT id FROM credit_orders
+SELECT id, stripe_session FROM credit_orders
 WHERE status = 'pending' AND origin = 'checkout' AND created_at <= %(before)s AND account_id IS NOT NULL
 ORDER BY created_at
 LIMIT %(limit)s

@@ -1,10 +1,13 @@
 """Buying credits from end to end: the api, a scheduler, and a Stripe of this machine with its pages and its news."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Generator
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from domain.settings import SchedulerSettings, load
@@ -13,7 +16,7 @@ from gateways.stripe.client import StripeGateway
 from local.servers import Servers
 from local.stripe.faults import ERROR, ERROR_AFTER, RESET, RESET_AFTER
 from scheduler.outbox.loop import Outbox
-from tests.api.platform import ADMIN_SECRET, Account, Api, Rows, run_api
+from tests.api.platform import ADMIN_SECRET, PATIENCE_SECONDS, REPOSITORY, Account, Api, Rows, run_api
 from tests.api.shop import Shop, run_shop, until
 from tests.domain.credit_books import broken_credits
 from tests.servers import flush_redis
@@ -235,3 +238,25 @@ def check_off(api: Api, rows: Rows) -> None:
     assert (refused.status_code, refused.json()["error"]) == (404, "billing_off")
     assert api.http.get("/v1/credits/balance", headers=session.headers).json()["balance"] == 0
     assert len(api.http.get("/v1/credits/packages", headers=session.headers).json()["packages"]) == 4
+
+
+def test_the_program_waits_until_the_money_has_come(shop: Shop, buyer: Account) -> None:
+    environment = {"PATH": "/usr/bin:/bin", "SPELL_URL": shop.api.url, "SPELL_API_KEY": buyer.key, "HOME": "/nowhere"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from spell.cli import main; main()", "credits", "buy", "starter", "--json"],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until(lambda: [one["status"] for one in shop.get("/v1/credits/orders", buyer)["data"]], ["pending"])
+    (order,) = shop.get("/v1/credits/orders", buyer)["data"]
+    until(lambda: shop.get(f"/v1/credits/orders/{order['id']}", buyer)["checkout_url"] is None, False)  # noqa: FBT003
+    (page,) = [one for one in shop.stripe.sessions() if one["client_reference_id"] == order["id"]]
+    shop.stripe.pay(page["id"])
+    told, remarks = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, remarks
+    assert f"Pay $9.99 at {page['url']}" in remarks
+    found = msgspec.json.decode(told)
+    assert (found["order"]["status"], found["balance"]["balance"]) == ("completed", 1_000)
