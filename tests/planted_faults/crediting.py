@@ -88,8 +88,8 @@ FAULTS = (
         ),
         (
             "domain/store/credit_grants.sql",
-            f"{_FREE}grant_take_back",
-            "balance_micros >= %(micros)s\n\n-- name: grant_take_back",
+            "balance_micros - held_micros >= %(micros)s\nRETURNING",
+            "balance_micros >= %(micros)s\nRETURNING",
         ),
         ("migrations/0001_spine.sql", "CHECK (held_micros BETWEEN 0 AND balance_micros)", "CHECK (held_micros >= 0)"),
         tests=(f"{CREDITS}test_expiry_leaves_what_open_casts_hold_and_comes_again_for_the_rest",),
