@@ -42,10 +42,11 @@ from api.credits import routes as credit_routes
 from api.docs import openapi_config
 from api.edge import App, Edge, Shortcut
 from api.guard import admit_preflight, judge_first, provide_principal, provide_visitor
+from api.invoices import routes as invoices
 from api.keys import routes as keys
 from api.login import elsewhere, mailed
 from api.login import pages as login_pages
-from api.operator import admin, dead_letters, health, refunds
+from api.operator import admin, billing_runs, dead_letters, health, refunds
 from api.operator import credits as credit_admin
 from api.operator.metrics import Metrics
 from api.operator.probes import Probes
@@ -114,6 +115,7 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *credit_routes.ROUTES,
         *credit_checkout.ROUTES,
         *credit_consuming.ROUTES,
+        *invoices.ROUTES,
         *webhooks.ROUTES,
         *deliveries.ROUTES,
         *following.ROUTES,
@@ -122,6 +124,7 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *internal.ROUTES,
         *health.ROUTES,
         *admin.ROUTES,
+        *billing_runs.ROUTES,
         *dead_letters.ROUTES,
         *refunds.ROUTES,
         *credit_admin.ROUTES,

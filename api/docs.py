@@ -45,6 +45,7 @@ _SECTIONS: Final = {
     "Budgets": ("/v1/budgets", "/v1/holds"),
     "Usage": ("/v1/usage",),
     "Credits": ("/v1/credits",),
+    "Invoices": ("/v1/invoices",),
     "Spells": ("/v1/spells",),
     "Keys": ("/v1/keys",),
     "Sessions": ("/v1/sessions", "/auth/"),

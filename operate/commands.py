@@ -4,6 +4,7 @@ from typing import Final
 
 import click
 
+from operate.billing import billing
 from operate.credits import credits as credits_
 from operate.dead_letters import dead_letters
 from operate.demo import demo
@@ -27,6 +28,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     users,
     keys,
     credits_,
+    billing,
     dead_letters,
     inbox,
     refund,

@@ -13,6 +13,7 @@ from scheduler.inbox.flows import Shop
 from scheduler.inbox.loop import Inbox
 from scheduler.jobs import Clockwork
 from scheduler.loop import Scheduler
+from scheduler.outbox.loop import Outbox
 from workers.broker.async_link import open_redis
 
 log: Final = logging.getLogger("spell.scheduler")
@@ -20,6 +21,8 @@ log: Final = logging.getLogger("spell.scheduler")
 # One connection for each job that may run at once, one to claim slots, and some for what Stripe tells.
 CONNECTIONS_MAX: Final = 10
 SLOW_CONNECTIONS_MAX: Final = 2
+# Steps are recorded in a millisecond or two; Stripe takes a hundred times as long for one.
+OUTBOX_CONNECTIONS_MAX: Final = 4
 SLOW_STATEMENT_TIMEOUT_MS: Final = 60_000
 
 
@@ -50,6 +53,7 @@ async def serve(settings: SchedulerSettings, stop: asyncio.Event) -> None:
             group.create_task(Scheduler(clockwork).run(stop))
             if settings.stripe is not None:
                 group.create_task(follow_stripe(settings.stripe, pool, stop))
+                group.create_task(send_money(settings.stripe, url, stop))
     log.info("scheduler stopped")
 
 
@@ -57,6 +61,15 @@ async def follow_stripe(settings: StripeSettings, pool: Pool, stop: asyncio.Even
     """Apply what Stripe tells until `stop` is set."""
     async with StripeGateway(settings) as stripe:
         await Inbox(pool, Shop.of(stripe, settings)).run(stop)
+
+
+async def send_money(settings: StripeSettings, url: str, stop: asyncio.Event) -> None:
+    """Ask Stripe for what stands in the outbox until `stop` is set."""
+    async with (
+        StripeGateway(settings) as stripe,
+        open_pool(url, role=Role.ENGINE, size_max=OUTBOX_CONNECTIONS_MAX) as pool,
+    ):
+        await Outbox(pool, stripe).run(stop)
 
 
 def main() -> int:

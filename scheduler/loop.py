@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 from domain.store import schedule as store
 from domain.store.connection import StoreError, transaction
 from gateways.metrics import Counter
+from scheduler import billing, exports, jobs
 from scheduler import credits as credit_jobs
-from scheduler import exports, jobs
 from scheduler.jobs import Clockwork
 
 log: Final = logging.getLogger("spell.scheduler")
@@ -52,6 +52,7 @@ JOBS: Final[Sequence[Job]] = (
     Job(name="top-up", every=timedelta(seconds=5), run=credit_jobs.top_up),
     Job(name="exports", every=timedelta(seconds=5), run=exports.make_exports),
     Job(name="drop-exports", every=timedelta(minutes=1), run=exports.drop_exports),
+    Job(name="billing", every=timedelta(seconds=2), run=billing.bill),
     Job(name="partitions", every=timedelta(hours=1), run=jobs.partitions),
     Job(name="end-graces", every=timedelta(seconds=10), run=jobs.end_graces),
     Job(name="trim-stripe-events", every=timedelta(hours=1), run=jobs.trim_stripe_events),

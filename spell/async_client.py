@@ -17,6 +17,7 @@ from spell.async_resources import (
     AsyncCasts,
     AsyncCredits,
     AsyncHolds,
+    AsyncInvoices,
     AsyncKeys,
     AsyncSpells,
     AsyncUsageReports,
@@ -82,6 +83,7 @@ class AsyncClient:
         self.credits = AsyncCredits(self)
         self.holds = AsyncHolds(self)
         self.usage = AsyncUsageReports(self)
+        self.invoices = AsyncInvoices(self)
         self.webhooks = AsyncWebhooks(self)
         self.cast = self.casts.cast
 

@@ -10,6 +10,7 @@ from spell.operations import (
     budgets,
     casts,
     identity,
+    invoices,
     keys,
     privacy,
     receipts,
@@ -121,6 +122,15 @@ class AsyncUsageReports(AsyncResource):
     trends = method(usage.trends)
     breakdown = method(usage.breakdown)
     export = method(usage.export)
+
+
+class AsyncInvoices(AsyncResource):
+    """See what was billed, and what will be."""
+
+    list = iterator(invoices.list_invoices)
+    get = method(invoices.get)
+    upcoming = method(invoices.upcoming)
+    casts = iterator(invoices.casts)
 
 
 class AsyncWebhooks(AsyncResource):

@@ -26,6 +26,7 @@ from spell.commands.casts import cancel, casts
 from spell.commands.completion import completion
 from spell.commands.credits import credits as credits_
 from spell.commands.init import init
+from spell.commands.invoices import invoices
 from spell.commands.keys import keys
 from spell.commands.login import login, logout, whoami
 from spell.commands.platform import command_error
@@ -86,13 +87,14 @@ def spell() -> None:
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
     *(init, build, publish, price, store, info, quote, cast, casts, cancel, receipt),
-    *(login, logout, whoami, keys, budgets, credits_, plans, billing, usage, webhooks, account, completion),
+    *(login, logout, whoami, keys, budgets, credits_, plans, billing, usage, invoices, webhooks, account),
+    completion,
 )
 for command in COMMANDS:
     spell.add_command(command)
 
 # What a plugin puts its own command in the place of.
-PLUGIN_CHANGES: Final = frozenset({"credits", "keys"})
+PLUGIN_CHANGES: Final = frozenset({"billing", "credits", "keys"})
 
 # How `spell --help` shows them; a command of a plugin that is not installed is left out.
 PANELS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -100,7 +102,7 @@ PANELS: Final[Mapping[str, tuple[str, ...]]] = {
     "Cast": ("store", "info", "quote", "cast", "casts", "cancel", "receipt"),
     "Account": (
         *("login", "logout", "whoami", "keys", "budgets", "plans", "billing", "credits"),
-        *("usage", "webhooks", "account"),
+        *("usage", "invoices", "webhooks", "account"),
     ),
     "Operate a platform": (
         *("demo", "dev", "doctor", "migrate", "release", "runtimes"),

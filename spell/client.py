@@ -14,7 +14,19 @@ from spell.core.event_stream import Following
 from spell.core.exchange import Broken, Call, Reply, Request, Send, Sleep
 from spell.core.refusals import error_of
 from spell.models.casts import Cast, CastEvent
-from spell.resources import Account, Billing, Budgets, Casts, Credits, Holds, Keys, Spells, UsageReports, Webhooks
+from spell.resources import (
+    Account,
+    Billing,
+    Budgets,
+    Casts,
+    Credits,
+    Holds,
+    Invoices,
+    Keys,
+    Spells,
+    UsageReports,
+    Webhooks,
+)
 from spell.settings import (
     RETRIES_MAX_DEFAULT,
     TIMEOUT_S_DEFAULT,
@@ -73,6 +85,7 @@ class Client:
         self.credits = Credits(self)
         self.holds = Holds(self)
         self.usage = UsageReports(self)
+        self.invoices = Invoices(self)
         self.webhooks = Webhooks(self)
         self.cast = self.casts.cast
 

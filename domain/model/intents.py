@@ -20,6 +20,7 @@ class InvoiceIntent(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     total_cents: int
     """The sum of the items, which Stripe's `total` must equal before the invoice is finalized."""
+    calls: int
     run_id: str
     items: tuple[ItemIntent, ...]
 

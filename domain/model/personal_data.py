@@ -258,6 +258,27 @@ OWNED: Final[Mapping[str, Rule]] = {
         ),
         withheld={"account_id": _OWNER},
     ),
+    "billing_run_accounts": Rule(
+        file="billing_runs",
+        exported=("run_id", "outcome", "trouble"),
+        withheld={"account_id": _OWNER, "look_at": _COUNT},
+    ),
+    "invoices": Rule(
+        file="invoices",
+        exported=(
+            "id", "run_id", "period", "frozen_at", "usage_micros", "carry_in_micros", "carry_out_micros", "total_cents",
+            "calls", "description", "status", "stripe_customer_id", "stripe_invoice_id", "number", "hosted_url",
+            "pdf_url", "finalized_at", "closed_at",
+        ),
+        withheld={"account_id": _OWNER},
+    ),
+    "invoice_lines": Rule(
+        file="invoice_lines",
+        exported=(
+            "id", "invoice_id", "month", "spell_id", "calls", "amount_micros", "settled_after", "settled_until",
+        ),
+        withheld={"account_id": _OWNER},
+    ),
     "outbox": Rule(
         file="outbox",
         exported=(
@@ -292,6 +313,7 @@ UNEXPORTED: Final[Mapping[str, str]] = {
     "price_book": "prices, the same for all",
     "credit_packages": "what is for sale, the same for all",
     "scheduled_runs": "the platform's own clock",
+    "billing_runs": "which months were billed, the same for all",
     "reconciliation_reports": "sums of the platform's books",
     "schema_migrations": "the schema's own history",
     "stripe_events": "ids of Stripe's objects and when it told of them; what came of it stands where it was applied",

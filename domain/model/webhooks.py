@@ -41,6 +41,8 @@ class EventType(enum.StrEnum):
     """From now on metered casts are refused."""
     BILLING_RESTORED = "billing.restored"
     """What was overdue is paid."""
+    INVOICE_FINALIZED = "invoice.finalized"
+    """What a month's metered casts cost is collected from now on."""
     WEBHOOK_DISABLED = "webhook.disabled"
     """Another endpoint of the account was given up; its mail says so too."""
     WEBHOOK_TEST = "webhook.test"

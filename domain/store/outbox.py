@@ -91,9 +91,9 @@ async def account_lock(conn: Connection, account_id: UUID) -> None:
     await conn.execute(_QUERIES["account_lock"], {"account_id": account_id})
 
 
-async def rows_now(conn: Connection, *, now: datetime) -> int:
+async def rows_now(conn: Connection, kind: OutboxKind, *, now: datetime) -> int:
     """Make due what waits; return how many rows."""
-    return (await conn.execute(_QUERIES["rows_now"], {"now": now})).rowcount
+    return (await conn.execute(_QUERIES["rows_now"], {"kind": kind.value, "now": now})).rowcount
 
 
 async def standing_read(conn: Connection, *, troubled_attempts: int) -> Standing:

@@ -50,9 +50,9 @@ WHERE id = %(id)s AND status = 'pending' AND step = %(step)s AND epoch = %(epoch
 SELECT id FROM accounts WHERE id = %(account_id)s FOR NO KEY UPDATE
 
 -- name: rows_now
--- Operators' "try again now": what waits for its pause, or for somebody to look, is due; what is being worked on is not.
+-- Operators' "try again now": what waits for its pause, or for somebody to look, is due; what is worked on is not.
 UPDATE outbox SET next_attempt_at = %(now)s
-WHERE status = 'pending' AND lease_until IS NULL AND next_attempt_at > %(now)s
+WHERE status = 'pending' AND kind = %(kind)s AND lease_until IS NULL AND next_attempt_at > %(now)s
 
 -- name: standing_read
 -- How much waits, how much of it in trouble, and since when, for the gauges.

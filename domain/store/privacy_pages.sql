@@ -318,6 +318,35 @@ WHERE o.account_id = %(account_id)s AND o.endpoint_id IS NULL AND o.created_at <
   AND o.id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
 ORDER BY o.id LIMIT %(rows_max)s
 
+-- name: billing_runs_page
+-- What became of the account in each run of monthly billing.
+SELECT ARRAY[r.run_id::text] AS row_key,
+  r.run_id, b.period, r.outcome, r.trouble
+FROM billing_run_accounts r JOIN billing_runs b ON b.id = r.run_id
+WHERE r.account_id = %(account_id)s AND r.run_id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
+  AND b.started_at <= %(instant)s
+ORDER BY r.run_id LIMIT %(rows_max)s
+
+-- name: invoices_page
+-- What was billed.
+SELECT ARRAY[id::text] AS row_key,
+  id, run_id, period, frozen_at, usage_micros, carry_in_micros, carry_out_micros, total_cents, calls, description,
+  status, stripe_customer_id, stripe_invoice_id, number, hosted_url, pdf_url, finalized_at, closed_at
+FROM invoices
+WHERE account_id = %(account_id)s AND id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
+  AND frozen_at <= %(instant)s
+ORDER BY id LIMIT %(rows_max)s
+
+-- name: invoice_lines_page
+-- What each invoice is made of, with what the spell is called.
+SELECT ARRAY[l.id::text] AS row_key,
+  l.id, l.invoice_id, l.month, l.spell_id, a.handle || '/' || s.name AS spell, l.calls, l.amount_micros,
+  l.settled_after, l.settled_until
+FROM invoice_lines l JOIN spells s ON s.id = l.spell_id JOIN accounts a ON a.id = s.account_id
+WHERE l.account_id = %(account_id)s AND l.id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
+  AND l.settled_until <= %(instant)s
+ORDER BY l.id LIMIT %(rows_max)s
+
 -- name: outbox_page
 -- What was asked of Stripe for the account.
 SELECT ARRAY[id::text] AS row_key,

@@ -1,13 +1,18 @@
-"""Invoices, of subscriptions and of usage: one that cannot be collected begins the grace, one that is paid ends it."""
+"""Invoices, of subscriptions and of usage: one that cannot be collected begins the grace, one that is paid ends it.
+
+What became of one of usage is booked as well; what is told of its failure is what follows from it, for both kinds.
+"""
 
 from functools import partial
 from typing import Final
 
 from domain.flow.follow_stripe import follow_invoice
+from domain.flow.follow_usage_invoice import follow_usage_invoice
 from domain.model.stripe_money import Invoice
 from domain.store.connection import Connection
 from scheduler.inbox import subscriptions
 from scheduler.inbox.flows import Asked, Flow, Shop, Write
+from scheduler.outbox.steps import row_of
 
 FAILED: Final = "invoice.payment_failed"
 
@@ -24,6 +29,9 @@ async def look(shop: Shop, asked: Asked) -> Write:
 async def _write(
     connection: Connection, *, shop: Shop, asked: Asked, invoice: Invoice, customer_id: str, then: Write
 ) -> None:
+    invoice_id = row_of(invoice.metadata)
+    if invoice_id is not None:
+        await follow_usage_invoice(connection, invoice_id, invoice, now=asked.asked_at)
     unpaid = is_unpaid(invoice, failed=FAILED in asked.types)
     if unpaid is not None:
         await follow_invoice(

@@ -3,14 +3,20 @@
 from collections.abc import Mapping
 from typing import Final
 
+from domain.flow.freeze_invoice import FIRST_STEP
+from domain.flow.open_invoice import open_invoice
 from domain.flow.refund_order import REFUND_STEP, end_refund
 from domain.flow.start_top_up import CHARGE_STEP, end_top_up
 from domain.model.outbox import OutboxKind
+from scheduler.outbox.invoice import INVOICE_STEPS, tell_end, tell_trouble
 from scheduler.outbox.refund import REFUND_STEPS
 from scheduler.outbox.steps import MoneyKind, end_refused
 from scheduler.outbox.topup import TOPUP_STEPS
 
 KINDS: Final[Mapping[OutboxKind, MoneyKind]] = {
+    OutboxKind.INVOICE: MoneyKind(
+        first=FIRST_STEP, steps=INVOICE_STEPS, apply=open_invoice, tell_end=tell_end, tell_trouble=tell_trouble
+    ),
     OutboxKind.REFUND: MoneyKind(first=REFUND_STEP, steps=REFUND_STEPS, apply=end_refund, refused=end_refused),
     OutboxKind.TOPUP: MoneyKind(first=CHARGE_STEP, steps=TOPUP_STEPS, apply=end_top_up, refused=end_refused),
 }

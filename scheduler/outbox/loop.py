@@ -11,6 +11,7 @@ from domain.flow import outbox as flow
 from domain.model.outbox import TROUBLED_ATTEMPTS, Done, OutboxKind, OutboxRow, Trouble
 from domain.store import outbox as store
 from domain.store.connection import Pool, StoreError, transaction
+from domain.store.schedule import clock
 from gateways.metrics import Counter, Gauge
 from gateways.stripe.client import StripeGateway
 from gateways.stripe.errors import StripeBusy, StripeFailure, StripeRefused, StripeUnknown
@@ -25,6 +26,9 @@ LEASE: Final = timedelta(seconds=90)
 AT_ONCE_MAX: Final = 8
 # An invoice of a year of late usage has some 15 steps; a row that goes on beyond this goes round in a circle.
 STEPS_MAX: Final = 100
+# How late money leaves because nobody tells this process of new rows.
+POLL_S: Final = 0.5
+MEASURE_S: Final = 10.0
 _LAST: Final = "livemostrecent"
 
 STEPS: Final = Counter("spell_outbox_steps_total", "Steps of outgoing money, by result.", ["kind", "step", "result"])
@@ -63,6 +67,24 @@ class Outbox:
                 group.create_task(self._drive(row, now, began))
         return len(rows)
 
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. What is under way then ends by itself, or is found by the next."""
+        clock_s = asyncio.get_running_loop().time
+        measured_s = -MEASURE_S
+        while not stop.is_set():
+            try:
+                if clock_s() - measured_s >= MEASURE_S:
+                    await self.measure()
+                    measured_s = clock_s()
+                async with transaction(self._pool) as connection:
+                    now = await clock(connection)
+                taken = await self.run_once(now)
+            except StoreError as error:
+                log.warning("outgoing money could not be taken; trying again", extra={"reason": str(error)})
+                taken = 0
+            if taken < self._at_once_max:
+                await _wait(stop, POLL_S)
+
     async def measure(self) -> None:
         """Refresh the gauges."""
         async with transaction(self._pool) as connection:
@@ -99,12 +121,14 @@ class Outbox:
         except StripeRefused as refusal:
             done = kind.refused(row, refusal)
             if done is None:
-                return await self._trouble(row, Trouble(reason=str(refusal), blocks=True), now)
+                return await self._trouble(kind, row, Trouble(reason=str(refusal), blocks=True), now)
         except (StripeFailure, StepError) as failure:
-            return await self._trouble(row, _trouble_of(failure), now)
+            return await self._trouble(kind, row, _trouble_of(failure), now)
         except Exception:  # a fault of ours in one row must not stop the money of everybody else
             log.exception("a step of outgoing money failed here", extra=_named(row, "see the traceback"))
-            return await self._trouble(row, Trouble(reason="the platform failed at it; see its log", blocks=True), now)
+            return await self._trouble(
+                kind, row, Trouble(reason="the platform failed at it; see its log", blocks=True), now
+            )
         return await self._record(kind, row, done, now)
 
     async def _record(self, kind: MoneyKind, row: OutboxRow, done: Done, now: datetime) -> OutboxRow | None:
@@ -112,19 +136,34 @@ class Outbox:
         async with transaction(self._pool) as connection:
             if done.next is not None:
                 return await flow.advance(connection, row, done, now=now, lease=self._lease)
-            await flow.finish(connection, row, done, kind.apply, now=now)
+            finished = await flow.finish(connection, row, done, kind.apply, now=now)
+        if finished:
+            kind.tell_end(row)
         return None
 
     async def _raise_epoch(self, row: OutboxRow, now: datetime) -> OutboxRow | None:
         async with transaction(self._pool) as connection:
             return await flow.raise_epoch(connection, row, now=now, lease=self._lease)
 
-    async def _trouble(self, row: OutboxRow, trouble: Trouble, now: datetime) -> None:
+    async def _trouble(self, kind: MoneyKind, row: OutboxRow, trouble: Trouble, now: datetime) -> None:
         STEPS.labels(row.kind.value, row.step.partition("-")[0], "blocked" if trouble.blocks else "retried").inc()
-        level = logging.ERROR if trouble.blocks or row.attempts >= TROUBLED_ATTEMPTS else logging.WARNING
-        log.log(level, "outgoing money is held up", extra=_named(row, trouble.reason))
+        is_serious = trouble.blocks or row.attempts >= TROUBLED_ATTEMPTS
+        log.log(
+            logging.ERROR if is_serious else logging.WARNING,
+            "outgoing money is held up", extra=_named(row, trouble.reason),
+        )  # fmt: skip
+        if is_serious:
+            kind.tell_trouble(row, trouble.reason)
         async with transaction(self._pool) as connection:
             await flow.note_trouble(connection, row, trouble, now=now)
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
 
 
 def _trouble_of(failure: StripeFailure | StepError) -> Trouble:

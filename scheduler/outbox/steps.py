@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
@@ -36,6 +37,10 @@ class MoneyKind(msgspec.Struct, frozen=True, kw_only=True):
     """The step a new row begins with. A step may have a number behind a hyphen: `item-2` is the step `item`."""
     steps: Mapping[str, Step]
     apply: Apply
+    tell_end: Callable[[OutboxRow], None] = lambda _row: None
+    """Logs that a row has ended, once."""
+    tell_trouble: Callable[[OutboxRow, str], None] = lambda _row, _reason: None
+    """Logs why a row is held up, where that needs other words than those all kinds have."""
     refused: Callable[[OutboxRow, StripeRefused], Done | None] = lambda _row, _refusal: None
     """Returns the end of a row that Stripe refused, or None: it stays, is tried again, and somebody is told."""
 
@@ -56,6 +61,14 @@ def marks(row: OutboxRow, **more: str) -> dict[str, str]:
 def is_marked(metadata: Mapping[str, str], row: OutboxRow) -> bool:
     """Tell whether something at Stripe was made by this row."""
     return metadata.get(OUTBOX_MARK) == str(row.id)
+
+
+def row_of(metadata: Mapping[str, str]) -> UUID | None:
+    """Return the id of the row that made something at Stripe; None when that was none of ours."""
+    try:
+        return UUID(metadata.get(OUTBOX_MARK, ""))
+    except ValueError:
+        return None
 
 
 def end_refused(row: OutboxRow, refusal: StripeRefused) -> Done | None:

@@ -77,6 +77,8 @@ def make_ground(api: Api, rows: Rows, row: Row) -> Ground:
             **(export(rows, session) if "export_id" in row.path else {}),
             **(webhook(api, owner) if "webhook" in row.path or "delivery" in row.path else {}),
             **(order(rows, account) if "order_id" in row.path else {}),
+            **(invoice(rows, account) if "invoice_id" in row.path else {}),
+            "period": "2026-10",
             "cast_id": cast.json()["id"],
             "prefix": key(rows, account, frozenset()).prefix,
             "budget_id": str(budget),
@@ -117,6 +119,22 @@ def order(rows: Rows, account: Account) -> dict[str, str]:
         parameters,
     )
     return {"order_id": str(parameters["id"])}
+
+
+def invoice(rows: Rows, account: Account) -> dict[str, str]:
+    parameters = {"id": uuid4(), "account": account.id}
+    rows.execute(
+        "INSERT INTO billing_runs (id, period, started_at) VALUES (%(id)s, '2001-01-01', now()) ON CONFLICT DO NOTHING",
+        parameters,
+    )
+    rows.execute(
+        "INSERT INTO invoices (id, account_id, run_id, period, frozen_at, usage_micros, carry_in_micros,"
+        " carry_out_micros, total_cents, calls, description, status)"
+        " SELECT %(id)s, %(account)s, id, period, now(), 1, 0, 1, 0, 1, 'x', 'carried' FROM billing_runs"
+        " WHERE period = '2001-01-01'",
+        parameters,
+    )
+    return {"invoice_id": str(parameters["id"])}
 
 
 def export(rows: Rows, session: Signed) -> dict[str, str]:

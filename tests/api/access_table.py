@@ -155,10 +155,21 @@ CREDITS: Final = (
     _row("GET", "/v1/credits/orders/{order_id:uuid}", _SEE_BILL, stranger=404),
 )
 
+_INVOICE: Final = "/v1/invoices/{invoice_id:uuid}"
+INVOICES: Final = (
+    _row("GET", "/v1/invoices", _SEE_BILL),
+    _row("GET", "/v1/invoices/upcoming", _SEE_BILL),
+    _row("GET", _INVOICE, _SEE_BILL, stranger=404),
+    _row("GET", f"{_INVOICE}/casts", _SEE_BILL, stranger=404),
+)
+
 OPERATORS: Final = (
     _row("POST", "/admin/credits/grants", OPERATOR, 404, json={"handle": "nobody", "credits": 1}),
     # Nobody has paid it.
     _row("POST", "/admin/credits/orders/{order_id:uuid}/refund", OPERATOR, 409, json={}),
+    # Billing is off here: whoever may is told so. tests/scheduler/test_billing_runs.py has it on.
+    _row("POST", "/admin/billing/process-monthly", OPERATOR, 422),
+    _row("GET", "/admin/billing/runs/{period:str}", OPERATOR, 404),
     _row("GET", "/admin/holds", OPERATOR),
     _row("GET", "/admin/queues", OPERATOR),
     _row("GET", "/admin/ledger/trial-balance", OPERATOR),
@@ -242,6 +253,7 @@ ROWS: Final = (
     *WEBHOOKS,
     *USAGE,
     *CREDITS,
+    *INVOICES,
     *SESSIONS,
     *PRIVACY,
     *LOGINS,
@@ -258,6 +270,7 @@ _NEWS: Final = "an event is a row of its own; what is applied of it is written d
 UNAUDITED: Final = {
     ("POST", "/v1/credits/check"): "reads, and changes nothing",
     ("POST", "/subscription/credits/check"): "reads, and changes nothing",
+    ("POST", "/admin/billing/process-monthly"): "a run is a row that says when; what it bills is a row of each account",
     ("POST", "/v1/cast"): _ROWS_OF_THEIR_OWN,
     ("POST", "/v1/casts"): _ROWS_OF_THEIR_OWN,
     ("POST", "/v1/casts/batch"): _ROWS_OF_THEIR_OWN,

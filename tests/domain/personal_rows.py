@@ -21,6 +21,7 @@ NO_TEXT = b"\xff\xfe\x00"
 KEYS = {
     "device_logins": ("device_name",),
     "account_months": ("month",),
+    "billing_run_accounts": ("run_id",),
     "spell_prices": ("version_id", "number"),
     "cast_refunds": ("cast_id",),
     "billing_accounts": ("stripe_customer_id",),
@@ -85,6 +86,17 @@ ROWS = """
     INSERT INTO audit_log
       VALUES (%(a)s, %(account)s, now(), 'session', %(a)s, %(user)s, 'key.create', 'key', 'k', NULL, '{"name":
       "x"}', '192.0.2.7', 'r1');
+    INSERT INTO billing_runs (id, period, started_at)
+      VALUES (%(a)s, '2026-01-01', now()) ON CONFLICT DO NOTHING;
+    INSERT INTO billing_run_accounts (run_id, account_id, outcome, look_at)
+      SELECT id, %(account)s, 'frozen', now() FROM billing_runs WHERE period = '2026-01-01';
+    INSERT INTO invoices (id, account_id, run_id, period, frozen_at, usage_micros, carry_in_micros, carry_out_micros,
+      total_cents, calls, description, status, stripe_customer_id, stripe_invoice_id, number, hosted_url)
+      SELECT %(b)s, %(account)s, id, '2026-01-01', now(), 1234567, 0, 4567, 123, 7, 'usage', 'open', 'cus_1',
+      %(mail)s, 'S-1', 'https://invoice.example/i' FROM billing_runs WHERE period = '2026-01-01';
+    INSERT INTO invoice_lines (id, invoice_id, account_id, month, spell_id, calls, amount_micros, settled_after,
+      settled_until)
+      VALUES (%(a)s, %(b)s, %(account)s, '2026-01-01', %(b)s, 7, 1234567, '1970-01-01', now());
     INSERT INTO outbox (id, account_id, kind, subject_id, frozen, created_at, step, known, next_attempt_at, trouble)
       VALUES (%(a)s, %(account)s, 'refund', %(b)s, '{"amount_cents": 7}', now(), 'refund', '{"refund_id": "re_1"}',
       now(), 'no answer');

@@ -251,7 +251,7 @@ async def test_what_is_refused_ends_or_stays_with_its_reason(world: World, pool:
     office.faults = [raising(StripeRefused("declined", status=402, code="card_declined"), "before")]
     # An operator has mended the key and does not wait for the hour.
     async with transaction(pool) as connection:
-        assert await store.rows_now(connection, now=NOW + timedelta(minutes=1)) == 1
+        assert await store.rows_now(connection, OutboxKind.REFUND, now=NOW + timedelta(minutes=1)) == 1
     await outbox.run_once(NOW + timedelta(minutes=1))
     assert (await state(world))[:3] == ("refused", "paper", 1)
     assert await applied(world) == [{"code": "card_declined", "reason": "declined"}]

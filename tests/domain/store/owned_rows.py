@@ -98,6 +98,18 @@ ROWS: Final = {
         "(id, account_id, at, actor_kind, action, target_kind, target_id)"
         " VALUES (%(id)s, %(account)s, now(), 'platform', 'key.create', 'key', 'x')"
     ),
+    "billing_run_accounts": "(run_id, account_id, look_at) SELECT id, %(account)s, now() FROM billing_runs",
+    "invoices": (
+        "(id, account_id, run_id, period, frozen_at, usage_micros, carry_in_micros, carry_out_micros, total_cents,"
+        " calls, description, status)"
+        " SELECT %(id)s, account_id, run_id, '2026-01-01', now(), 1, 0, 1, 0, 1, 'x', 'carried'"
+        " FROM billing_run_accounts WHERE account_id = %(account)s"
+    ),
+    "invoice_lines": (
+        "(id, invoice_id, account_id, month, spell_id, calls, amount_micros, settled_after, settled_until)"
+        " SELECT %(id)s, i.id, i.account_id, '2026-01-01', (SELECT min(id::text)::uuid FROM spells), 1, 1, now(), now()"
+        " FROM invoices i WHERE i.account_id = %(account)s"
+    ),
     "outbox": (
         "(id, account_id, kind, subject_id, frozen, created_at, step, next_attempt_at)"
         " VALUES (%(id)s, %(account)s, 'refund', %(id)s, '{}', now(), 'refund', now())"
@@ -108,6 +120,10 @@ ROWS: Final = {
         " SELECT id, account_id, 0, 'x' FROM privacy_exports WHERE account_id = %(account)s"
     ),
 }
+# Of nobody, and what a row of a run needs.
+RUN: Final = (
+    b"INSERT INTO billing_runs (id, period, started_at) VALUES (%s, '2026-01-01', now()) ON CONFLICT DO NOTHING"
+)
 # What `make_world` makes of each account, or of its creator.
 OF_THE_WORLD: Final = frozenset({"accounts", "api_keys", "spells", "spell_versions"})
 
@@ -116,6 +132,7 @@ async def fill(world: World, account_id: UUID) -> None:
     """Give the account a row of each table in ROWS, in their order."""
     parameters: dict[str, Any] = {"account": account_id, "user": uuid4(), "hash": account_id.bytes * 2}
     async with await psycopg.AsyncConnection.connect(world.database_url, autocommit=True) as connection:
+        await connection.execute(RUN, (uuid4(),))
         for table, row in ROWS.items():
             statement = f"INSERT INTO {table} {row}"
             await connection.execute(statement.encode(), {**parameters, "id": uuid4()})

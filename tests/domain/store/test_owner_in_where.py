@@ -11,6 +11,7 @@ STORE: Final = Path(__file__).parents[3] / "domain" / "store"
 TOUCHES: Final = re.compile(r"\b(?:FROM|JOIN|UPDATE|INTO)\s+(?:" + "|".join(sorted(OF_THE_WORLD | set(ROWS))) + r")\b")
 # Modules whose queries work on batches of many accounts, by the ids of rows their flows have locked, or on all.
 ACROSS: Final = {
+    "billing_runs": "a run looks at everybody; what it freezes is each account's own, in the module beside it",
     "admission": "a batch holds for every account whose row it has locked",
     "blobs": "modules by digest, whoever published them",
     "ops": "the operator's view",

@@ -1,0 +1,1 @@
+"""Invoices over HTTP: what was billed, what will be, and the casts behind every line."""
