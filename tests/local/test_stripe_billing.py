@@ -250,6 +250,23 @@ def test_a_change_of_price_is_prorated(fake: FakeStripe, api: stripe.StripeClien
     assert (invoice.total, invoice.status, invoice.billing_reason) == (4_000, "paid", "subscription_update")
 
 
+def test_a_subscriptions_card_does_not_pay_other_invoices(fake: FakeStripe, api: stripe.StripeClient) -> None:
+    """Checkout makes the card the subscription's default, not the customer's: an invoice apart has no card."""
+    customer = customer_of(api)
+    subscription: str = fake.pay(session_of(api, customer, "subscription").id)["subscription"]
+    card = api.v1.subscriptions.retrieve(subscription).default_payment_method
+    assert api.v1.customers.retrieve(customer).invoice_settings.default_payment_method is None
+    apart, together = draft_of(api, customer, 1_000), draft_of(api, customer, 1_000, subscription=subscription)
+    named = draft_of(api, customer, 1_000, default_payment_method=card)
+    for invoice in (apart, together, named):
+        api.v1.invoices.finalize_invoice(invoice, {"auto_advance": True})
+    fake.advance(60)
+    assert [api.v1.invoices.retrieve(each).status for each in (apart, together, named)] == ["open", "paid", "paid"]
+    api.v1.customers.update(customer, {"invoice_settings": {"default_payment_method": card}})
+    fake.advance(3 * DAY)
+    assert api.v1.invoices.retrieve(apart).status == "paid"
+
+
 def test_a_subscription_needs_a_card_that_pays(fake: FakeStripe, api: stripe.StripeClient) -> None:
     customer = customer_of(api)
     fake.give_card(customer, "pm_card_chargeCustomerFail")

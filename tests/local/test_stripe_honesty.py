@@ -13,6 +13,7 @@ from local.stripe.routes import ROUTES
 from local.stripe.shapes import INTEGER, METADATA, TEXT, ListOf, Shape, one_of
 from tests.local.stripe_types import is_expandable, wrong_fields, wrong_parameters
 
+FUNDS_CENTS = 10_000
 BACK = "https://platform.example/"
 CREDITS = {"price_data": {"currency": "usd", "product_data": {"name": "Credits"}, "unit_amount": 999}}
 DEBITS = ("pm_usBankAccount_success", "pm_usBankAccount_insufficientFunds")
@@ -92,6 +93,21 @@ def test_every_field_is_one_of_the_library(fake: FakeStripe, api: stripe.StripeC
     assert {problem for body in [*kept, *told, *answers] for problem in wrong_fields(body)} == set()
 
 
+def test_the_balance_is_what_came_and_went(fake: FakeStripe, api: stripe.StripeClient) -> None:
+    live_through_everything(fake, api)
+    came = sum(charge["amount"] for charge in fake.objects("charge", status="succeeded")) + FUNDS_CENTS
+    back = sum(refund["amount"] for refund in fake.objects("refund", status="succeeded"))
+    lost = sum(dispute["amount"] for dispute in fake.objects("dispute", status="lost"))
+    paid_out = sum(each["amount"] - each["amount_reversed"] for each in fake.objects("transfer"))
+    fees = sum(each["fee"] for each in fake.objects("balance_transaction"))
+    assert min(came, back, lost, paid_out, fees) > 0
+    balance = api.v1.balance.retrieve()
+    assert balance.available[0].amount + balance.pending[0].amount == came - back - lost - paid_out - fees
+    paid = [invoice for invoice in fake.invoices(status="paid") if invoice["amount_paid"]]
+    intents = {each["payment"]["payment_intent"]: each["amount_paid"] for each in fake.objects("invoice_payment")}
+    assert sum(invoice["amount_paid"] for invoice in paid) == sum(filter(None, intents.values()))
+
+
 def test_every_event_is_one_of_the_library(fake: FakeStripe, api: stripe.StripeClient) -> None:
     live_through_everything(fake, api)
     known = set(get_args(stripe.Event.__annotations__["type"]))
@@ -164,7 +180,7 @@ def live_through_everything(fake: FakeStripe, api: stripe.StripeClient) -> None:
     paid = api.v1.payment_intents.create({**order, "off_session": True, "confirm": True})
     refund = api.v1.refunds.create({"payment_intent": paid.id, "amount": 100}).id
     api.v1.refunds.update(refund, {"metadata": {"a": "b"}})
-    fake.fail_refund(refund)
+    fake.fail_refund(api.v1.refunds.create({"payment_intent": paid.id, "amount": 50}).id)
     api.v1.charges.update(paid.latest_charge, {"description": "x"})
     api.v1.payment_intents.cancel(api.v1.payment_intents.create(order).id)
     asks = api.v1.payment_intents.create({**order, "payment_method": "pm_card_authenticationRequired"}).id
@@ -186,7 +202,7 @@ def live_through_everything(fake: FakeStripe, api: stripe.StripeClient) -> None:
 def pay_creator(fake: FakeStripe, api: stripe.StripeClient) -> None:
     account = api.v1.accounts.create({"type": "express", "capabilities": {"transfers": {"requested": True}}}).id
     fake.onboard(account)
-    fake.add_funds(10_000)
+    fake.add_funds(FUNDS_CENTS)
     transfer = api.v1.transfers.create({"amount": 600, "currency": "usd", "destination": account}).id
     api.v1.transfers.update(transfer, {"metadata": {"a": "b"}})
     api.v1.transfers.reversals.create(transfer, {"amount": 100})
