@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -52,7 +53,9 @@ class StripeServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # the library's types
-        """Say nothing of callers that go away; a mistake of ours was answered with 500 already."""
+        """Say nothing of callers that go away; a mistake of ours is shown, and its caller is cut off."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
     def close_all(self) -> None:
         """Stop listening and end every connection."""

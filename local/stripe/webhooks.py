@@ -26,6 +26,7 @@ RETRY_S_MAX: Final = 3_600.0
 ATTEMPTS_MAX: Final = 84
 _AT_ONCE_MAX: Final = 64
 _SENDERS: Final = 4
+_ACCEPTED: Final = range(200, 300)
 _TIMEOUT_S: Final = 20.0
 _ENDPOINT_ID: Final = "we_1StandInEndpoint"
 
@@ -68,7 +69,7 @@ class Webhook:
         """Return when there may be something to send."""
         with self._world.acting():
             at = self._world.store.next_delivery_at()
-        if at is not None and not self.paused:
+        if at is not None and not self.paused and self._world.webhook_url is not None:
             seconds_max = min(seconds_max, max(0.0, at - self._world.clock()))
         self._wake.wait(seconds_max)
         self._wake.clear()
@@ -109,7 +110,7 @@ class Webhook:
             return msgspec.json.encode(visible(self._world.known("event", event_id)))
 
     def _try(self, delivery: Delivery) -> bool:
-        return 200 <= self._attempt(delivery) < 300  # noqa: PLR2004  # 2xx
+        return self._attempt(delivery) in _ACCEPTED
 
     def _attempt(self, delivery: Delivery) -> int:
         payload = self.payload(delivery.event)
@@ -119,7 +120,7 @@ class Webhook:
             status, answer = response.status_code, f"{response.status_code} {response.text[:200]}"
         except httpx.HTTPError as error:
             answer = f"{type(error).__name__}: {error}"
-        accepted = 200 <= status < 300  # noqa: PLR2004  # 2xx
+        accepted = status in _ACCEPTED
         attempts = delivery.attempts + 1
         goes_on = delivery.state == WAITING and attempts < ATTEMPTS_MAX
         state = ACCEPTED if accepted else WAITING if goes_on else GIVEN_UP
