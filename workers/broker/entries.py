@@ -49,9 +49,14 @@ def decode_fields(body: bytes) -> dict[str, Any]:
     except Exception as error:
         reason = "Failed to decode message."
         raise DecodeError(reason, body, error) from error
-    texts = (fields["queue_name"], fields["actor_name"], fields["message_id"])
-    maps = (fields["options"], fields["kwargs"])
-    if not all(isinstance(text, str) for text in texts) or not all(isinstance(one, dict) for one in maps):
+    is_sound = (
+        isinstance(fields["queue_name"], str)
+        and isinstance(fields["actor_name"], str)
+        and isinstance(fields["message_id"], str)
+        and isinstance(fields["options"], dict)
+        and isinstance(fields["kwargs"], dict)
+    )
+    if not is_sound:
         reason = "The message's fields have the wrong types."
         raise DecodeError(reason, body, None)
     return fields

@@ -5,7 +5,7 @@ the default list that was a third of a message's time, measured.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import dramatiq
 from dramatiq.middleware import Middleware, MiddlewareError
@@ -17,20 +17,27 @@ class Listeners:
     """The listeners of each signal, for one list of middleware. Any thread may ask."""
 
     def __init__(self, middleware: Sequence[Middleware]) -> None:
-        self._middleware = list(middleware)
-        self._listeners: dict[str, tuple[Listener, ...]] = {}
+        self.middleware: Final = list(middleware)
+        """The list this was made for: once it is another, so must these be."""
+        self._before: Final[dict[str, tuple[Listener, ...]]] = {}
+        self._after: Final[dict[str, tuple[Listener, ...]]] = {}
 
-    def are_of(self, middleware: list[Middleware]) -> bool:
-        """Tell whether the list is still the one this was made for."""
-        return self._middleware == middleware
-
-    def of(self, signal: str) -> tuple[Listener, ...]:
-        """Return who does something at a signal, like `before_ack`, in the order of the list."""
-        known = self._listeners.get(signal)
+    def before(self, signal: str) -> tuple[Listener, ...]:
+        """Return who does something before a signal, in the order of the list."""
+        known = self._before.get(signal)
         if known is None:
-            heard = [one for one in self._middleware if _listens(one, signal)]
-            known = self._listeners[signal] = tuple((one, getattr(one, signal)) for one in heard)
+            known = self._before[signal] = tuple(self._of("before_" + signal))
         return known
+
+    def after(self, signal: str) -> tuple[Listener, ...]:
+        """Return who does something after a signal, the last of the list first."""
+        known = self._after.get(signal)
+        if known is None:
+            known = self._after[signal] = tuple(reversed(self._of("after_" + signal)))
+        return known
+
+    def _of(self, name: str) -> list[Listener]:
+        return [(one, getattr(one, name)) for one in self.middleware if _listens(one, name)]
 
 
 def _listens(middleware: Middleware, signal: str) -> bool:
@@ -48,7 +55,7 @@ class QuietBroker(dramatiq.Broker):
 
     def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:  # Any: Dramatiq's signature
         """Tell those middlewares that listen; only a MiddlewareError comes through."""
-        for middleware, hear in self._listening().of("before_" + signal):
+        for middleware, hear in self._listening().before(signal):
             try:
                 hear(self, *args, **kwargs)
             except MiddlewareError:
@@ -58,7 +65,7 @@ class QuietBroker(dramatiq.Broker):
 
     def emit_after(self, signal: str, *args: Any, **kwargs: Any) -> None:  # Any: Dramatiq's signature
         """Tell those middlewares that listen, the last first; nothing comes through."""
-        for middleware, hear in reversed(self._listening().of("after_" + signal)):
+        for middleware, hear in self._listening().after(signal):
             try:
                 hear(self, *args, **kwargs)
             except Exception:
@@ -66,6 +73,7 @@ class QuietBroker(dramatiq.Broker):
 
     def _listening(self) -> Listeners:
         # The list is public, and a worker adds to it as it starts.
-        if not self._listeners.are_of(self.middleware):
-            self._listeners = Listeners(self.middleware)
-        return self._listeners
+        listeners = self._listeners
+        if listeners.middleware != self.middleware:
+            listeners = self._listeners = Listeners(self.middleware)
+        return listeners
