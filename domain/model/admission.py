@@ -207,8 +207,10 @@ class _Batch:
     def _judge_cast(
         self, request: AdmissionRequest, spec: CastSpec, account: AccountState, key: KeyState | None
     ) -> Accepted | Refusal:
-        if (refusal := self._refuse_at_once(spec, account)) is not None:
-            return refusal
+        if account.spend_paused or spec.quote is not None:
+            refusal = self._refuse_at_once(spec, account)
+            if refusal is not None:
+                return refusal
         price, creator = self._prices_of(request, spec)
         limits = spec.limits
         needed = pricing.hold_micros(price, creator, fuel_limit=limits.fuel, output_bytes_limit=limits.output_bytes)
@@ -235,15 +237,14 @@ class _Batch:
     def _prices_of(self, request: AdmissionRequest, spec: CastSpec) -> tuple[pricing.Price, CreatorPrice]:
         """Return what the platform and the creator ask of this caller: nothing more for casting one's own spell."""
         quote = spec.quote
-        price = self._terms.price if quote is None else quote.price
-        if spec.creator_id == request.account_id:
-            return price, NO_PRICE
-        creator = NO_PRICE
         if quote is not None:
-            creator = quote.creator_price
+            price, creator = quote.price, quote.creator_price
         elif spec.price is not None:
-            creator = self._prices.get(spec.version_id, spec.price).at(self._now_ms)
-        return price, creator if creator is NO_PRICE or creator.raises(NO_PRICE) else NO_PRICE
+            price, creator = self._terms.price, self._prices.get(spec.version_id, spec.price).at(self._now_ms)
+        else:
+            return self._terms.price, NO_PRICE
+        asks = spec.creator_id != request.account_id and creator.raises(NO_PRICE)
+        return price, creator if asks else NO_PRICE
 
     def _tightest(self, windows: list[WindowState], needed: int) -> Standing | None:
         """Return the hard budget with the least room left; among equals the first by window id."""

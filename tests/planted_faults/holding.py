@@ -66,10 +66,10 @@ FAULTS = (
         ),
         (
             "domain/store/admission.py",
-            "    return {row[0] for row in rows}, await _state_of(state)\n",
+            "    return {row[0] for row in rows}, read_state\n",
             (
-                "    fresh = await _state_of(state)\n"
-                "    return {row[0] for row in rows}, msgspec.structs.replace(fresh, idempotency=early.idempotency)\n"
+                "    early = msgspec.structs.replace(read_state, idempotency=early.idempotency)\n"
+                "    return {row[0] for row in rows}, early\n"
             ),
         ),
         tests=(f"{RESERVE}test_the_second_of_two_equal_requests_waits_for_the_first_and_is_its_replay",),
@@ -84,8 +84,8 @@ FAULTS = (
         ),
         (
             "domain/model/admission.py",
-            "    return standing.limit_micros - standing.spent_micros - standing.held_micros\n",
-            "    return standing.limit_micros - standing.spent_micros\n",
+            "tightest.limit_micros - tightest.spent_micros - tightest.held_micros < needed:",
+            "tightest.limit_micros - tightest.spent_micros < needed:",
         ),
         (
             "domain/store/admission.sql",

@@ -13,6 +13,7 @@ from tests.planted_faults import (
     logging_in,
     paying,
     permitting,
+    promising,
     sending,
     settling,
     signing_in,
@@ -44,6 +45,7 @@ _PARTS: Final = (
     witnessing,
     testing,
     paying,
+    promising,
 )
 FAULTS: Final[tuple[Fault, ...]] = tuple(chain.from_iterable(part.FAULTS for part in _PARTS))
 PAGE: Final = REPOSITORY / "tests" / "planted_faults.md"
