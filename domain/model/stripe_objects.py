@@ -15,6 +15,8 @@ class Customer(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     email: str | None
     metadata: Mapping[str, str]
+    payment_method_id: str | None = None
+    """What pays invoices that name nothing else; None: nothing does."""
     is_deleted: bool = False
 
 
@@ -81,5 +83,7 @@ class Subscription(msgspec.Struct, frozen=True, kw_only=True):
     """When it ends, if somebody canceled it; None: it goes on."""
     is_collecting: bool
     """False while its collection is paused (`pause_collection`)."""
+    payment_method_id: str | None = None
+    """What pays it, and it alone: checkout gives the card to the subscription, not to the customer."""
     latest_invoice_id: str | None
     metadata: Mapping[str, str]

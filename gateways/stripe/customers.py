@@ -5,7 +5,7 @@ from typing import Final
 import stripe
 
 from domain.model.stripe_objects import Customer
-from gateways.stripe.link import Link, texts
+from gateways.stripe.link import Link, id_of, texts
 
 
 class Customers:
@@ -25,9 +25,20 @@ class Customers:
         """Return the customer as it is now. A deleted one is returned too, and says so."""
         return await self._link.ask(self._link.v1.customers.retrieve_async(customer_id), _customer)
 
+    async def pay_with(self, customer_id: str, payment_method_id: str) -> Customer:
+        """Have a payment method of the customer pay what names no other. Twice is once, so it takes no key."""
+        params: stripe.params.CustomerUpdateParams = {"invoice_settings": {"default_payment_method": payment_method_id}}
+        return await self._link.ask(self._link.v1.customers.update_async(customer_id, params), _customer)
+
 
 def _customer(found: stripe.Customer) -> Customer:
     # A deleted customer's answer has nothing but its id and `deleted`.
     if getattr(found, "deleted", False):
         return Customer(id=found.id, email=None, metadata={}, is_deleted=True)
-    return Customer(id=found.id, email=found.email, metadata=texts(found.metadata))
+    settings = found.invoice_settings
+    return Customer(
+        id=found.id,
+        email=found.email,
+        metadata=texts(found.metadata),
+        payment_method_id=None if settings is None else id_of(settings.default_payment_method),
+    )

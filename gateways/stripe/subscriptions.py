@@ -81,6 +81,7 @@ def _subscription(found: stripe.Subscription) -> Subscription:
         current_period_end=period_end,
         ends_at=ends_at or (period_end if found.cancel_at_period_end else None),
         is_collecting=found.pause_collection is None,
+        payment_method_id=id_of(found.default_payment_method),
         latest_invoice_id=id_of(found.latest_invoice),
         metadata=texts(found.metadata),
     )

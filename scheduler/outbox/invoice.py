@@ -86,6 +86,21 @@ async def _check(stripe: StripeGateway, row: OutboxRow) -> Done:
             f" {intent.total_cents} usd here: it is not finalized. Look at its lines there"
         )
         raise StepError(message)
+    return Done(next="card")
+
+
+async def _card(stripe: StripeGateway, row: OutboxRow) -> Done:
+    """Give the customer the card of its subscription where it has none: an invoice apart would have nothing to pay it.
+
+    Not the invoice itself: one that failed is then paid by the card the customer gives next.
+    """
+    customer_id = _intent(row).customer_id
+    customer = await stripe.customers.retrieve(customer_id)
+    if customer.payment_method_id is None and not customer.is_deleted:
+        subscriptions = await stripe.subscriptions.of_customer(customer_id)
+        cards = [each.payment_method_id for each in subscriptions if each.payment_method_id is not None]
+        if cards:
+            await stripe.customers.pay_with(customer_id, cards[0])
     return Done(next="finalize")
 
 
@@ -132,5 +147,6 @@ INVOICE_STEPS: Final[Mapping[str, Step]] = {
     "draft": Step(send=_draft, look=_look_draft),
     "item": Step(send=_item, look=_look_item),
     "check": Step(send=_check),
+    "card": Step(send=_card),
     "finalize": Step(send=_finalize, look=_look_finalized),
 }

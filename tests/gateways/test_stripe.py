@@ -9,7 +9,13 @@ from domain.model.stripe_objects import CheckoutSession, Customer, PortalSession
 from gateways.stripe.link import API_VERSION
 from tests.gateways.stripe_wire import KEY, answer, stripe_says
 
-CUSTOMER = {"id": "cus_1", "object": "customer", "email": "ada@example.com", "metadata": {"account_id": "a1"}}
+CUSTOMER = {
+    "id": "cus_1",
+    "object": "customer",
+    "email": "ada@example.com",
+    "metadata": {"account_id": "a1"},
+    "invoice_settings": {"default_payment_method": None},
+}
 SUBSCRIPTION = {
     "id": "sub_1",
     "object": "subscription",
@@ -20,6 +26,7 @@ SUBSCRIPTION = {
     "cancel_at_period_end": False,
     "pause_collection": None,
     "latest_invoice": "in_1",
+    "default_payment_method": "pm_1",
     "metadata": {"account_id": "a1"},
     "items": {
         "object": "list",
@@ -58,6 +65,7 @@ READ = Subscription(
     current_period_end=datetime.fromtimestamp(1_792_592_000, tz=UTC),
     ends_at=None,
     is_collecting=True,
+    payment_method_id="pm_1",
     latest_invoice_id="in_1",
     metadata={"account_id": "a1"},
 )
@@ -74,6 +82,15 @@ async def test_a_customer_is_made_with_our_key_and_version() -> None:
     assert asked.headers["authorization"] == f"Bearer {KEY}"
     assert "x-stripe-client-telemetry" not in asked.headers
     assert "platform" not in json.loads(asked.headers["x-stripe-client-user-agent"])
+
+
+async def test_a_customer_is_given_what_pays() -> None:
+    paying = {**CUSTOMER, "invoice_settings": {"default_payment_method": "pm_1"}}
+    async with stripe_says(answer(200, paying)) as (gateway, wire):
+        assert (await gateway.customers.pay_with("cus_1", "pm_1")).payment_method_id == "pm_1"
+    (asked,) = wire.asked
+    assert asked.line == "POST /v1/customers/cus_1 HTTP/1.1"
+    assert asked.fields == {"invoice_settings[default_payment_method]": "pm_1"}
 
 
 async def test_a_deleted_customer_says_so() -> None:

@@ -143,7 +143,7 @@ async def test_killed_at_each_step_and_gone_on_with_after_stripe_forgot_the_keys
     world: World, pool: Pool, fake: FakeStripe, when: str
 ) -> None:
     chance = random.Random(SEED)
-    steps = ("draft", "item-0", "item-1", "check", "finalize")
+    steps = ("draft", "item-0", "item-1", "check", "card", "finalize")
     customers = await customers_for(fake, len(steps))
     invoice = KINDS[OutboxKind.INVOICE]
     owed = {}
