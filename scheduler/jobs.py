@@ -158,8 +158,11 @@ async def reconcile(clockwork: Clockwork, now: datetime) -> str:
         found = await compare(connection, now=now)
     UNBALANCED.set(not found.balanced)
     if not found.balanced:
-        log.error("the books differ", extra={"accounts": len(found.drifts), "ledger_sum": found.ledger_sum_micros})
-    return "balanced" if found.balanced else f"{len(found.drifts)} accounts differ"
+        log.error(
+            "the books differ",
+            extra={"accounts": len(found.drifts) + len(found.credit_drifts), "ledger_sum": found.ledger_sum_micros},
+        )
+    return "balanced" if found.balanced else f"{len(found.drifts) + len(found.credit_drifts)} accounts differ"
 
 
 async def measure(clockwork: Clockwork, _now: datetime) -> str:

@@ -44,6 +44,15 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     month_micros: int
 
 
+class CreditDrift(msgspec.Struct, frozen=True, kw_only=True):
+    """An account whose credits are not the same in its grants, in the history of its balance and in the ledger."""
+
+    account_id: UUID
+    grants_micros: int
+    history_micros: int
+    ledger_micros: int
+
+
 async def clock(connection: Connection) -> datetime:
     """Return the database's time."""
     row = await (await connection.execute(_QUERIES["clock_read"])).fetchone()
@@ -114,6 +123,13 @@ async def drifts(connection: Connection, *, begins: datetime, ends: datetime) ->
     cursor = await connection.execute(_QUERIES["reconciliation_read"], {"begins": begins, "ends": ends})
     fields = Drift.__struct_fields__
     return [Drift(**dict(zip(fields, row, strict=True))) for row in await cursor.fetchall()]
+
+
+async def credit_drifts(connection: Connection) -> list[CreditDrift]:
+    """Return the accounts whose grants, history and ledger differ about their credits."""
+    cursor = await connection.execute(_QUERIES["credits_drift_read"])
+    fields = CreditDrift.__struct_fields__
+    return [CreditDrift(**dict(zip(fields, row, strict=True))) for row in await cursor.fetchall()]
 
 
 async def ledger_sum(connection: Connection) -> int:

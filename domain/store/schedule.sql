@@ -93,6 +93,27 @@ WHERE coalesce(c.casts, 0) <> coalesce(u.casts, 0) OR coalesce(c.casts, 0) <> co
     coalesce(u.micros, 0), coalesce(n.micros, 0), coalesce(l.micros, 0), coalesce(m.micros, 0)])
 ORDER BY a.id
 
+-- name: credits_drift_read
+-- The credits of each account by its grants, by the history of its balance and by the ledger; rows that differ.
+WITH grant_sum AS (
+  SELECT account_id, sum(balance_micros)::bigint AS micros FROM credit_grants GROUP BY account_id
+), history_sum AS (
+  SELECT account_id, sum(amount_micros)::bigint AS micros FROM credit_transactions GROUP BY account_id
+), ledger_sum AS (
+  SELECT name, sum(micros)::bigint AS micros FROM (
+    SELECT credit AS name, amount_micros AS micros FROM ledger_transfers WHERE credit LIKE 'credits:%%'
+    UNION ALL
+    SELECT debit, -amount_micros FROM ledger_transfers WHERE debit LIKE 'credits:%%') AS sides
+  GROUP BY name
+)
+SELECT a.id, coalesce(g.micros, 0), coalesce(h.micros, 0), coalesce(l.micros, 0)
+FROM accounts a
+LEFT JOIN grant_sum g ON g.account_id = a.id
+LEFT JOIN history_sum h ON h.account_id = a.id
+LEFT JOIN ledger_sum l ON l.name = 'credits:' || a.id
+WHERE coalesce(g.micros, 0) <> ANY (ARRAY[coalesce(h.micros, 0), coalesce(l.micros, 0)])
+ORDER BY a.id
+
 -- name: ledger_sum_read
 -- What the ledger sums to over all its accounts: zero.
 SELECT coalesce(sum(micros), 0)::bigint FROM (

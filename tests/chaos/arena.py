@@ -185,6 +185,17 @@ def _accounts(stack: Stack, pressure: float) -> list[Account]:
             " VALUES (%(id)s, %(account)s, %(priority)s, %(micros)s, %(micros)s)",
             {"id": uuid4(), "account": credited.id, "priority": priority, "micros": unit},
         )
+    rows.execute(
+        "INSERT INTO ledger_transfers (id, batch_id, kind, debit, credit, amount_micros, account_id, month)"
+        " VALUES (%(id)s, %(id)s, 'credit_grant', 'promotion:platform', 'credits:' || %(account)s::text, %(micros)s,"
+        " %(account)s, date_trunc('month', now())::date)",
+        {"id": uuid4(), "account": credited.id, "micros": 2 * unit},
+    )
+    rows.execute(
+        "INSERT INTO credit_transactions (account_id, number, kind, amount_micros, balance_before_micros,"
+        " balance_after_micros, created_at) VALUES (%(account)s, 1, 'grant', %(micros)s, 0, %(micros)s, now())",
+        {"account": credited.id, "micros": 2 * unit},
+    )
     rows.execute("UPDATE accounts SET credits_ever = true WHERE id = %(id)s", {"id": credited.id})
     return [plain, plain, monthly, daily, second_key, of_spell, credited, free, limited]
 

@@ -20,6 +20,7 @@ from domain.flow.creation import IdempotentCall
 from domain.flow.expire_credits import expire_credits
 from domain.flow.grant_credits import grant_credits
 from domain.flow.order_credits import NewOrder, order_credits
+from domain.flow.refund_cast import refund_cast
 from domain.flow.refund_order import end_refund, refund_order
 from domain.flow.set_auto_top_up import TopUpTerms, set_auto_top_up
 from domain.flow.settle import settle
@@ -185,6 +186,15 @@ class CreditMachine(RuleBasedStateMachine):
         if job is not None:
             events = [event_of(job, outcome)]
             self._do(lambda conn: settle(conn, events, batch_id=uuid4(), token_key=TOKEN_KEY))
+
+    @rule(job=casts, dies=st.booleans())
+    def give_a_cast_back(self, job: CastJob | None, dies: bool) -> None:  # noqa: FBT001
+        """The operator refunds a cast; one that is open, was free or was refunded before is refused or left so."""
+        if job is not None:
+            self._do(
+                lambda conn: refund_cast(conn, cast_id=job.cast_id, reason="sorry", actor=OPERATOR, now=self._now()),
+                dies=dies,
+            )
 
     @rule(micros=st.integers(min_value=1, max_value=12_000_000), key=st.sampled_from(["a", "b", "c", None]))
     def consume(self, micros: int, key: str | None) -> None:

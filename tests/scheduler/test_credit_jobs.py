@@ -9,6 +9,7 @@ import pytest
 from domain.flow.order_credits import record_checkout
 from domain.store.connection import Pool, Role, open_pool, transaction
 from scheduler import credits as credit_jobs
+from scheduler import jobs
 from scheduler.jobs import Clockwork
 from tests.domain.credit_books import NOW, apply, broken_credits, give, grants, order, paid
 from tests.domain.flow.test_credits import consume
@@ -52,6 +53,27 @@ async def test_what_expired_is_taken_of_every_account(
     assert await credit_jobs.expire(clockwork, LATER) == "0 micros of credits expired"
     assert [await grants(one) for one in worlds] == [[(0, 0), (5, 0)]] * 5
     assert await broken_credits(world.database_url) == {}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "UPDATE credit_grants SET balance_micros = balance_micros - 1",
+        (
+            "INSERT INTO credit_transactions (account_id, number, kind, amount_micros, balance_before_micros,"
+            " balance_after_micros, created_at) SELECT id, 9, 'grant', 1, 0, 1, now() FROM accounts LIMIT 1"
+        ),
+        "UPDATE ledger_transfers SET amount_micros = amount_micros + 1 WHERE kind = 'credit_grant'",
+    ],
+)
+async def test_a_difference_between_grants_history_and_ledger_is_reported(
+    world: World, clockwork: Clockwork, pool: Pool, fault: str
+) -> None:
+    await give(world, pool, 100)
+    await consume(world, pool, 30)
+    assert await jobs.reconcile(clockwork, NOW) == "balanced"
+    await world.rows(fault)
+    assert await jobs.reconcile(clockwork, NOW) == "1 accounts differ"
 
 
 async def test_top_ups_that_are_due_are_begun_once(
