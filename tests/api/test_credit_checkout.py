@@ -4,18 +4,13 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Generator
-from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
 import pytest
 
-from domain.settings import SchedulerSettings, load
-from domain.store.connection import Role, open_pool
-from gateways.stripe.client import StripeGateway
 from local.servers import Servers
 from local.stripe.faults import ERROR, ERROR_AFTER, RESET, RESET_AFTER
-from scheduler.outbox.loop import Outbox
 from tests.api.platform import ADMIN_SECRET, PATIENCE_SECONDS, REPOSITORY, Account, Api, Rows, run_api
 from tests.api.shop import Shop, run_shop, until
 from tests.domain.credit_books import broken_credits
@@ -38,22 +33,6 @@ def shop(
 @pytest.fixture
 def buyer(shop: Shop) -> Account:
     return shop.buyer()
-
-
-def send_money(shop: Shop) -> None:
-    """Have the outbox do what is due, as the scheduler does it."""
-
-    async def work() -> None:
-        settings = load(SchedulerSettings, shop.environment)
-        assert settings.stripe is not None
-        async with (
-            StripeGateway(settings.stripe) as stripe,
-            open_pool(settings.engine_database_url.reveal(), role=Role.ENGINE, size_max=2) as pool,
-        ):
-            while await Outbox(pool, stripe).run_once(datetime.now(UTC)):
-                pass
-
-    asyncio.run(work())
 
 
 def test_a_package_is_bought_and_funds_casts(shop: Shop, buyer: Account) -> None:
@@ -179,9 +158,8 @@ def test_the_operator_refunds_what_nobody_used(shop: Shop, buyer: Account) -> No
     refund = shop.api.http.post(path, json={"credits": 400}, headers=ADMIN)
     assert refund.status_code == 202, refund.text
     assert shop.balance(buyer) == 600
-    send_money(shop)
-    charge = shop.stripe.object(shop.stripe.object(shop.payment_of(made["session_id"]))["latest_charge"])
-    assert charge["amount_refunded"] == 399
+    charge_id = shop.stripe.object(shop.payment_of(made["session_id"]))["latest_charge"]
+    until(lambda: shop.stripe.object(charge_id)["amount_refunded"], 399)
     until(lambda: shop.status(buyer, made["order_id"]), "partly_refunded")
     shop.stripe.settle()
     assert shop.balance(buyer) == 600, "Stripe's own news of it takes nothing more"
@@ -197,7 +175,6 @@ def test_credits_that_run_low_are_topped_up_with_the_card_that_was_kept(shop: Sh
     wanted = {"enabled": True, "package": "starter", "threshold": 500, "monthly_cap_cents": 1_500}
     assert shop.api.http.put("/v1/credits/auto-topup", json=wanted, headers=buyer.headers).status_code == 200
     until(lambda: [one["origin"] for one in shop.get("/v1/credits/orders", buyer)["data"]], ["top_up", "checkout"])
-    send_money(shop)
     until(lambda: shop.balance(buyer), 1_001)
     newest = shop.get("/v1/credits/orders", buyer)["data"][0]
     assert (newest["origin"], newest["status"]) == ("top_up", "completed")
