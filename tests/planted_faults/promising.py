@@ -52,8 +52,8 @@ FAULTS = (
         "A cast costs what its creator asks when it ends, not what was held.",
         (
             "domain/store/settlement.sql",
-            "'creator_price_micros', c.creator_price_micros,",
-            f"'creator_price_micros', {_TODAYS_PRICE},",
+            "c.price_version, c.creator_price_micros,",
+            f"c.price_version, {_TODAYS_PRICE},",
         ),
         tests=(f"{FLOW}test_a_rise_counts_after_the_notice_and_never_for_what_was_accepted",),
     ),
