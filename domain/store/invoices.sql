@@ -67,7 +67,8 @@ FROM json_to_recordset(%(rows)s::json)
 -- It is finalized at Stripe. Once: its mail is written with this. The webhook may have come first with more.
 UPDATE invoices SET
   status = CASE status WHEN 'pending' THEN 'open' ELSE status END, stripe_invoice_id = %(stripe_invoice_id)s,
-  number = %(number)s, hosted_url = %(hosted_url)s, pdf_url = %(pdf_url)s, finalized_at = %(now)s
+  number = coalesce(%(number)s, number), hosted_url = coalesce(%(hosted_url)s, hosted_url),
+  pdf_url = coalesce(%(pdf_url)s, pdf_url), finalized_at = %(now)s
 WHERE id = %(id)s AND account_id = %(account_id)s AND finalized_at IS NULL
 RETURNING period, calls, total_cents, description
 

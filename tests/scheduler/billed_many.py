@@ -19,20 +19,22 @@ from tests.domain.world import World
 # Long enough for an answer on a busy machine, short enough for a test that waits for many that never come.
 SECONDS_MAX = 0.6
 SILENCE_S = 1.0
+# Where nothing is silent on purpose.
+PATIENCE_S = 20.0
 
 
 class KilledError(BaseException):
     """The process dies here."""
 
 
-def gateway_of(fake: FakeStripe) -> StripeGateway:
+def gateway_of(fake: FakeStripe, *, seconds_max: float = PATIENCE_S) -> StripeGateway:
     settings = StripeSettings(
         secret_key=Secret(fake.secret_key),
         webhook_secret=Secret(fake.webhook_secret),
         price_pro=None,
         api_base=fake.url,
     )
-    return StripeGateway(settings, seconds_max=SECONDS_MAX)
+    return StripeGateway(settings, seconds_max=seconds_max)
 
 
 async def customers_for(fake: FakeStripe, count: int) -> list[str]:

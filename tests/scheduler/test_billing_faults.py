@@ -26,6 +26,7 @@ from scheduler.outbox.loop import LEASE, Outbox
 from scheduler.outbox.steps import MoneyKind, Step
 from tests.domain.world import World, make_world
 from tests.scheduler.billed_many import (
+    SECONDS_MAX,
     SILENCE_S,
     DyingPool,
     KilledError,
@@ -99,7 +100,7 @@ async def run_to_the_end(
 ) -> datetime:
     """Let time pass, and processes come and go, until nothing is under way; return when that was."""
     for _ in range(ROUNDS_MAX):
-        async with gateway_of(fake) as gateway:
+        async with gateway_of(fake, seconds_max=SECONDS_MAX) as gateway:
             outbox = Outbox(pool, gateway, kinds or KINDS)
             with suppress(BaseExceptionGroup):
                 looked = await go_on(pool, now)
