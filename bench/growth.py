@@ -23,7 +23,7 @@ from domain.flow.settle import settle
 from domain.model.admission import CastSpec
 from domain.model.messages import CastJob
 from domain.store.casts import FIRST_ID, LAST_ID, casts_by_id, casts_list
-from domain.store.connection import Pool, Role, open_pool, statement, transaction
+from domain.store.connection import Pool, Role, brief_transaction, open_pool, statement
 from domain.store.queries import load
 
 _QUERIES: Final = load(__file__)
@@ -113,7 +113,7 @@ async def _work(url: str, customers: Sequence[Customer], spec: CastSpec) -> tupl
 async def _settle(pool: Pool, jobs: Sequence[CastJob]) -> None:
     for first in range(0, len(jobs), BATCH):
         events = [event_of(job) for job in jobs[first : first + BATCH]]
-        async with transaction(pool, begin=False) as connection:
+        async with brief_transaction(pool) as connection:
             settled = await settle(connection, events, batch_id=uuid4(), token_key=TOKEN_KEY)
         if len(settled.endings) != len(events):
             message = f"of {len(events)} events {len(settled.endings)} were settled; refused: {settled.parked[:1]}"

@@ -33,7 +33,7 @@ from domain.model.limits import DEADLINE_MS_DEFAULT, CastLimits
 from domain.model.messages import CastJob, Outcome, Pool, UsageEvent
 from domain.model.pricing import Price
 from domain.store.connection import Pool as DatabasePool
-from domain.store.connection import Role, open_pool, transaction
+from domain.store.connection import Role, brief_transaction, open_pool
 from local.postgres import Postgres
 from migrations.runner import migrate
 
@@ -142,7 +142,7 @@ async def _settle_all(url: str) -> float:
         events = [event_of(job) for job in jobs]
         started_at = time.monotonic()
         for first in range(0, EVENTS, BATCH):
-            async with transaction(pool, begin=False) as connection:
+            async with brief_transaction(pool) as connection:
                 batch = events[first : first + BATCH]
                 settled = await settle(connection, batch, batch_id=uuid4(), token_key=TOKEN_KEY)
             if len(settled.endings) != len(batch):
@@ -187,7 +187,7 @@ async def accept(
     jobs: list[CastJob] = []
     for first in range(0, EVENTS, ADMISSION_BATCH):
         batch = requests[first : first + ADMISSION_BATCH]
-        async with transaction(pool, begin=False) as connection:
+        async with brief_transaction(pool) as connection:
             verdicts = await reserve(connection, batch, TERMS, entropy=os.urandom(ENTROPY_BYTES * len(batch)))
         for verdict in verdicts:
             if not isinstance(verdict, Judged) or not isinstance(verdict.results[0], Accepted):

@@ -8,7 +8,7 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from domain.store.connection import Connection, Role, type_row
+from domain.store.connection import Connection, Role
 from domain.store.health import RoleFacts, ServerFacts, roles, server_facts
 from domain.store.ops import partition_ready
 from migrations.files import MigrationError
@@ -33,9 +33,7 @@ Clock = Callable[[], datetime]
 async def examine_postgres(url: str, *, clock: Clock) -> list[Finding]:
     """Look at the server, its schema and its roles. `url` may be the owner's or the engine's."""
     try:
-        connection = await psycopg.AsyncConnection[type_row].connect(
-            url, autocommit=True, connect_timeout=_CONNECT_S_MAX
-        )
+        connection = await Connection.connect(url, autocommit=True, connect_timeout=_CONNECT_S_MAX)
     except psycopg.Error as error:
         fix = "start the server, or correct DATABASE_URL: host, port, database, user and password"
         return [problem("postgres", f"no connection: {_line(error)}", fix)]

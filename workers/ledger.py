@@ -30,6 +30,7 @@ from domain.store.connection import (
     Role,
     SerializationError,
     StoreError,
+    brief_transaction,
     open_pool,
     transaction,
 )
@@ -133,7 +134,7 @@ class Ledger:
         skip_locked = False
         for attempt in range(ATTEMPTS_MAX):
             try:
-                async with transaction(self._pool, begin=False) as connection:
+                async with brief_transaction(self._pool) as connection:
                     return await settle(
                         connection, events, batch_id=uuid4(), token_key=self._token_key, skip_locked=skip_locked
                     )

@@ -35,6 +35,7 @@ from domain.store.connection import (
     Pool,
     SerializationError,
     StoreError,
+    brief_transaction,
     transaction,
 )
 
@@ -230,7 +231,7 @@ class Batcher:
             verdicts: list[Verdict | NotLocked] = []
             undone = True
             try:
-                async with transaction(self._pool, begin=False) as connection:
+                async with brief_transaction(self._pool) as connection:
                     verdicts = await self._reserve_on(connection, batch, terms, skip_locked=skip_locked)
                     waiters = self._register(batch, verdicts)
             except (LockTimeoutError, SerializationError) as error:

@@ -9,17 +9,16 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-from psycopg import AsyncCursor
 
 from domain.model.admission_state import AdmissionState
 from domain.model.session import SESSION_IDLE_DAYS_MAX
 from domain.store import spell_prices
-from domain.store.connection import Connection, begin, pipeline, type_row
+from domain.store.connection import Connection
+from domain.store.exchange import Sent, exchange, json_of, later, uuids, value, written
 from domain.store.queries import load, together
 
 _QUERIES: Final = load(__file__)
 _decode_state: Final = msgspec.json.Decoder(AdmissionState).decode
-_encode: Final = msgspec.json.Encoder().encode
 
 
 class WindowRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,16 +122,6 @@ class Holds(msgspec.Struct, frozen=True, kw_only=True):
     idempotency: list[IdempotencyRow]
 
 
-class _Held(msgspec.Struct, frozen=True):
-    """The windows and grants that had room."""
-
-    windows_hold: list[object] = []
-    grants_hold: list[object] = []
-
-
-_decode_held: Final = msgspec.json.Decoder(_Held).decode
-
-
 async def lock_and_read(
     connection: Connection,
     *,
@@ -151,18 +140,13 @@ async def lock_and_read(
     Raises LockTimeoutError when a wait takes longer than the session allows.
     """
     lock = _QUERIES["accounts_lock_free" if skip_locked else "accounts_lock"]
-    async with pipeline(connection):
-        await begin(connection)
-        locked = await connection.execute(lock, {"account_ids": account_ids}, binary=True)
-        state = await _read(
-            connection, account_ids, key_ids, idempotency, session_ids=session_ids, billing_enabled=billing_enabled
-        )
-        prices = await spell_prices.ask_latest(connection, version_ids) if version_ids else None
-    rows = await locked.fetchall()
-    read_state = await _state_of(state)
-    if prices is not None:
-        read_state.prices = await spell_prices.latest_of(prices)
-    return {row[0] for row in rows}, read_state
+    state = _state_query(account_ids, key_ids, idempotency, session_ids=session_ids, billing_enabled=billing_enabled)
+    prices = [spell_prices.latest_query(version_ids)] if version_ids else []
+    locked, read, *priced = await exchange(connection, (lock, {"account_ids": account_ids}), state, *prices)
+    found = _decode_state(value(read))
+    if priced:
+        found.prices = spell_prices.latest_of(priced[0])
+    return set(uuids(locked)), found
 
 
 async def read(
@@ -174,44 +158,38 @@ async def read(
     session_ids: Sequence[UUID] = (),
 ) -> AdmissionState:
     """Read the same state without locks: good enough to choose between two refusals, never to accept."""
-    return await _state_of(
-        await _read(connection, account_ids, key_ids, (), session_ids=session_ids, billing_enabled=billing_enabled)
-    )
+    state = _state_query(account_ids, key_ids, (), session_ids=session_ids, billing_enabled=billing_enabled)
+    (read_state,) = await exchange(connection, state)
+    return _decode_state(value(read_state))
 
 
-async def _read(
-    connection: Connection,
+def _state_query(
     account_ids: list[UUID],
     key_ids: list[UUID],
     idempotency: Sequence[tuple[UUID, str]],
     *,
     session_ids: Sequence[UUID],
     billing_enabled: bool,
-) -> AsyncCursor[type_row]:
-    parameters = {
+) -> Sent:
+    return _QUERIES["state_read"], {
         "account_ids": account_ids,
         "key_ids": key_ids,
-        "session_ids": list(session_ids),
+        "session_ids": session_ids,
         "session_idle_days": SESSION_IDLE_DAYS_MAX,
         "billing_enabled": billing_enabled,
         "idempotency_accounts": [account_id for account_id, _ in idempotency],
         "idempotency_keys": [key for _, key in idempotency],
     }
-    return await connection.execute(_QUERIES["state_read"], parameters)
-
-
-async def _state_of(cursor: AsyncCursor[type_row]) -> AdmissionState:
-    row = await cursor.fetchone()
-    assert row is not None, "state_read returns one row"
-    return _decode_state(row[0])
 
 
 async def write(connection: Connection, holds: Holds) -> None:
-    """Write the holds of a batch.
+    """Write the holds of a batch, with the COMMIT of a brief transaction.
 
-    Asserts that every window and grant still had room: under the account lock nothing else can have taken it,
-    so a smaller row count is a fault of ours and the batch must roll back.
+    The statement itself asserts that every window and grant still had room: under the account lock nothing else can
+    have taken it, so a smaller row count is a fault of ours, and the batch rolls back.
     """
+    if holds.new_windows:
+        await later(connection, (_QUERIES["windows_insert"], {"rows": json_of(holds.new_windows)}))
     rows: dict[str, Sequence[msgspec.Struct]] = {
         "windows_hold": holds.windows,
         "grants_hold": holds.grants,
@@ -221,18 +199,5 @@ async def write(connection: Connection, holds: Holds) -> None:
         "casts_insert": holds.casts,
         "idempotency_insert": holds.idempotency,
     }
-    texts = {name: _json(some) for name, some in rows.items() if some}
-    async with pipeline(connection):
-        if holds.new_windows:
-            await connection.execute(_QUERIES["windows_insert"], {"rows": _json(holds.new_windows)})
-        whole = together({name: _QUERIES[name] for name in texts})
-        cursor = await connection.execute(whole, {**texts, "inputs": holds.inputs}, binary=True)
-    row = await cursor.fetchone()
-    assert row is not None, "the statement answers with one row"
-    held = _decode_held(row[0])
-    assert len(held.windows_hold) == len(holds.windows), "a hard budget had no room under its own lock"
-    assert len(held.grants_hold) == len(holds.grants), "a credit grant had no room under its own lock"
-
-
-def _json(rows: Sequence[msgspec.Struct]) -> str:
-    return _encode(rows).decode()
+    whole = together({name: _QUERIES[name] for name, some in rows.items() if some})
+    await later(connection, (whole, {**written(rows), "inputs": holds.inputs}))

@@ -3,18 +3,16 @@
 import enum
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, Final, cast
+from typing import Final
 from uuid import UUID
 
 import psycopg
 from psycopg import errors
-from psycopg.abc import PQGen
-from psycopg.generators import send
-from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-type_row = tuple[Any, ...]  # rows are typed by the store function that reads them
-Connection = psycopg.AsyncConnection[type_row]
+from domain.store.exchange import commit
+from domain.store.session import Connection
+
 Pool = AsyncConnectionPool[Connection]
 
 # A frozen account row must not stop the batch it is in for longer than a caller notices.
@@ -95,8 +93,9 @@ def open_pool(
         # A session that sends to a silent client holds its locks meanwhile, and no other timeout ends a send.
         f" -c tcp_user_timeout={SILENCE_MS}"
     )
-    pool = AsyncConnectionPool(
+    return AsyncConnectionPool(
         database_url,
+        connection_class=Connection,
         min_size=1,
         max_size=size_max,
         timeout=POOL_TIMEOUT_S,
@@ -116,75 +115,51 @@ def open_pool(
         },
         name=role.value,
     )
-    return cast("Pool", pool)
 
 
-async def _configure(connection: psycopg.AsyncConnection[type_row]) -> None:
+async def _configure(connection: Connection) -> None:
     connection.prepared_max = PREPARED_MAX
 
 
 @asynccontextmanager
-async def transaction(pool: Pool, *, begin: bool = True) -> AsyncGenerator[Connection]:
+async def transaction(pool: Pool) -> AsyncGenerator[Connection]:
     """Yield a connection in a transaction: committed at the end of the block, rolled back when it raises.
 
-    Without `begin` the block's first call is a store function that begins it, in its own round trip (`begin`).
     Raises a StoreError for anything the database did wrong; other exceptions pass through unchanged.
     """
     async with statement(pool) as connection:
-        if begin:
-            await connection.execute(_BEGIN)
-        yield connection
-        await _commit(connection)
-
-
-async def begin(connection: Connection) -> None:
-    """Begin a transaction unless there is one; inside a pipeline that takes no round trip of its own."""
-    if connection.pgconn.transaction_status == TransactionStatus.IDLE:
         await connection.execute(_BEGIN)
+        yield connection
+        try:
+            await connection.commit()
+        except psycopg.OperationalError as error:
+            raise _doubted(connection, error) from error
 
 
 @asynccontextmanager
-async def pipeline(connection: Connection) -> AsyncGenerator[None]:
-    """Send everything the block executes at once, at its end, and in one round trip.
+async def brief_transaction(pool: Pool) -> AsyncGenerator[Connection]:
+    """Yield a connection for one flow: a transaction as `transaction` is, in two round trips instead of four or more.
 
-    Results are there behind the block. What one statement raises skips those behind it, and the block raises it.
+    BEGIN leaves with the first thing the flow reads, and what it writes `later` with the COMMIT. So the block's
+    statements all go through `domain.store.exchange`; psycopg's own would overtake what is kept.
     """
-    one = _Pipeline(connection)
-    connection._pipeline = one  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # as its own `pipeline` does
-    try:
-        async with one:
-            yield
-    finally:
-        connection._pipeline = None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-
-
-class _Pipeline(psycopg.AsyncPipeline):
-    """A pipeline of psycopg that keeps what is executed until its end.
-
-    psycopg's own sends each statement, and the end, by itself: a system call and a packet of 15 to 60 microseconds
-    each, which for a batch of one is as much as half of these statements do.
-    """
-
-    def _communicate_gen(self) -> PQGen[None]:
-        """Send nothing yet: psycopg calls this behind each statement."""
-        yield from ()
-
-    def _fetch_gen(self, *, flush: bool) -> PQGen[None]:
-        while self.command_queue:
-            self.command_queue.popleft()()
-        yield from send(self.pgconn)
-        yield from super()._fetch_gen(flush=flush)
-
-    def _exit_gen(self) -> PQGen[None]:
-        self._enqueue_sync()
-        yield from self._fetch_gen(flush=False)
+    async with statement(pool) as connection:
+        connection.kept = []
+        try:
+            yield connection
+            try:
+                await commit(connection)
+            except psycopg.OperationalError as error:
+                raise _doubted(connection, error) from error
+        finally:
+            connection.kept = None
 
 
 @asynccontextmanager
 async def statement(pool: Pool) -> AsyncGenerator[Connection]:
     """Yield a connection without a transaction: for one statement, in one round trip instead of three.
 
-    Raises as `transaction` does.
+    Raises as `transaction` does; AssertionError for what a statement asserts.
     """
     try:
         async with pool.connection() as connection:
@@ -192,6 +167,8 @@ async def statement(pool: Pool) -> AsyncGenerator[Connection]:
     except PoolTimeout as error:
         message = "no database connection was free in time"
         raise UnavailableError(message) from error
+    except errors.AssertFailure as error:
+        raise AssertionError(error.diag.message_primary) from error
     except psycopg.Error as error:
         raise translated(error) from error
 
@@ -212,14 +189,11 @@ async def snapshot(pool: Pool) -> AsyncGenerator[Connection]:
         yield connection
 
 
-async def _commit(connection: Connection) -> None:
-    try:
-        await connection.commit()
-    except psycopg.OperationalError as error:
-        if connection.broken:
-            message = "the connection broke during COMMIT"
-            raise CommitInDoubtError(message) from error
-        raise
+def _doubted(connection: Connection, error: psycopg.OperationalError) -> Exception:
+    """Return what an error while committing means: without the connection nobody knows whether it happened."""
+    if connection.broken:
+        return CommitInDoubtError("the connection broke during COMMIT")
+    return error
 
 
 def translated(error: psycopg.Error) -> StoreError:

@@ -1,15 +1,13 @@
 """Named queries: a `.sql` file beside each store module holds them, one sentence of why above each."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 _RETURNING: Final = re.compile(rb"^RETURNING ", re.MULTILINE)
 _COMMENT: Final = re.compile(rb"^--.*\n", re.MULTILINE)
-# psycopg remembers how a text of up to this length is to be sent, and reads a longer one anew each time (200 us).
-STATEMENT_BYTES_MAX: Final = 4_096
 _NAME: Final = re.compile(rb"^-- name: ([a-z_]+)$", re.MULTILINE)
 
 
@@ -26,29 +24,45 @@ def load(module_file: str) -> dict[str, bytes]:
     return dict(zip(names, (_COMMENT.sub(b"", body).strip() for body in rest[1::2]), strict=True))
 
 
-def together(queries: Mapping[str, bytes]) -> bytes:
+def together(queries: Mapping[str, bytes], *, told: Collection[str] = ()) -> bytes:
     """Return one statement that runs all of `queries`, which write different tables and do not read each other's.
 
-    What is called `%(rows)s` in a query is called `%(name)s` here. It answers with one row of JSON: for each query
-    that ends with RETURNING the list of what it returned, by name.
+    What is called `%(rows)s` in a query is called `%(name)s` here. A query that ends with RETURNING must find as many
+    rows as `%(name_rows)s` says, else the statement raises an error. It answers with one row: the JSON of what the
+    queries in `told` returned, by name.
     A statement costs about 100 microseconds on both sides together, however little it does: a batch of one is all that.
     And each query in it about 30 in Postgres, even of no rows: name those that have some. Each choice of names is
     planned once on each connection, so they come in one order.
     """
-    return _joined(tuple(queries.items()))
+    return _joined(tuple(queries.items()), frozenset(told))
 
 
 @cache
-def _joined(queries: tuple[tuple[str, bytes], ...]) -> bytes:
+def _joined(queries: tuple[tuple[str, bytes], ...], told: frozenset[str]) -> bytes:
     parts = [b"%s AS (\n%s\n)" % (name.encode(), _renamed(query, name)) for name, query in queries]
+    exact = [name.encode() for name, query in queries if _RETURNING.search(query) is not None]
     lists = [
-        b"'%s', (SELECT coalesce(json_agg(r), '[]') FROM %s AS r)" % (name.encode(), name.encode())
-        for name, query in queries
-        if _RETURNING.search(query) is not None
+        b"'%s', (SELECT coalesce(json_agg(r), '[]') FROM %s AS r)" % (name, name)
+        for name in exact
+        if name.decode() in told
     ]
-    whole = b"WITH %s\nSELECT json_build_object(%s)::text" % (b", ".join(parts), b", ".join(lists))
-    assert len(whole) <= STATEMENT_BYTES_MAX, f"{len(whole)} bytes: psycopg would parse this text for every batch"
-    return whole
+    checks = [_check(name, name) for name in exact]
+    answer = b"json_build_object(%s)::text" % b", ".join(lists)
+    return b"WITH %s\nSELECT %s" % (b", ".join(parts), b",\n".join([answer, *checks]))
+
+
+def counted(query: bytes, name: str) -> bytes:
+    """Return `query`, which ends with `SELECT id FROM …`, so that it raises unless those are `%(name_rows)s` rows."""
+    body, _, source = query.rpartition(b"SELECT id FROM ")
+    return b"%sSELECT %s" % (body, _check(source.strip(), name.encode()))
+
+
+def _check(source: bytes, name: bytes) -> bytes:
+    return b"CASE WHEN (SELECT count(*) FROM %s) <> %%(%s_rows)s::bigint THEN rows_missing('%s') END" % (
+        source,
+        name,
+        name,
+    )
 
 
 def _renamed(query: bytes, name: str) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from psycopg import AsyncCursor
+from psycopg.pq.abc import PGresult
 
 from domain.model.admission import ON_WIRE_PER_ACCOUNT_MAX
 from domain.model.booking import Bookings, TransferRow
@@ -17,15 +17,16 @@ from domain.model.messages import Pool
 from domain.model.pricing import Price
 from domain.model.settlement import Ending, HeldCast
 from domain.store import events as event_store
-from domain.store.connection import Connection, begin, pipeline, type_row
-from domain.store.queries import load, together
+from domain.store.connection import Connection
+from domain.store.exchange import Sent, Value, exchange, json_of, later, uuids, value, written
+from domain.store.queries import counted, load, together
 
 _QUERIES: Final = load(__file__)
-_encode: Final = msgspec.json.Encoder().encode
 _decode_casts: Final = msgspec.json.Decoder(list[HeldCast]).decode
 _decode_prices: Final = msgspec.json.Decoder(list[Price]).decode
 _NO_ID: Final = UUID(int=0)
 _number: Final = attrgetter("int")
+_END_ALL: Final = counted(_QUERIES["casts_end"], "casts_end")
 _READ: Final = b"SELECT (%s), (%s)" % (_QUERIES["casts_read"], _QUERIES["prices_read"])
 
 
@@ -103,11 +104,10 @@ class _Written(msgspec.Struct, frozen=True):
     """What the settling statements return, by their names."""
 
     windows_settle: list[_SettledWindow] = []
-    months_settle: list[msgspec.Raw] = []
-    grants_settle: list[msgspec.Raw] = []
     accounts_close: list[_ClosedAccount] = []
 
 
+_TOLD: Final = _Written.__struct_fields__
 _decode_written: Final = msgspec.json.Decoder(_Written).decode
 
 
@@ -117,28 +117,27 @@ async def lock_and_read(
     """Lock the accounts of these casts, then read the casts and the price book; unknown ids are left out."""
     lock = _QUERIES["accounts_lock_free" if skip_locked else "accounts_lock"]
     parameters = _within(cast_ids)
-    async with pipeline(connection):
-        await begin(connection)
-        locked = await connection.execute(lock, parameters, binary=True)
-        read = await connection.execute(_READ, parameters, binary=True)
-    ids = {row[0] for row in await locked.fetchall()}
-    return (ids, *await _casts_of(read))
+    locked, found = await exchange(connection, (lock, parameters), (_READ, parameters))
+    return (set(uuids(locked)), *_casts_of(found))
 
 
 async def read(connection: Connection, cast_ids: Sequence[UUID]) -> tuple[list[HeldCast], dict[int, Price]]:
     """Read the casts and the price book without a lock: for what only looks."""
-    return await _casts_of(await connection.execute(_READ, _within(cast_ids), binary=True))
+    (found,) = await exchange(connection, (_READ, _within(cast_ids)))
+    return _casts_of(found)
 
 
 async def book_transfers(connection: Connection, rows: Sequence[TransferRow]) -> None:
     """Book money beside a batch of endings; an id that is there already is an error."""
-    await _write(connection, "transfers_insert", rows)
+    if rows:
+        await later(connection, (_QUERIES["transfers_insert"], {"rows": json_of(rows)}))
 
 
 async def start(connection: Connection, rows: Sequence[StartRow]) -> int:
     """Mark casts as running; return how many were queued."""
-    parameters = {"rows": _json(rows), **_range([row.id for row in rows])}
-    return (await connection.execute(_QUERIES["casts_start"], parameters)).rowcount
+    parameters = {"rows": json_of(rows), **_range([row.id for row in rows])}
+    (started,) = await exchange(connection, (_QUERIES["casts_start"], parameters))
+    return started.command_tuples or 0
 
 
 async def end(connection: Connection, endings: Sequence[Ending], *, batch_id: UUID) -> set[int]:
@@ -146,23 +145,14 @@ async def end(connection: Connection, endings: Sequence[Ending], *, batch_id: UU
 
     Those have their usage event then, and their counters are raised.
     """
-    parameters = {
-        "rows": _json([_end_row(ending) for ending in endings]),
-        **_range([ending.cast.id for ending in endings]),
-        "outputs": [ending.output for ending in endings],
-        "logs": [ending.log for ending in endings],
-        "batch_id": batch_id,
-    }
-    cursor = await connection.execute(_QUERIES["casts_end"], parameters, binary=True)
-    result = cursor.pgresult
-    assert result is not None, "the gate answers with rows"
+    (ended,) = await exchange(connection, (_QUERIES["casts_end"], _ends(endings, batch_id)))
     # As they came: a UUID made of each costs as much as everything else that Python does about the gate.
-    return {int.from_bytes(result.get_value(at, 0) or b"", "big") for at in range(result.ntuples)}
+    return {int.from_bytes(ended.get_value(at, 0) or b"", "big") for at in range(ended.ntuples)}
 
 
 async def record_strays(connection: Connection, rows: Sequence[StrayRow]) -> None:
     """Keep events that came too late."""
-    await connection.execute(_QUERIES["strays_insert"], {"rows": _json(rows)})
+    await later(connection, (_QUERIES["strays_insert"], {"rows": json_of(rows)}))
 
 
 async def write(
@@ -174,29 +164,48 @@ async def write(
     the soft limit that was not told yet; it counts as told now.
     Asserts that every window, month and grant was there: a hold names only rows that exist.
     """
-    settled = _texts(
-        windows_settle=bookings.windows,
-        months_settle=bookings.months,
-        grants_settle=bookings.grants,
-        keys_close=bookings.keys,
-        accounts_close=bookings.accounts,
+    settled = _settled(bookings)
+    answer, *_ = await exchange(
+        connection, (_together(settled, told=_TOLD), written(settled)), *_behind(bookings, events)
     )
-    async with pipeline(connection):
-        cursor = await connection.execute(_together(settled), settled, binary=True)
-        await _write(connection, "transfers_insert", bookings.transfers)
-        if bookings.credits:
-            spent = {"rows": _json(bookings.credits), "batch_id": bookings.transfers[0].batch_id}
-            await connection.execute(_QUERIES["credits_spent_insert"], spent)
-        if events:
-            await event_store.events_insert(connection, events)
-    row = await cursor.fetchone()
-    assert row is not None, "the statement answers with one row"
-    written = _decode_written(row[0])
-    found = [len(written.windows_settle), len(written.months_settle), len(written.grants_settle)]
-    named = [len(bookings.windows), len(bookings.months), len(bookings.grants)]
-    assert found == named, "a hold named a row that is not there"
-    waiting = [account.id for account in written.accounts_close if account.waits]
-    return waiting, [window.reached for window in written.windows_settle if window.reached is not None]
+    found = _decode_written(value(answer))
+    waiting = [account.id for account in found.accounts_close if account.waits]
+    return waiting, [window.reached for window in found.windows_settle if window.reached is not None]
+
+
+async def end_and_write(
+    connection: Connection, endings: Sequence[Ending], bookings: Bookings, events: Sequence[Event], *, batch_id: UUID
+) -> None:
+    """Do what `end` and `write` do, with the COMMIT of a brief transaction; of casts that are open under their locks.
+
+    The statement raises an error, and nothing happened, unless the gate returns every one of them.
+    """
+    settled = _settled(bookings)
+    gate = {**_ends(endings, batch_id), "casts_end_rows": len(endings)}
+    await later(connection, (_END_ALL, gate), (_together(settled), written(settled)), *_behind(bookings, events))
+
+
+def _settled(bookings: Bookings) -> dict[str, Sequence[msgspec.Struct]]:
+    """Return the rows of each query that gives back and counts what was held, where there are some."""
+    rows: dict[str, Sequence[msgspec.Struct]] = {
+        "windows_settle": bookings.windows,
+        "months_settle": bookings.months,
+        "grants_settle": bookings.grants,
+        "keys_close": bookings.keys,
+        "accounts_close": bookings.accounts,
+    }
+    return {name: some for name, some in rows.items() if some}
+
+
+def _behind(bookings: Bookings, events: Sequence[Event]) -> list[Sent]:
+    """Return what comes behind, for some of it reads what was settled: ledger, history of credits, events."""
+    behind: list[Sent] = []
+    if bookings.transfers:
+        behind.append((_QUERIES["transfers_insert"], {"rows": json_of(bookings.transfers)}))
+    if bookings.credits:
+        spent = {"rows": json_of(bookings.credits), "batch_id": bookings.transfers[0].batch_id}
+        behind.append((_QUERIES["credits_spent_insert"], spent))
+    return [*behind, *event_store.inserts(events)]
 
 
 async def name_next(connection: Connection, account_ids: Sequence[UUID]) -> list[WireCast]:
@@ -205,7 +214,8 @@ async def name_next(connection: Connection, account_ids: Sequence[UUID]) -> list
     cursor = await connection.execute(_QUERIES["casts_name_next"], parameters, binary=True)
     casts = sorted((_wire_cast(row) for row in await cursor.fetchall()), key=lambda cast: cast.cast_id)
     if casts:
-        await _write(connection, "accounts_wire", [_wire_row(casts, account_id) for account_id in account_ids])
+        rows = json_of([_wire_row(casts, account_id) for account_id in account_ids])
+        await later(connection, (_QUERIES["accounts_wire"], {"rows": rows}))
     return casts
 
 
@@ -247,11 +257,8 @@ async def request_cancel(connection: Connection, cast_ids: Sequence[UUID]) -> No
     await connection.execute(_QUERIES["casts_cancel_request"], _within(cast_ids))
 
 
-async def _casts_of(read: AsyncCursor[type_row]) -> tuple[list[HeldCast], dict[int, Price]]:
-    row = await read.fetchone()
-    assert row is not None, "aggregates make one row"
-    casts, prices = row
-    return _decode_casts(casts), {price.version: price for price in _decode_prices(prices)} if prices else {}
+def _casts_of(read: PGresult) -> tuple[list[HeldCast], dict[int, Price]]:
+    return _decode_casts(value(read)), {price.version: price for price in _decode_prices(value(read, 1))}
 
 
 async def _ids(connection: Connection, query: str, parameters: Mapping[str, object]) -> list[UUID]:
@@ -259,11 +266,7 @@ async def _ids(connection: Connection, query: str, parameters: Mapping[str, obje
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def _write(connection: Connection, query: str, rows: Sequence[msgspec.Struct]) -> AsyncCursor[type_row] | None:
-    return await connection.execute(_QUERIES[query], {"rows": _json(rows)}) if rows else None
-
-
-def _within(cast_ids: Collection[UUID]) -> dict[str, object]:
+def _within(cast_ids: Collection[UUID]) -> dict[str, Value]:
     return {"cast_ids": list(cast_ids), **_range(cast_ids)}
 
 
@@ -273,17 +276,19 @@ def _range(cast_ids: Collection[UUID]) -> dict[str, UUID]:
     return {"first_id": min(ids, key=_number), "last_id": max(ids, key=_number)}
 
 
-def _together(names: Collection[str]) -> bytes:
-    return together({name: _QUERIES[name] for name in names})
+def _together(names: Collection[str], *, told: Collection[str] = ()) -> bytes:
+    return together({name: _QUERIES[name] for name in names}, told=told)
 
 
-def _texts(**rows: Sequence[msgspec.Struct]) -> dict[str, str]:
-    """Return the rows of each query that has some."""
-    return {name: _json(some) for name, some in rows.items() if some}
-
-
-def _json(rows: Sequence[msgspec.Struct]) -> str:
-    return _encode(rows).decode()
+def _ends(endings: Sequence[Ending], batch_id: UUID) -> dict[str, Value]:
+    """Return what `casts_end` is sent with."""
+    return {
+        "rows": json_of([_end_row(ending) for ending in endings]),
+        **_range([ending.cast.id for ending in endings]),
+        "outputs": [ending.output for ending in endings],
+        "logs": [ending.log for ending in endings],
+        "batch_id": batch_id,
+    }
 
 
 def _end_row(ending: Ending) -> EndRow:

@@ -21,14 +21,17 @@ SELECT coalesce(json_agg(json_build_array(
   c.fuel_limit, c.wall_ms_limit, c.memory_bytes_limit, c.output_bytes_limit, c.log_bytes_limit,
   c.price_version, c.creator_price_micros, c.held_micros, c.funding, c.window_ids, c.grant_ids, c.grant_micros,
   c.creator_rates, c.webhook_url,
-  a.has_webhooks OR coalesce(a.listening_until > clock_timestamp(), false))), '[]')::text
+  a.has_webhooks OR coalesce(a.listening_until > clock_timestamp(), false),
+  a.open_casts > a.on_wire_default + a.on_wire_large OR EXISTS (
+    SELECT FROM budgets b
+    WHERE b.account_id = a.id AND b.deleted_at IS NULL AND b.notify AND b.soft_limit_micros IS NOT NULL))), '[]')::text
 FROM casts c JOIN spell_versions v ON v.id = c.version_id JOIN accounts a ON a.id = c.account_id
 WHERE c.id = ANY(%(cast_ids)b::uuid[]) AND c.id BETWEEN %(first_id)s AND %(last_id)s
 
 -- name: prices_read
 -- The whole price book: a handful of rows.
-SELECT json_agg(json_build_object('version', version, 'per_cast_micros', per_cast_micros,
-  'per_gfuel_micros', per_gfuel_micros, 'platform_share_percent', platform_share_percent))::text
+SELECT coalesce(json_agg(json_build_object('version', version, 'per_cast_micros', per_cast_micros,
+  'per_gfuel_micros', per_gfuel_micros, 'platform_share_percent', platform_share_percent)), '[]')::text
 FROM price_book
 
 -- name: casts_start

@@ -5,32 +5,31 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
-from psycopg import AsyncCursor
+from psycopg.pq.abc import PGresult
 
 from domain.model.creator_price import PriceChange
-from domain.store.connection import Connection, type_row
+from domain.store.connection import Connection
+from domain.store.exchange import Sent, exchange, value
 from domain.store.queries import load
 
 _QUERIES: Final = load(__file__)
 _decode: Final = msgspec.json.Decoder(list[PriceChange]).decode
 
 
-async def ask_latest(connection: Connection, version_ids: Sequence[UUID]) -> AsyncCursor[type_row]:
-    """Ask for the newest price of each version, in a pipeline; `latest_of` reads the answer."""
-    return await connection.execute(_QUERIES["prices_latest"], {"version_ids": list(version_ids)}, binary=True)
+def latest_query(version_ids: Sequence[UUID]) -> Sent:
+    """Return the statement that asks for the newest price of each version; `latest_of` reads its answer."""
+    return _QUERIES["prices_latest"], {"version_ids": version_ids}
 
 
-async def latest_of(cursor: AsyncCursor[type_row]) -> list[PriceChange]:
+def latest_of(result: PGresult) -> list[PriceChange]:
     """Return what was asked for; versions that never had a price are left out."""
-    row = await cursor.fetchone()
-    assert row is not None, "an aggregate makes one row"
-    return _decode(row[0])
+    return _decode(value(result))
 
 
 async def prices_latest(connection: Connection, version_ids: Sequence[UUID]) -> dict[UUID, PriceChange]:
     """Return the newest price of each of these versions that ever had one."""
-    changes = await latest_of(await ask_latest(connection, version_ids))
-    return {change.version_id: change for change in changes}
+    (latest,) = await exchange(connection, latest_query(version_ids))
+    return {change.version_id: change for change in latest_of(latest)}
 
 
 async def price_insert(connection: Connection, change: PriceChange, *, account_id: UUID) -> None:

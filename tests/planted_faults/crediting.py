@@ -200,8 +200,8 @@ FAULTS = (
         "A balance falls and its history does not say why.",
         (
             "domain/store/settlement.py",
-            "        if bookings.credits:\n",
-            "        if len(bookings.credits) > len(bookings.grants):\n",
+            "    if bookings.credits:\n",
+            "    if len(bookings.credits) > len(bookings.grants):\n",
         ),
         tests=(f"{ORDERS}test_casts_in_one_batch_are_one_line_of_each_history",),
     ),

@@ -7,12 +7,9 @@ GUARDS = "tests/domain/store/test_guards.py::"
 DECIDE = "tests/domain/model/test_admission.py::"
 
 
-_LOCK_LINE = '        locked = await connection.execute(lock, {"account_ids": account_ids}, binary=True)\n'
-_READ_LINE = (
-    "        state = await _read(\n"
-    "            connection, account_ids, key_ids, idempotency,"
-    " session_ids=session_ids, billing_enabled=billing_enabled\n"
-    "        )\n"
+_LOCK_AND_READ = (
+    '    locked, read, *priced = await exchange(connection, (lock, {"account_ids": account_ids}), state, *prices)\n'
+    "    found = _decode_state(value(read))\n"
 )
 
 FAULTS = (
@@ -45,8 +42,10 @@ FAULTS = (
         "Two batches see the same room in a budget.",
         (
             "domain/store/admission.py",
-            (_LOCK_LINE + _READ_LINE),
-            (_READ_LINE + _LOCK_LINE),
+            _LOCK_AND_READ,
+            _LOCK_AND_READ.replace("locked, read,", "read, locked,").replace(
+                '(lock, {"account_ids": account_ids}), state', 'state, (lock, {"account_ids": account_ids})'
+            ),
         ),
         tests=(f"{RESERVE}test_sixty_concurrent_batches_never_pass_a_budget_for_ten",),
     ),
@@ -55,21 +54,11 @@ FAULTS = (
         "A request that is sent twice at one moment becomes two casts, or an error.",
         (
             "domain/store/admission.py",
-            '    lock = _QUERIES["accounts_lock_free" if skip_locked else "accounts_lock"]\n',
+            _LOCK_AND_READ,
             (
-                '    lock = _QUERIES["accounts_lock_free" if skip_locked else "accounts_lock"]\n'
-                "    early = await _state_of(\n"
-                "        await _read(connection, account_ids, key_ids, idempotency,"
-                " session_ids=(), billing_enabled=billing_enabled)\n"
-                "    )\n"
-            ),
-        ),
-        (
-            "domain/store/admission.py",
-            "    return {row[0] for row in rows}, read_state\n",
-            (
-                "    early = msgspec.structs.replace(read_state, idempotency=early.idempotency)\n"
-                "    return {row[0] for row in rows}, early\n"
+                "    (before,) = await exchange(connection, state)\n"
+                + _LOCK_AND_READ
+                + "    found.idempotency = _decode_state(value(before)).idempotency\n"
             ),
         ),
         tests=(f"{RESERVE}test_the_second_of_two_equal_requests_waits_for_the_first_and_is_its_replay",),

@@ -38,6 +38,28 @@ FAULTS = (
         tests=(f"{CLOSE}test_an_ending_the_gate_does_not_return_moves_nothing",),
     ),
     fault(
+        "gate-not-counted",
+        "What leaves with its COMMIT is booked although the gate did not return it.",
+        ("domain/store/queries.py", "<> %%(%s_rows)s::bigint THEN", "> %%(%s_rows)s::bigint THEN"),
+        tests=(
+            "tests/domain/flow/test_brief.py::test_what_the_gate_does_not_return_rolls_everything_back",
+            f"{GUARDS}test_a_window_without_room_is_not_raised_and_the_batch_rolls_back",
+        ),
+    ),
+    fault(
+        "consequences-of-an-end-forgotten",
+        "Casts that wait for the wire wait for the resend, and soft limits are told of to nobody.",
+        (
+            "domain/store/settlement.sql",
+            "  a.open_casts > a.on_wire_default + a.on_wire_large OR EXISTS (",
+            "  false AND EXISTS (",
+        ),
+        tests=(
+            "tests/domain/flow/test_brief.py::test_a_place_that_comes_free_is_given_to_who_waits",
+            "tests/domain/flow/test_brief.py::test_a_soft_limit_is_told_of",
+        ),
+    ),
+    fault(
         "totals-from-input",
         "What the gate did not return is booked all the same.",
         (

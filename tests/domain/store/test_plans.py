@@ -15,7 +15,7 @@ from psycopg import sql
 from domain.model.ids import ENTROPY_BYTES, cast_id
 from domain.store import admission, casts, settlement
 from domain.store.connection import Connection, Pool, statement
-from domain.store.queries import STATEMENT_BYTES_MAX, load, together
+from domain.store.queries import load
 
 _PLACE: Final = re.compile(rb"%\((\w+)\)[sb]")
 # Tables that stay small whatever happens: reading one whole is no harm.
@@ -99,37 +99,6 @@ async def test_a_kept_plan_looks_into_the_months_of_the_ids_alone(session: Conne
         assert sum(node.get("Subplans Removed", 0) for node in found) > 0, f"{name} looks into every month"
         partitions = {node["Relation Name"] for node in found if node.get("Relation Name", "").startswith("casts_")}
         assert len(partitions) == 1, f"{name} looks into {partitions}"
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        (
-            "admission.windows_hold",
-            "admission.grants_hold",
-            "admission.months_hold",
-            "admission.keys_open",
-            "admission.accounts_open",
-            "admission.casts_insert",
-            "admission.idempotency_insert",
-        ),
-        (
-            "settlement.windows_settle",
-            "settlement.months_settle",
-            "settlement.grants_settle",
-            "settlement.keys_close",
-            "settlement.accounts_close",
-        ),
-    ],
-)
-def test_all_that_a_batch_may_write_fits_one_statement(names: tuple[str, ...]) -> None:
-    whole = together({name.partition(".")[2]: STATEMENTS[name] for name in names})
-    some = together({name.partition(".")[2]: STATEMENTS[name] for name in names[1:]})
-    assert len(some) < len(whole) <= STATEMENT_BYTES_MAX
-
-
-def test_the_gate_with_all_it_writes_is_a_text_that_is_remembered() -> None:
-    assert len(STATEMENTS["settlement.casts_end"]) <= STATEMENT_BYTES_MAX
 
 
 def test_every_statement_that_names_casts_says_where_they_are() -> None:
