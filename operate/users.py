@@ -11,10 +11,13 @@ import msgspec
 from rich_click import RichCommand, RichGroup
 
 from domain.flow.create_user import Billing, CreatedUser, Plan, create_user
+from domain.flow.set_account_price import AgreedPrice, set_account_price
 from domain.flow.set_data_days import set_data_days
 from domain.model.audit import OPERATOR
 from domain.model.errors import RefusedError
+from domain.model.pricing import Price
 from domain.model.retention import DATA_DAYS_MAX
+from domain.price_settings import MICROS_MAX
 from domain.settings import MigrationSettings, SettingsError, load
 from domain.store.connection import Role, StoreError, open_pool, transaction
 from spell.cli import EXIT_USAGE, CommandError
@@ -64,6 +67,36 @@ def set_(*, handle: str, data_days: int) -> None:
     asyncio.run(_set_data_days(database_url(), handle, data_days))
     kept = f"{data_days} days" if data_days else "until first read, for a day at most"
     click.echo(f"{handle}: data of casts is kept {kept}")
+
+
+@users.command(cls=RichCommand)
+@click.option("--handle", required=True, help="Whose account.")
+@click.option("--per-cast-micros", type=click.IntRange(0, MICROS_MAX), help="What a cast costs, in 10^-6 dollars.")
+@click.option("--per-gfuel-micros", type=click.IntRange(0, MICROS_MAX), help="What 10^9 fuel cost.")
+@click.option("--standard", is_flag=True, help="Back to the price of everybody.")
+def price(*, handle: str, per_cast_micros: int | None, per_gfuel_micros: int | None, standard: bool) -> None:
+    """Agree on prices of its own with an account, which is on plan enterprise from then on."""
+    agreed = None
+    if not standard:
+        if per_cast_micros is None or per_gfuel_micros is None:
+            message = "say both prices, --per-cast-micros and --per-gfuel-micros, or --standard"
+            raise click.UsageError(message)
+        agreed = AgreedPrice(per_cast_micros=per_cast_micros, per_gfuel_micros=per_gfuel_micros)
+    paid = asyncio.run(_set_price(database_url(), handle, agreed))
+    click.echo(
+        f"{handle} pays {paid.per_cast_micros} micros a cast and {paid.per_gfuel_micros} for 10^9 fuel"
+        f" (version {paid.version} of the price book)"
+    )
+
+
+async def _set_price(url: str, handle: str, agreed: AgreedPrice | None) -> Price:
+    try:
+        async with open_pool(url, role=Role.ENGINE, size_max=1) as pool, transaction(pool) as connection:
+            return await set_account_price(
+                connection, handle=handle, agreed=agreed, actor=OPERATOR, now=datetime.now(UTC)
+            )
+    except (RefusedError, StoreError) as error:
+        raise CommandError(str(error)) from error
 
 
 async def _set_data_days(url: str, handle: str, data_days: int) -> None:

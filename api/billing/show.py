@@ -9,6 +9,7 @@ from domain.model.periods import Period, resets_at
 from domain.model.plans import Plan
 from domain.store import billing
 from domain.store.connection import account_transaction
+from domain.store.prices import price_of_account
 
 CURRENCY: Final = "usd"
 _NAMES: Final = {Plan.FREE: "Free", Plan.PRO: "Pro", Plan.ENTERPRISE: "Enterprise"}
@@ -44,7 +45,10 @@ async def billing_view(services: Services, account_id: UUID) -> BillingView:
         account = await billing.account_get(connection, account_id=account_id)
         known = await billing.billing_get(connection, account_id=account_id)
         month = await billing.month_get(connection, account_id=account_id, now=now)
+        price = await price_of_account(connection, account_id=account_id)
     assert account is not None, "whoever asks has an account"
+    if price is None and services.batcher.terms is not None:
+        price = services.batcher.terms.price
     enabled = services.settings.stripe is not None
     free = services.settings.free_tier_runs_limit
     return BillingView(
@@ -62,4 +66,6 @@ async def billing_view(services: Services, account_id: UUID) -> BillingView:
         spent_micros=month.spent_micros,
         held_micros=month.held_micros,
         resets_at=resets_at(Period.MONTHLY, now),
+        per_cast_micros=0 if price is None else price.per_cast_micros,
+        per_gfuel_micros=0 if price is None else price.per_gfuel_micros,
     )

@@ -84,3 +84,7 @@ class BillingView(msgspec.Struct, frozen=True, kw_only=True):
     """Of this month, by list price, whoever paid."""
     held_micros: int
     resets_at: datetime
+    per_cast_micros: int
+    """What the account pays for a cast, which may have been agreed on with it."""
+    per_gfuel_micros: int
+    """Per 10^9 fuel."""

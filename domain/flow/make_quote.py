@@ -16,7 +16,7 @@ async def make_quote(
 ) -> Quote:
     """Return the quote of a cast for this account, at the prices of Postgres' instant, by whose clock it ends."""
     now_ms = await spell_prices.clock_us(connection) // 1000
-    price = await prices.price_latest(connection)
+    price = await prices.price_of_account(connection, account_id=account_id) or await prices.price_latest(connection)
     if price is None:
         raise refuse(Code.OVERLOADED, "Prices are not set yet. Try again.")
     change = (await spell_prices.prices_latest(connection, [spec.version_id])).get(spec.version_id)

@@ -28,7 +28,7 @@ async def set_prices(
     await prices.prices_lock(conn)
     latest = await prices.price_latest(conn)
     price = Price(
-        version=1 if latest is None else latest.version + 1,
+        version=await prices.version_next(conn),
         per_cast_micros=per_cast_micros,
         per_gfuel_micros=per_gfuel_micros,
         platform_share_percent=platform_share_percent,

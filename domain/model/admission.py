@@ -195,7 +195,7 @@ class _Batch:
         self, request: AdmissionRequest, spec: CastSpec, account: AccountState, key: KeyState | None
     ) -> Accepted | Refusal:
         month = self._month(account.id)
-        price, creator = self._prices_of(request, spec)
+        price, creator = self._prices_of(account, spec)
         fuel = spec.limits.fuel
         refusal = refuse_test_cast(is_priced=creator is not NO_PRICE, fuel_limit=fuel, test_casts=month.test_casts)
         if refusal is not None or (refusal := self._refuse_load(request, spec, account, key)) is not None:
@@ -211,7 +211,7 @@ class _Batch:
             refusal = self._refuse_at_once(spec, account)
             if refusal is not None:
                 return refusal
-        price, creator = self._prices_of(request, spec)
+        price, creator = self._prices_of(account, spec)
         limits = spec.limits
         needed = pricing.hold_micros(price, creator, fuel_limit=limits.fuel, output_bytes_limit=limits.output_bytes)
         windows = [window for window in self._windows.get(account.id, ()) if _applies(window, request, spec)]
@@ -234,16 +234,17 @@ class _Batch:
             return Refusal(code=Code.SPEND_PAUSED, detail="Spending is paused for this account. Resume it to cast.")
         return quote_expired() if spec.quote is not None and self._now_ms >= spec.quote.expires_ms else None
 
-    def _prices_of(self, request: AdmissionRequest, spec: CastSpec) -> tuple[pricing.Price, CreatorPrice]:
+    def _prices_of(self, account: AccountState, spec: CastSpec) -> tuple[pricing.Price, CreatorPrice]:
         """Return what the platform and the creator ask of this caller: nothing more for casting one's own spell."""
         quote = spec.quote
         if quote is not None:
             price, creator = quote.price, quote.creator_price
         elif spec.price is not None:
-            price, creator = self._terms.price, self._prices.get(spec.version_id, spec.price).at(self._now_ms)
+            price = account.price or self._terms.price
+            creator = self._prices.get(spec.version_id, spec.price).at(self._now_ms)
         else:
-            return self._terms.price, NO_PRICE
-        asks = spec.creator_id != request.account_id and creator.raises(NO_PRICE)
+            return account.price or self._terms.price, NO_PRICE
+        asks = spec.creator_id != account.id and creator.raises(NO_PRICE)
         return price, creator if asks else NO_PRICE
 
     def _tightest(self, windows: list[WindowState], needed: int) -> Standing | None:

@@ -29,6 +29,8 @@ class AccountState(msgspec.Struct, kw_only=True):
     open_casts_max: int
     on_wire_default: int
     on_wire_large: int
+    price: Price | None = None
+    """What was agreed on with this account; None: the price of the day."""
 
     def take_wire_place(self, pool: Pool, most: int) -> bool:
         """Take one of the account's `most` places on the wire of a pool; False when all are taken."""

@@ -100,7 +100,7 @@ SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "device": (),
     "user": ("handle", "plan", "billing"),
     "identity": ("issuer",),
-    "account": ("data_days",),
+    "account": ("data_days", "price_version"),
     # How an account pays; ids of Stripe's lead to a person's card and address, and stay out.
     "billing": ("plan", "status", "ends_at", "grace_until"),
     "spending": (),

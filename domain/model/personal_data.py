@@ -33,6 +33,7 @@ OWNED: Final[Mapping[str, Rule]] = {
         exported=(
             "id", "handle", "kind", "status", "home_region", "plan", "billing", "subscription_active", "spend_paused",
             "credits_ever", "open_casts_max", "created_at", "data_days", "has_webhooks", "listening_until",
+            "price_version",
         ),
         withheld=dict.fromkeys(("open_casts", "on_wire_default", "on_wire_large"), _COUNT),
     ),
@@ -310,7 +311,7 @@ UNEXPORTED: Final[Mapping[str, str]] = {
     "blobs": "modules by digest, belonging to nobody; GET …/versions/{version}/module gives a creator the bytes",
     "blob_pieces": "as blobs",
     "artifacts": "compiled from modules by the platform",
-    "price_book": "prices, the same for all",
+    "price_book": "prices: those of all, and what was agreed on, which casts and receipts name",
     "credit_packages": "what is for sale, the same for all",
     "scheduled_runs": "the platform's own clock",
     "billing_runs": "which months were billed, the same for all",

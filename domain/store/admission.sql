@@ -21,7 +21,11 @@ SELECT json_build_object(
       'metered', subscription_active OR billing = 'off' OR (billing = 'auto' AND NOT %(billing_enabled)s),
       'spend_paused', spend_paused, 'credits_ever', credits_ever,
       'open_casts', open_casts, 'open_casts_max', open_casts_max,
-      'on_wire_default', on_wire_default, 'on_wire_large', on_wire_large)), '[]')
+      'on_wire_default', on_wire_default, 'on_wire_large', on_wire_large,
+      'price', CASE WHEN price_version IS NOT NULL AND plan = 'enterprise' THEN (
+        SELECT json_build_object('version', p.version, 'per_cast_micros', p.per_cast_micros,
+          'per_gfuel_micros', p.per_gfuel_micros, 'platform_share_percent', p.platform_share_percent)
+        FROM price_book p WHERE p.version = price_version) END)), '[]')
     FROM accounts WHERE id = ANY(%(account_ids)b::uuid[])),
   'keys', (
     SELECT coalesce(json_agg(json_build_object(

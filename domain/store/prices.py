@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 import msgspec
 from psycopg.rows import class_row
@@ -25,6 +26,26 @@ async def price_latest(conn: Connection) -> Price | None:
         return await cursor.fetchone()
 
 
+async def price_of_account(conn: Connection, *, account_id: UUID) -> Price | None:
+    """Return what was agreed on with the account and is in force; None: it pays what everybody pays."""
+    async with conn.cursor(row_factory=class_row(Price)) as cursor:
+        await cursor.execute(_QUERIES["price_of_account"], {"account_id": account_id})
+        return await cursor.fetchone()
+
+
+async def account_price_set(conn: Connection, *, account_id: UUID, version: int | None) -> None:
+    """Let the account pay by this version, on plan enterprise, or by everybody's again. Needs its lock."""
+    await conn.execute(_QUERIES["account_price_set"], {"account_id": account_id, "version": version})
+
+
+async def version_next(conn: Connection) -> int:
+    """Return the number of the version to be written. Needs the lock of the book."""
+    cursor = await conn.execute(_QUERIES["version_next"])
+    row = await cursor.fetchone()
+    assert row is not None, "an aggregate has one row"
+    return row[0]
+
+
 async def prices_list(conn: Connection) -> list[Price]:
     """Return every version, oldest first."""
     async with conn.cursor(row_factory=class_row(Price)) as cursor:
@@ -32,6 +53,7 @@ async def prices_list(conn: Connection) -> list[Price]:
         return await cursor.fetchall()
 
 
-async def price_insert(conn: Connection, price: Price, *, now: datetime) -> None:
+async def price_insert(conn: Connection, price: Price, *, for_everybody: bool = True, now: datetime) -> None:
     """Write a version; one of that number is an error."""
-    await conn.execute(_QUERIES["price_insert"], {**msgspec.structs.asdict(price), "now": now})
+    row = {**msgspec.structs.asdict(price), "for_everybody": for_everybody, "now": now}
+    await conn.execute(_QUERIES["price_insert"], row)

@@ -5,7 +5,7 @@
 -- The account itself.
 SELECT ARRAY[id::text] AS row_key,
   id, handle, kind, status, home_region, plan, billing, subscription_active, spend_paused, credits_ever,
-  open_casts_max, created_at, data_days, has_webhooks, listening_until
+  open_casts_max, created_at, data_days, has_webhooks, listening_until, price_version
 FROM accounts
 WHERE id = %(account_id)s AND id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
 ORDER BY id LIMIT %(rows_max)s

@@ -51,6 +51,9 @@ class Billing(msgspec.Struct, frozen=True, kw_only=True):
     spent_micros: int
     held_micros: int
     resets_at: datetime
+    per_cast_micros: int = 0
+    """What the account pays for a cast, which may have been agreed on with it."""
+    per_gfuel_micros: int = 0
 
 
 class BillingPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 import json
 
+import psycopg
 import pytest
 
 from api.auth import hash_key
@@ -64,3 +65,20 @@ def test_how_long_data_is_kept_is_set_for_one_account(capfd: pytest.CaptureFixtu
     assert run(["users", "set", "--handle", "bob", "--data-days", "7"]) == EXIT_FAILED
     assert "no account 'bob'" in capfd.readouterr().err
     assert run(["users", "set", "--handle", "ada", "--data-days", "91"]) == EXIT_USAGE
+
+
+def test_prices_are_agreed_on_with_one_account(capfd: pytest.CaptureFixture[str], database_url: str) -> None:
+    run(["users", "create", "--handle", "grace", "--json"])
+    capfd.readouterr()
+    both = ("--per-cast-micros", "300", "--per-gfuel-micros", "200")
+    assert run(["users", "price", "--handle", "grace", *both]) == EXIT_FAILED
+    assert "spell release" in capfd.readouterr().err
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO price_book VALUES (1, 1000, 1500, 20)")
+    assert run(["users", "price", "--handle", "grace"]) == EXIT_USAGE
+    capfd.readouterr()
+    assert run(["users", "price", "--handle", "grace", *both]) == EXIT_DONE
+    assert "300 micros a cast and 200 for 10^9 fuel (version 2" in capfd.readouterr().out
+    assert run(["users", "price", "--handle", "grace", "--standard"]) == EXIT_DONE
+    assert "1000 micros a cast" in capfd.readouterr().out
+    assert run(["users", "price", "--handle", "nobody", "--standard"]) == EXIT_FAILED

@@ -196,6 +196,22 @@ FAULTS = (
         tests=(f"{BILLING}test_pausing",),
     ),
     fault(
+        "agreed-price-for-everybody",
+        "What was agreed on with one customer is what all pay from the next second on.",
+        ("domain/store/prices.sql", "FROM price_book WHERE for_everybody ORDER BY", "FROM price_book ORDER BY"),
+        tests=("tests/domain/flow/test_account_price.py::test_the_account_alone_pays_it",),
+    ),
+    fault(
+        "agreed-price-without-end",
+        "Who went back to the free plan pays the prices of an enterprise.",
+        (
+            "domain/store/admission.sql",
+            "CASE WHEN price_version IS NOT NULL AND plan = 'enterprise' THEN",
+            "CASE WHEN price_version IS NOT NULL THEN",
+        ),
+        tests=("tests/domain/flow/test_account_price.py::test_it_counts_on_plan_enterprise_alone",),
+    ),
+    fault(
         "two-pages-to-subscribe",
         "Who has two tabs open pays twice a month.",
         (
