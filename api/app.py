@@ -51,6 +51,7 @@ from api.operator import credits as credit_admin
 from api.operator.metrics import Metrics
 from api.operator.probes import Probes
 from api.operator.sampler import NOTE_EVERY_S, Sampler
+from api.privacy import erasure
 from api.privacy import routes as privacy
 from api.proxies import Proxies
 from api.services import Services
@@ -107,6 +108,7 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *sessions.ROUTES,
         *device.ROUTES,
         *privacy.ROUTES,
+        *erasure.ROUTES,
         *elsewhere.ROUTES,
         *mailed.ROUTES,
         *login_pages.ROUTES,

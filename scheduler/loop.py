@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from domain.store import schedule as store
 from domain.store.connection import StoreError, transaction
 from gateways.metrics import Counter
-from scheduler import billing, exports, jobs
+from scheduler import billing, erasures, exports, jobs
 from scheduler import credits as credit_jobs
 from scheduler.jobs import Clockwork
 
@@ -51,6 +51,7 @@ JOBS: Final[Sequence[Job]] = (
     Job(name="look-at-orders", every=timedelta(hours=1), run=credit_jobs.look_at_orders),
     Job(name="top-up", every=timedelta(seconds=5), run=credit_jobs.top_up),
     Job(name="exports", every=timedelta(seconds=5), run=exports.make_exports),
+    Job(name="erase", every=timedelta(seconds=5), run=erasures.erase),
     Job(name="drop-exports", every=timedelta(minutes=1), run=exports.drop_exports),
     Job(name="billing", every=timedelta(seconds=2), run=billing.bill),
     Job(name="partitions", every=timedelta(hours=1), run=jobs.partitions),

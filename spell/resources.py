@@ -157,6 +157,7 @@ class Account(Resource):
     whoami = method(identity.whoami)
     export = method(privacy.export)
     get_export = method(privacy.get_export)
+    delete = method(privacy.delete)
 
     def download_export(self, export_id: str, file: BinaryIO) -> int:
         """Write a ready archive to `file` and return its bytes. Conflict before it is ready, NotFound after a week."""

@@ -51,7 +51,8 @@ async def create_user(
     if made:
         await identity.user_insert(conn, user_id=user_id, account_id=account_id, email=email, now=now)
     account = await identity.account_by_handle(conn, handle=handle)
-    assert account is not None, "it was made above, or the handle was taken by it"
+    if account is None:  # of an account that was erased: whoever cast its spells must not get another's
+        raise refuse(Code.CONFLICT, f"The handle '{handle}' was somebody's who left. Choose another.")
     if account.kind != "personal" or account.email != email:
         raise refuse(Code.CONFLICT, f"The handle '{handle}' is taken.")
     if made:

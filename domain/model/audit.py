@@ -63,6 +63,7 @@ class Action(enum.StrEnum):
     USER_CREATE = "user.create"
     IDENTITY_LINK = "identity.link"
     ACCOUNT_UPDATE = "account.update"
+    ACCOUNT_ERASE = "account.erase"
     BILLING_UPDATE = "billing.update"
     SPENDING_PAUSE = "spending.pause"
     SPENDING_RESUME = "spending.resume"

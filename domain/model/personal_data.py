@@ -308,6 +308,8 @@ UNEXPORTED: Final[Mapping[str, str]] = {
     "login_flows": "a login of a few minutes, before anybody knows of whom; it names nobody",
     "magic_links": "an address that was typed in and a hash, for minutes; who it belongs to is not yet proved",
     "privacy_export_pieces": "the export itself",
+    "erasures": "how far the erasure of an account is, which exports nothing any more",
+    "retired_handles": "hashes of handles nobody may take again; whose they were stands nowhere",
     "blobs": "modules by digest, belonging to nobody; GET …/versions/{version}/module gives a creator the bytes",
     "blob_pieces": "as blobs",
     "artifacts": "compiled from modules by the platform",

@@ -1,7 +1,8 @@
 -- name: account_insert
--- Make an account, unless its handle is taken: then no row comes back.
+-- Make an account, unless its handle is taken, or was somebody's who left: then no row comes back.
 INSERT INTO accounts (id, handle, kind, plan, billing, created_at)
-VALUES (%(id)s, %(handle)s, %(kind)s, %(plan)s, %(billing)s, %(now)s)
+SELECT %(id)s, %(handle)s::text, %(kind)s, %(plan)s, %(billing)s, %(now)s
+WHERE NOT EXISTS (SELECT FROM retired_handles WHERE handle_hash = sha256(convert_to(%(handle)s::text, 'UTF8')))
 ON CONFLICT (handle) DO NOTHING
 RETURNING id
 

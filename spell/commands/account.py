@@ -1,6 +1,7 @@
-"""`spell account`: all data of the account, to take along."""
+"""`spell account`: all data of the account, to take along, or to be forgotten."""
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,7 @@ _FILE_MODE: Final = 0o600
 
 @click.group(cls=RichGroup)
 def account() -> None:
-    """Take along all data of your account."""
+    """Take along all data of your account, or have it erased."""
 
 
 @account.command(cls=RichCommand)
@@ -51,6 +52,31 @@ def export(*, output: Path | None, export_id: str | None, no_wait: bool, url: st
     else:
         assert found.size_bytes is not None, "it is ready"
         print_facts([("file", str(path)), ("size", size(found.size_bytes)), ("as of", when(found.created_at))])
+
+
+@account.command(cls=RichCommand)
+@click.option("--confirm", metavar="HANDLE", help="The account's handle, to say that it is meant. Default: asks.")
+@platform_options
+def delete(*, confirm: str | None, url: str | None, as_json: bool) -> None:
+    """Erase your account: sessions and keys end, nothing leads to you any more. It cannot be taken back.
+
+    Credits and earnings that are left are lost. It needs `spell login` within the last 15 minutes.
+    """
+    with platform(url) as client:
+        handle = client.account.whoami().handle
+        if confirm is None:
+            if not sys.stdin.isatty():
+                message = f"nobody is at this terminal: say --confirm {handle}"
+                raise click.UsageError(message)
+            say("Everything goes but the books. Take your data along first: spell account export")
+            confirm = click.prompt(f"Type {handle} to erase this account for good", err=True)
+        erased = client.account.delete(confirm=confirm)
+    if as_json:
+        print_json(erased)
+    else:
+        say(
+            f"{handle} is erased. Its rows in the books are {erased.handle} from now on. `spell logout` tidies up here."
+        )
 
 
 def _wait(client: Client, found: DataExport) -> DataExport:

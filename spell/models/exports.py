@@ -1,4 +1,4 @@
-"""An export of all of an account's data."""
+"""An export of all of an account's data, and its erasure."""
 
 from datetime import datetime
 
@@ -27,3 +27,11 @@ class DataExport(msgspec.Struct, frozen=True, kw_only=True):
     def is_final(self) -> bool:
         """Whether nothing more is done for it."""
         return self.status not in {"pending", "running"}
+
+
+class ErasedAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """An account that is a pseudonym from now on. The rest goes in the background; nobody can look any more."""
+
+    account_id: str
+    handle: str
+    status: str

@@ -2,11 +2,12 @@
 
 from typing import Final
 
-from spell.core.exchange import Request
+from spell.core.exchange import Request, query_of
 from spell.core.operation import Operation, decoded
-from spell.models.exports import DataExport
+from spell.models.exports import DataExport, ErasedAccount
 
 _export: Final = decoded(DataExport)
+_erased: Final = decoded(ErasedAccount)
 _EXPORT: Final = "/v1/privacy/export"
 
 
@@ -19,6 +20,12 @@ def export(*, idempotency_key: str | None = None) -> Operation[DataExport]:
 def get_export(export_id: str) -> Operation[DataExport]:
     """Return how far an export is. NotFound when there is none of yours."""
     return Operation(request=Request(method="GET", path=f"{_EXPORT}/{export_id}"), decode=_export)
+
+
+def delete(*, confirm: str) -> Operation[ErasedAccount]:
+    """Erase your account, for good; `confirm` is its handle. Forbidden unless you signed in within 15 minutes."""
+    request = Request(method="DELETE", path="/v1/account", query=query_of(confirm=confirm))
+    return Operation(request=request, decode=_erased)
 
 
 def download_of(export_id: str) -> Request:

@@ -242,6 +242,8 @@ PRIVACY: Final = (
     _row("POST", "/v1/privacy/export", SESSION, 202),
     _row("GET", _EXPORT, SESSION, stranger=404),
     _row("GET", f"{_EXPORT}/download", SESSION, stranger=404),
+    # Whoever confirms another handle than his own is told so.
+    _row("DELETE", "/v1/account", SESSION, 422),
 )
 
 ROWS: Final = (
@@ -308,4 +310,5 @@ AUDITED_ELSEWHERE: Final = {
     ("POST", "/v1/billing/change"): "test_billing.py::test_changing_the_plan",
     ("POST", "/v1/billing/cancel"): "test_billing.py::test_canceling_and_thinking_again",
     ("POST", "/auth/verify"): "test_login_mail.py::test_a_first_login_and_a_second_are_in_the_log",
+    ("DELETE", "/v1/account"): "test_erasure.py::test_an_erased_account_is_nobodys",
 }

@@ -6,6 +6,7 @@ from typing import Final
 from tests.planted_faults import (
     client,
     crediting,
+    erasing,
     exporting,
     ground,
     holding,
@@ -48,6 +49,7 @@ _PARTS: Final = (
     testing,
     paying,
     promising,
+    erasing,
 )
 FAULTS: Final[tuple[Fault, ...]] = tuple(chain.from_iterable(part.FAULTS for part in _PARTS))
 PAGE: Final = REPOSITORY / "tests" / "planted_faults.md"

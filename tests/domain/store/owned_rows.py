@@ -114,6 +114,7 @@ ROWS: Final = {
         "(id, account_id, kind, subject_id, frozen, created_at, step, next_attempt_at)"
         " VALUES (%(id)s, %(account)s, 'refund', %(id)s, '{}', now(), 'refund', now())"
     ),
+    "erasures": "(account_id, requested_at, looked_at) VALUES (%(account)s, now(), now())",
     "privacy_exports": "(id, account_id, user_id, created_at) VALUES (%(id)s, %(account)s, %(user)s, now())",
     "privacy_export_pieces": (
         "(export_id, account_id, piece, bytes)"

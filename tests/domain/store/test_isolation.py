@@ -22,6 +22,7 @@ NOBODYS: Final = {
     "price_book": "the prices of all, and public",
     "credit_packages": "what is for sale, to all",
     "reconciliation_reports": "sums over all accounts, for the operator",
+    "retired_handles": "hashes of handles that nobody gets again; whose they were is not known any more",
     "scheduled_runs": "slots of the scheduler",
     "schema_migrations": "the runner's own",
     "stripe_events": "ids that Stripe named; whose they are is found when they are applied",
@@ -135,6 +136,16 @@ async def test_what_is_written_once_nobody_changes(world: World, database_url: s
                 with pytest.raises(StoreError, match="permission denied"):
                     async with transaction(opened) as connection:
                         await connection.execute(statement.encode())
+
+
+async def test_the_log_of_a_living_account_is_not_forgotten(world: World, database_url: str) -> None:
+    """The one way to change the log is for accounts that were erased, and for the engine."""
+    forget = b"SELECT audit_forget(%s, ARRAY['name'])"
+    for role, reason in ((Role.ENGINE, "is not erased"), (Role.APP, "permission denied")):
+        async with open_pool(database_url, role=role, size_max=1) as opened:
+            with pytest.raises(StoreError, match=reason):
+                async with transaction(opened) as connection:
+                    await connection.execute(forget, (world.account_id,))
 
 
 async def test_every_table_with_an_owner_has_the_policy(world: World) -> None:
