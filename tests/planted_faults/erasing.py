@@ -69,7 +69,7 @@ FAULTS = (
     fault(
         "living-log-forgotten",
         "Whoever takes the scheduler over wipes out of anybody's log where changes came from.",
-        ("migrations/0018_erasures.sql", "WHERE id = erased AND status = 'erased'", "WHERE id = erased"),
+        ("migrations/0020_erasures.sql", "WHERE id = erased AND status = 'erased'", "WHERE id = erased"),
         tests=("tests/domain/store/test_isolation.py::test_the_log_of_a_living_account_is_not_forgotten",),
     ),
 )
