@@ -210,7 +210,11 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
         budget_board=board,
         batcher=Batcher(engine_pool, limiter=limiter, wire=wire, waiting=waiting, metrics=metrics, clock=clock),
         quotes=Quotes(None if receipt_key is None else JwsSigner(receipt_key)),
-        receipts=Receipts(receipt_key, artifact_key=settings.artifact_signing_key.reveal()),
+        receipts=Receipts(
+            receipt_key,
+            retired_keys=settings.receipt_retired_keys,
+            artifact_key=settings.artifact_signing_key.reveal(),
+        ),
         waiting=waiting,
         wire=wire,
         casts=CastReader(engine_pool, casts_url=f"{settings.public_url}/v1/casts"),

@@ -220,6 +220,11 @@ def key(text: str) -> Secret[bytes]:
     return decoded
 
 
+def public_keys(text: str) -> tuple[bytes, ...]:
+    """Accept public keys of 32 bytes each with commas between, in hex or base64."""
+    return tuple(key(part.strip()).reveal() for part in text.split(","))
+
+
 def long_key(text: str) -> Secret[bytes]:
     """Accept a key of 32 bytes or more, in hex or base64 (either alphabet, with or without padding)."""
     try:

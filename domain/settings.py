@@ -18,6 +18,7 @@ from domain.environment import (
     networks,
     origins,
     postgres_url,
+    public_keys,
     redis_url,
     refuse_equal_keys,
     smtp_url,
@@ -139,6 +140,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     artifact_signing_key: Secret[bytes]
     """32 bytes, Ed25519 private seed."""
     receipt_signing_key: Secret[bytes] | None
+    receipt_retired_keys: tuple[bytes, ...]
+    """Public halves of keys that signed receipts before: those stay provable."""
     webhook_signing_key: Secret[bytes]
     """The secrets of webhooks are derived from it; the courier has the same."""
     webhook_allow_private: tuple[str, ...]
@@ -198,6 +201,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
             cast_token_key=keys["CAST_TOKEN_KEY"],
             artifact_signing_key=keys["ARTIFACT_SIGNING_KEY"],
             receipt_signing_key=receipt_signing_key,
+            receipt_retired_keys=reader.optional("RECEIPT_RETIRED_KEYS", public_keys, ()),
             webhook_signing_key=keys["WEBHOOK_SIGNING_KEY"],
             webhook_allow_private=_webhook_allow_private(reader),
             worker_token=_worker_token(reader),

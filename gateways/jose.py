@@ -29,17 +29,14 @@ class PublicKey(msgspec.Struct, frozen=True, kw_only=True):
 
 def public_key(seed: bytes, *, purpose: str) -> PublicKey:
     """Return the public half of the pair that belongs to 32 secret bytes."""
-    key = _key_of(seed)
-    members: dict[str, Any] = key.as_dict(private=False)
-    return PublicKey(
-        kid=key.thumbprint(),
-        kty=members["kty"],
-        crv=members["crv"],
-        x=members["x"],
-        alg=ALGORITHM,
-        use="sig",
-        purpose=purpose,
-    )
+    return retired_key(Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw(), purpose=purpose)
+
+
+def retired_key(raw: bytes, *, purpose: str) -> PublicKey:
+    """Return a public key of 32 bytes, whose secret half need not be anywhere any more."""
+    members = {"kty": "OKP", "crv": ALGORITHM, "x": _text(raw)}
+    key = OKPKey.import_key(cast("Any", members))
+    return PublicKey(kid=key.thumbprint(), **members, alg=ALGORITHM, use="sig", purpose=purpose)
 
 
 class JwsSigner:

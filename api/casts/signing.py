@@ -1,5 +1,6 @@
 """What the platform puts its name to: quotes before a cast, receipts after it; and how a quote is known again."""
 
+from collections.abc import Sequence
 from typing import Final, NoReturn
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from api.errors import invalid
 from domain.model.errors import Code, Fault, RefusedError, refuse
 from domain.model.quote import QUOTE_CHARACTERS_MAX, QUOTE_TYP, QUOTE_VERSION, Quote
 from domain.model.receipt import RECEIPT_TYP
-from gateways.jose import JwsSigner, PublicKey, public_key
+from gateways.jose import JwsSigner, PublicKey, public_key, retired_key
 
 
 class Quotes:
@@ -47,10 +48,11 @@ def _decode(payload: bytes) -> Quote | None:
 class Receipts:
     """Signs receipts, and holds the public keys of everything that is signed here."""
 
-    def __init__(self, receipt_key: bytes | None, *, artifact_key: bytes) -> None:
+    def __init__(self, receipt_key: bytes | None, *, retired_keys: Sequence[bytes] = (), artifact_key: bytes) -> None:
         self._signer: Final = None if receipt_key is None else JwsSigner(receipt_key)
         self.keys: Final[tuple[PublicKey, ...]] = (
             *(() if receipt_key is None else (public_key(receipt_key, purpose="receipts"),)),
+            *(retired_key(key, purpose="receipts") for key in retired_keys),
             public_key(artifact_key, purpose="artifacts"),
         )
 

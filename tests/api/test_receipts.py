@@ -20,6 +20,9 @@ from tests.api.platform import ADMIN_SECRET, Account, Api, Rows, run_api
 from tests.api.test_prices import HOLD, name_price, put_in_force
 
 TOKEN_KEY = bytes(range(32))
+# RFC 8037's example of a public key, and the thumbprint it gives for it.
+RETIRED = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+RETIRED_KID = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 ADMIN = {"x-admin-secret": ADMIN_SECRET}
 
 
@@ -29,7 +32,7 @@ def api(
 ) -> Generator[Api]:
     """The api of the other test files, with a token key these tests know."""
     del rows
-    settings = {"CAST_TOKEN_KEY": TOKEN_KEY.hex()}
+    settings = {"CAST_TOKEN_KEY": TOKEN_KEY.hex(), "RECEIPT_RETIRED_KEYS": RETIRED.hex()}
     with run_api(api_database_url, servers.redis_url, tmp_path_factory.mktemp("api"), **settings) as running:
         yield running
 
@@ -271,7 +274,9 @@ def test_the_keys_are_those_of_receipts_and_artifacts(api: Api) -> None:
     keys = answer.json()["keys"]
     assert [(key["kty"], key["crv"], key["alg"], key["purpose"]) for key in keys] == [
         ("OKP", "Ed25519", "Ed25519", "receipts"),
+        ("OKP", "Ed25519", "Ed25519", "receipts"),
         ("OKP", "Ed25519", "Ed25519", "artifacts"),
     ]
+    assert keys[1]["kid"] == RETIRED_KID, "what was signed before stays provable"
     assert all("d" not in key for key in keys)
     assert answer.headers["cache-control"] == "public, max-age=300"

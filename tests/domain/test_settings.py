@@ -49,6 +49,14 @@ def names_of(problems: tuple[str, ...]) -> list[str]:
     return [line.partition(":")[0] for line in problems]
 
 
+def test_retired_receipt_keys_are_public_keys_with_commas_between() -> None:
+    one, two = bytes(range(32)), bytes(range(1, 33))
+    settings = load(ApiSettings, API | {"RECEIPT_RETIRED_KEYS": f"{one.hex()}, {two.hex()}"})
+    assert settings.receipt_retired_keys == (one, two)
+    (problem,) = problems_of(ApiSettings, API | {"RECEIPT_RETIRED_KEYS": f"{one.hex()},abcd"})
+    assert problem.startswith("RECEIPT_RETIRED_KEYS:")
+
+
 def test_an_api_needs_five_settings_and_has_a_reason_for_every_default() -> None:
     settings = load(ApiSettings, API)
     assert (settings.port, settings.public_url) == (8080, "http://127.0.0.1:8080")
