@@ -4,17 +4,23 @@ import asyncio
 import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 
+from domain.flow.apply_order import apply_order
+from domain.flow.creation import IdempotentCall
+from domain.flow.order_credits import CreatedOrder, NewOrder, order_credits, record_checkout
+from domain.model.audit import OPERATOR
 from domain.model.credit_orders import DisputeFacts, Facts
 from domain.model.errors import Code, RefusedError
 from domain.model.messages import Outcome
-from domain.store.connection import Pool
+from domain.store.connection import Pool, transaction
 from tests.domain.admitted import accept
 from tests.domain.credit_books import (
+    CREDIT,
+    NOW,
     PRICE,
     WORTH,
     apply,
@@ -223,4 +229,77 @@ async def test_casts_in_one_batch_are_one_line_of_each_history(world: World, poo
     assert await history(other) == [("grant", 1_000_000, 1_000_000), ("casts", -2_004, 1_000_000 - 2_004)]
     counted = await world.rows("SELECT casts FROM credit_transactions WHERE kind = 'casts' ORDER BY casts")
     assert counted == [(2,), (3,)]
+    assert await broken_credits(world.database_url) == {}
+
+
+async def test_the_same_call_orders_once_under_the_terms_of_then(world: World, pool: Pool) -> None:
+    async def call(key: str, body: bytes, package_id: str = "starter") -> CreatedOrder:
+        new = NewOrder(id=uuid4(), account_id=world.account_id, package_id=package_id)
+        once = IdempotentCall(key=key, request_hash=body.ljust(32, b"."))
+        async with transaction(pool) as connection:
+            return await order_credits(connection, new, credit_micros=CREDIT, actor=OPERATOR, call=once)
+
+    made = await call("k", b"a")
+    await world.rows("UPDATE credit_packages SET retired_at = now(), price_cents = 1 WHERE id = 'starter'")
+    again = await call("k", b"a")
+    assert (made.replayed, again.replayed, again.order) == (False, True, made.order)
+    with pytest.raises(RefusedError) as reused:
+        await call("k", b"b")
+    assert reused.value.refusal.code is Code.IDEMPOTENCY_KEY_REUSED
+    with pytest.raises(RefusedError) as unknown:
+        await call("l", b"a")
+    assert (unknown.value.refusal.code, unknown.value.refusal.faults[0].location) == (Code.VALIDATION, "package")
+    await give(world, pool, 1)
+    budget = await world.add_budget(1)
+    await world.rows(
+        "INSERT INTO idempotency_keys VALUES (%s, 'budget', %s, %s, now())", world.account_id, b"." * 32, [budget]
+    )
+    with pytest.raises(RefusedError) as other:
+        await call("budget", b"")
+    assert other.value.refusal.code is Code.IDEMPOTENCY_KEY_REUSED
+    assert await world.rows("SELECT count(*) FROM credit_orders") == [(1,)]
+    assert await world.rows("SELECT count(*) FROM audit_log WHERE action = 'credit_order.create'") == [(1,)]
+
+
+async def test_the_page_of_an_order_is_remembered_once(world: World, pool: Pool) -> None:
+    order_id = await order(world, pool)
+    for session, url in (("cs_1", "https://pay.example/1"), ("cs_2", "https://pay.example/2")):
+        async with transaction(pool) as connection:
+            found = await record_checkout(
+                connection, account_id=world.account_id, order_id=order_id, session=session, checkout_url=url
+            )
+        assert (found.stripe_session, found.checkout_url) == ("cs_1", "https://pay.example/1")
+
+
+async def test_a_dispute_of_what_is_used_up_takes_nothing_and_gives_nothing_back(world: World, pool: Pool) -> None:
+    order_id = await order(world, pool)
+    await apply(pool, order_id, paid())
+    await consume(world, pool, WORTH)
+    await apply(pool, order_id, paid(disputed_micros=PRICE))
+    assert (await end_of(world, order_id))[3] == PRICE
+    await apply(pool, order_id, paid(disputed_micros=PRICE, won=True))
+    assert (await end_of(world, order_id))[:4] == ("completed", 0, 0, 0)
+    assert [row[0] for row in await history(world)] == ["purchase", "consume"], "no credit moved"
+    assert await broken_credits(world.database_url) == {}
+
+
+class KilledError(BaseException):
+    """The process dies here."""
+
+
+async def die_of(pool: Pool, order_id: UUID, facts: Facts) -> None:
+    async with transaction(pool) as connection:
+        await apply_order(connection, order_id=order_id, facts=facts, now=NOW)
+        raise KilledError
+
+
+async def test_what_died_before_its_commit_is_done_by_the_next(world: World, pool: Pool) -> None:
+    """Killed with everything written and nothing committed: the event is still there, and is worked on again."""
+    order_id = await order(world, pool)
+    for facts in (paid(), paid(refunded_micros=REFUNDED), paid(disputed_micros=PRICE - REFUNDED)):
+        with pytest.raises(KilledError):
+            await die_of(pool, order_id, facts)
+        assert await broken_credits(world.database_url) == {}
+        await apply(pool, order_id, facts)
+    assert [row[0] for row in await history(world)] == ["purchase", "refund", "dispute"]
     assert await broken_credits(world.database_url) == {}

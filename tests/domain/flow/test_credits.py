@@ -15,9 +15,18 @@ from domain.model.audit import OPERATOR
 from domain.model.credits import Reference
 from domain.model.errors import Code, RefusedError
 from domain.store.connection import Pool, transaction
-from domain.store.credit_grants import NewGrant, accounts_expiring
+from domain.store.credit_grants import (
+    NewGrant,
+    TransactionFilter,
+    account_named,
+    accounts_expiring,
+    packages_list,
+    transactions_list,
+    user_of_account,
+)
+from domain.store.credit_orders import orders_list
 from tests.domain.admitted import accept
-from tests.domain.credit_books import NOW, broken_credits, give, grants, history, ledger
+from tests.domain.credit_books import NOW, broken_credits, give, grants, history, ledger, order
 from tests.domain.events import event_of
 from tests.domain.store.test_statements import settle_all
 from tests.domain.world import HOLD, World, make_world
@@ -221,4 +230,28 @@ async def test_what_a_refund_gives_back_to_an_expired_grant_expires_too(world: W
     assert await expire(world, pool) == 1_002
     assert await expire(world, pool) == 0
     assert (await ledger(world))["credits", "breakage"] == 2 * 1_002
+    assert await broken_credits(world.database_url) == {}
+
+
+async def test_history_and_orders_are_read_in_pages_newest_first(world: World, pool: Pool) -> None:
+    for micros in (1, 2, 3):
+        await give(world, pool, micros)
+    bought = [await order(world, pool) for _ in range(3)]
+    own = world.account_id
+    async with transaction(pool) as connection:
+        first = await transactions_list(connection, account_id=own, wanted=TransactionFilter(), limit=2)
+        rest = await transactions_list(connection, account_id=own, wanted=TransactionFilter(before=2), limit=2)
+        none = await transactions_list(
+            connection, account_id=own, wanted=TransactionFilter(created_after=LATER), limit=2
+        )
+        newest = await orders_list(connection, account_id=own, before=None, limit=2)
+        last = (newest[-1].created_at, newest[-1].id)
+        older = await orders_list(connection, account_id=own, before=last, limit=2)
+        assert [one.id for one in await packages_list(connection)] == ["starter", "writer", "author", "publisher"]
+        user = await user_of_account(connection, account_id=own)
+        named = [await account_named(connection, identifier=one) for one in (own, uuid4())]
+    assert [one.amount_micros for one in (*first, *rest)] == [3, 2, 1]
+    assert none == []
+    assert [one.id for one in (*newest, *older)] == bought[::-1]
+    assert (user, named) == (None, [own, None])
     assert await broken_credits(world.database_url) == {}

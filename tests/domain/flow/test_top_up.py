@@ -276,3 +276,14 @@ async def test_what_cannot_be_refunded_says_why(world: World, pool: Pool) -> Non
     assert await code(used) is Code.CONFLICT
     await apply(pool, pending, Facts(payment="expired"))
     assert await code(pending) is Code.CONFLICT
+
+
+async def test_a_suspended_account_and_a_package_that_is_gone_top_nothing_up(world: World, pool: Pool) -> None:
+    await keep_card(world, pool)
+    await set_top_up(world, pool)
+    await world.rows("UPDATE accounts SET status = 'suspended' WHERE id = %s", world.account_id)
+    assert await start(world, pool) is None
+    await world.rows("UPDATE accounts SET status = 'active' WHERE id = %s", world.account_id)
+    await world.rows("UPDATE credit_packages SET retired_at = now() WHERE id = 'starter'")
+    assert await start(world, pool) is None
+    assert await world.rows("SELECT count(*) FROM outbox") == [(0,)]
