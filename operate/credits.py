@@ -1,4 +1,4 @@
-"""`spell credits grant` and `refund`, the operator's: beside the user's commands, on DATABASE_URL, for any account."""
+"""`spell credits grant`, `refund`, `stripe`: the operator's, beside the user's, on DATABASE_URL, for any account."""
 
 import asyncio
 import os
@@ -11,10 +11,12 @@ import click
 from rich_click import RichCommand, RichGroup
 
 from domain.environment import Reader, SettingsError
+from domain.flow.create_user import ensure_platform_account
 from domain.flow.grant_credits import grant_credits
 from domain.flow.refund_order import refund_order
+from domain.flow.set_package_price import set_package_price
 from domain.model.audit import OPERATOR
-from domain.model.credits import PRIORITY_GIVEN, PRIORITY_MAX
+from domain.model.credits import PRIORITY_GIVEN, PRIORITY_MAX, Package
 from domain.model.errors import Code, RefusedError, refuse
 from domain.price_settings import read_credit_micros
 from domain.store.connection import Connection, Role, StoreError, open_pool, transaction
@@ -107,6 +109,36 @@ def refund(*, amount: int | None, refund_id: UUID | None, as_json: bool, order_i
         print_facts([("goes back", dollars(money)), ("credits taken", dollars(taken))])
 
 
+@click.command(cls=RichCommand)
+@click.option("--price", "stripe_price", metavar="PRICE", help="Stripe's id of it; it must cost as much.")
+@click.option("--no-price", is_flag=True, help="Have the checkout name the amount itself, as it does at first.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.argument("package_id", metavar="PACKAGE")
+def stripe(*, stripe_price: str | None, no_price: bool, as_json: bool, package_id: str) -> None:
+    """Sell PACKAGE under a price you made at Stripe, for its reports and taxes."""
+    if (stripe_price is None) != no_price:
+        message = "say which: --price price_..., or --no-price"
+        raise click.UsageError(message)
+    now = datetime.now(UTC)
+
+    async def work(connection: Connection) -> Package:
+        platform = await ensure_platform_account(connection, account_id=uuid4(), now=now)
+        return await set_package_price(
+            connection,
+            package_id=package_id,
+            stripe_price=stripe_price,
+            account_id=platform.id,
+            actor=OPERATOR,
+            now=now,
+        )
+
+    changed = _run(work)
+    if as_json:
+        print_json(changed)
+    else:
+        print_facts([("package", changed.id), ("price at Stripe", changed.stripe_price or "none")])
+
+
 def _credit_micros() -> int:
     reader = Reader(os.environ)
     found = read_credit_micros(reader)
@@ -134,6 +166,7 @@ def _group() -> click.Group:
         group.add_command(command, name)
     group.add_command(grant)
     group.add_command(refund)
+    group.add_command(stripe)
     return group
 
 

@@ -75,6 +75,7 @@ class Action(enum.StrEnum):
     CREDIT_ORDER_CREATE = "credit_order.create"
     CREDIT_ORDER_REFUND = "credit_order.refund"
     TOP_UP_UPDATE = "top_up.update"
+    PACKAGE_UPDATE = "package.update"
     CAST_REFUND = "cast.refund"
     DEAD_LETTER_REQUEUE = "dead_letter.requeue"
     DEAD_LETTER_DROP = "dead_letter.drop"
@@ -113,6 +114,7 @@ SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "credits": ("micros", "priority", "expires_at"),
     "credit_order": ("package_id", "credits", "price_micros", "granted_micros", "money_micros", "credits_micros"),
+    "package": ("name", "credits", "price_cents", "stripe_price"),
     "top_up": ("enabled", "package_id", "threshold_micros", "monthly_cap_micros"),
     "cast": ("amount_micros", "reason"),
     "dead_letter": ("reason", "cast_id", "new_cast_id"),

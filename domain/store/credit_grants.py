@@ -110,6 +110,11 @@ async def package_get(conn: Connection, *, package_id: str, for_sale: bool = Tru
     return await _one(conn, Package, "package_get", {"id": package_id, "for_sale": for_sale})
 
 
+async def package_price_set(conn: Connection, *, package_id: str, stripe_price: str | None) -> None:
+    """Set which price at Stripe a package is sold under. Needs Role.ENGINE."""
+    await conn.execute(_QUERIES["package_price_set"], {"id": package_id, "stripe_price": stripe_price})
+
+
 async def grant_insert(conn: Connection, grant: NewGrant, *, now: datetime) -> bool:
     """Give credits; False when this grant, or one of its order, is there. The account has had credits from then on."""
     cursor = await conn.execute(_QUERIES["grant_insert"], {**msgspec.structs.asdict(grant), "now": now})

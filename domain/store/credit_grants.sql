@@ -8,6 +8,10 @@ WHERE retired_at IS NULL ORDER BY price_cents, id
 SELECT id, name, credits, price_cents, stripe_price FROM credit_packages
 WHERE id = %(id)s AND (retired_at IS NULL OR NOT %(for_sale)s)
 
+-- name: package_price_set
+-- Which price at Stripe it is sold under; null: none.
+UPDATE credit_packages SET stripe_price = %(stripe_price)s WHERE id = %(id)s
+
 -- name: grant_insert
 -- Give credits; of an order only once.
 INSERT INTO credit_grants (id, account_id, priority, granted_micros, balance_micros, expires_at, order_id, reason, created_at)

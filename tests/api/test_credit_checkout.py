@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+import stripe
 
 from local.servers import Servers
 from local.stripe.faults import ERROR, ERROR_AFTER, RESET, RESET_AFTER
@@ -237,3 +238,26 @@ def test_the_program_waits_until_the_money_has_come(shop: Shop, buyer: Account) 
     assert f"Pay $9.99 at {page['url']}" in remarks
     found = msgspec.json.decode(told)
     assert (found["order"]["status"], found["balance"]["balance"]) == ("completed", 1_000)
+
+
+def test_a_package_with_a_price_at_stripe_is_sold_under_it(shop: Shop, buyer: Account) -> None:
+    set_price = "UPDATE credit_packages SET stripe_price = %(price)s WHERE id = 'author'"
+    shop.rows.execute(set_price, {"price": price_of(shop, 9_999)})
+    made = shop.buy(buyer, "author")
+    shop.stripe.pay(made["session_id"])
+    until(lambda: shop.balance(buyer), 15_000)
+    shop.rows.execute(set_price, {"price": price_of(shop, 99)})
+    cheap = shop.buy(buyer, "author")
+    shop.stripe.pay(cheap["session_id"])
+    parked = "SELECT count(*) FROM stripe_events WHERE object_id = %(id)s AND trouble LIKE '%%9999%%'"
+    shop.stripe.settle()
+    until(lambda: shop.rows.execute(parked, {"id": cheap["session_id"]}), [(1,)])
+    assert (shop.balance(buyer), shop.status(buyer, cheap["order_id"])) == (15_000, "pending")
+    shop.rows.execute(set_price, {"price": None})
+
+
+def price_of(shop: Shop, cents: int) -> str:
+    """Make a price at Stripe."""
+    client = stripe.StripeClient(shop.stripe.secret_key, base_addresses={"api": shop.stripe.url})
+    product = client.v1.products.create({"name": "Credits"})
+    return client.v1.prices.create({"currency": "usd", "unit_amount": cents, "product": product.id}).id

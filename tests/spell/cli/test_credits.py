@@ -91,3 +91,17 @@ def test_where_nothing_is_sold_that_is_said(user: Spell) -> None:
     done = user("credits", "buy", "starter")
     assert (done.code, done.out) == (7, "")
     assert "nothing can be bought here" in done.err
+
+
+def test_a_package_is_sold_under_a_price_of_stripes(operator: Spell, stack: Stack) -> None:
+    said = "SELECT stripe_price FROM credit_packages WHERE id = 'author'"
+    done = operator("credits", "stripe", "author", "--price", "price_1Author")
+    assert done.rows == [["package", "author"], ["price at Stripe", "price_1Author"]], done.err
+    assert operator("credits", "stripe", "author", "--price", "price_1Author", "--json").code == 0
+    assert stack.rows.execute(said) == [("price_1Author",)]
+    log = "SELECT after ->> 'stripe_price' FROM audit_log WHERE action = 'package.update'"
+    assert stack.rows.execute(log) == [("price_1Author",)]
+    assert operator("credits", "stripe", "author", "--no-price").rows[1] == ["price at Stripe", "none"]
+    assert stack.rows.execute(said) == [(None,)]
+    assert operator("credits", "stripe", "author").code == 2
+    assert operator("credits", "stripe", "huge", "--no-price").code == 1
