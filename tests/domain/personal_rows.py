@@ -1,6 +1,7 @@
 """One of everything an account can have, and its rows as the database has them, to be compared with an export."""
 
 import base64
+import re
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,6 +32,7 @@ KEYS = {
     "usage_counters": ("dimension", "subject_id", "period", "starts_on", "funding"),
 }
 NESTED = {"usage_strays": "strays", "outgoing_attempts": "attempt_log"}
+_END_OF_INSTANT = re.compile(r"(T\d\d:\d\d:\d\d)(\.\d*[1-9])?0*(?:\+00:00|Z)$")
 _USER = "(SELECT id FROM users WHERE account_id = %(account)s)"
 # Columns that stay null or at their default here are compared as well.
 ROWS = """
@@ -160,9 +162,9 @@ def plain(table: str, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def instants(value: Any) -> Any:
-    """Write every instant the same way: JSON made by Postgres ends with +00:00, ours with Z."""
+    """Write every instant the same way: JSON made by Postgres ends with +00:00 and has no zeros before, ours has Z."""
     if isinstance(value, dict):
         return {name: instants(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [instants(inner) for inner in value]
-    return value.replace("+00:00", "Z") if isinstance(value, str) else value
+    return _END_OF_INSTANT.sub(r"\1\2Z", value) if isinstance(value, str) else value
