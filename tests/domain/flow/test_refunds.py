@@ -117,11 +117,20 @@ async def test_of_many_at_once_one_pays_back(world: World, pool: Pool) -> None:
     assert await balances(world) == {}
 
 
+class KilledError(Exception):
+    """The process ends here."""
+
+
+async def refund_and_die(pool: Pool, cast_id: UUID) -> None:
+    async with transaction(pool) as connection:
+        await refund_cast(connection, cast_id=cast_id, reason="x", actor=OPERATOR, now=datetime.now(UTC))
+        raise KilledError
+
+
 async def test_killed_before_the_commit_it_is_done_again(world: World, pool: Pool) -> None:
     cast_id = await ended(world, pool)
-    async with pool.connection() as connection:
-        await refund_cast(connection, cast_id=cast_id, reason="x", actor=OPERATOR, now=datetime.now(UTC))
-        await connection.rollback()
+    with pytest.raises(KilledError):
+        await refund_and_die(pool, cast_id)
     assert (await refund(pool, cast_id))[1]
     assert await balances(world) == {}
 
