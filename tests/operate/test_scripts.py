@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 import pytest
 
-from tests.operate.test_dev import CLEAN, Dev, dev
+from tests.operate.test_dev import CLEAN, SPELL, Dev, dev
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPTS = REPOSITORY / "scripts"
@@ -108,6 +108,47 @@ def test_billing_from_the_script_to_the_payment(running: Dev) -> None:
         "/admin/billing/runs/2026-01", headers={"X-Admin-Secret": running.ready["admin_secret"]}
     ).json()
     assert [(row["account_id"], row["outcome"]) for row in run_view["data"]] == [(str(account_id), "frozen")]
+
+
+def test_billing_from_the_command_line(running: Dev) -> None:
+    account_id = owe(running, 7_000_000)
+    environ = {"DATABASE_URL": running.ready["database_url"]}
+    plan = spell("billing", "run", "--period", "2026-02", "--dry-run", "--json", **environ)
+    assert plan.returncode == 0, plan.stderr
+    (planned,) = msgspec.json.decode(plan.stdout)["accounts"]
+    assert (planned["account_id"], planned["outcome"]) == (str(account_id), "frozen")
+    assert (planned["total_cents"], planned["calls"]) == (700, 1_234)
+    done = spell("billing", "run", "--period", "2026-02", **environ)
+    assert done.returncode == 0, done.stderr
+    assert "the scheduler sends what is frozen" in done.stderr
+    assert "2026-02: 1 users, 1 successful, 0 errors, 0 skipped, 0 under way" in done.stderr
+    stripe = {**environ, "STRIPE_SECRET_KEY": (running.folder / "stripe" / "secret-key").read_text()}
+    stripe |= {"STRIPE_WEBHOOK_SECRET": "whsec_x", "STRIPE_API_BASE": running.ready["stripe_url"]}
+    again = spell("billing", "run", "--period", "2026-02", "--json", **stripe)
+    assert msgspec.json.decode(again.stdout)["successful"] == 1
+    for period, code in (("2999-01", 2), ("soon", 2)):
+        assert spell("billing", "run", "--period", period, **environ).returncode == code
+    user = {"SPELL_URL": running.ready["url"], "SPELL_API_KEY": running.ready["free_api_key"]}
+    listed = spell("invoices", **user)
+    assert [row.split("\t")[1] for row in listed.stdout.splitlines()] == ["2026-02", "2026-01"]
+    newest = listed.stdout.partition("\t")[0]
+    shown = spell("invoices", newest, **user)
+    assert "late usage of January 2026\tfree/hello\t1,234\t$7.00" in shown.stdout
+    assert "Spell Platform API Usage - February 2026 (1234 calls, $7.00)" in shown.stderr
+    assert "No cast is behind it." in spell("invoices", newest, "--casts", **user).stderr
+    assert "It has no lines." in spell("invoices", "upcoming", **user).stderr
+    assert spell("invoices", "--casts", **user).returncode == 2
+
+
+def spell(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [SPELL, *arguments],
+        capture_output=True,
+        text=True,
+        env={**CLEAN, **environ},
+        timeout=SECONDS_MAX,
+        check=False,
+    )
 
 
 def test_what_cannot_be_billed_says_why(running: Dev) -> None:
