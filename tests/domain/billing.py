@@ -24,6 +24,8 @@ from tests.domain.world import TOKEN_KEY, World, make_world
 
 # A cast of the world with this much fuel costs 1,000 + 1.5 micros for each million of it.
 MILLION = 1_000_000
+# Hundreds of casts at once, beside whatever else the machine does.
+PATIENCE_MS = 60_000
 
 
 # A clock that stands still until it is moved: on a busy machine a tenth of a second before midnight is soon over.
@@ -111,7 +113,9 @@ async def open_billed(database_url: str, *, months: Sequence[date]) -> AsyncGene
         for month in months:
             await owner.execute(b"SELECT partitions_ensure(%s, 2)", (month,))
         await add_customer(owner, world.account_id, f"cus_{world.account_id.hex[:14]}")
-    async with open_pool(database_url, role=Role.ENGINE, size_max=8, plans=ANY_PLANS) as pool:
+    async with open_pool(
+        database_url, role=Role.ENGINE, size_max=8, plans=ANY_PLANS, statement_timeout_ms=PATIENCE_MS
+    ) as pool:
         yield Billed(world=world, pool=pool)
 
 

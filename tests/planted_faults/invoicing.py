@@ -129,6 +129,11 @@ FAULTS = (
             "    if await invoices.invoice_exists(conn, account_id, period=period):\n        return Judged",
             "    if period is None:\n        return Judged",
         ),
+        (
+            "domain/store/billing_runs.sql",
+            "WHERE r.outcome IN ('nothing', 'no_customer', 'billing_off')",
+            "WHERE r.outcome <> 'waiting'",
+        ),
         tests=(f"{RUNS}test_usage_that_comes_while_a_run_is_under_way_is_the_next_ones",),
     ),
     fault(
