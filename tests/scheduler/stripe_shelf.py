@@ -31,6 +31,7 @@ def subscription(customer_id: str, status: str, price_id: str = "price_pro") -> 
         "cancel_at_period_end": False,
         "pause_collection": None,
         "latest_invoice": None,
+        "default_payment_method": None,
         "metadata": {},
         "items": {"object": "list", "data": [item]},
     }

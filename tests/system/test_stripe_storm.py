@@ -31,7 +31,7 @@ EVENTS: Final = int(os.environ.get("STRIPE_STORM", "600"))
 PER_CUSTOMER: Final = 20
 AT_ONCE: Final = 16
 DUPLICATES, FORGED, OLD = 0.3, 0.01, 0.01
-KILLS: Final = 2 if EVENTS < 2_000 else 10
+KILLS: Final = 2 if EVENTS < 2_000 else 5
 WORDS: Final = ("active", "past_due", "canceled", "unpaid", "incomplete", "trialing")
 # What follows from Stripe's word while a grace has not ended: plan, metered, grace.
 MEANS: Final = {
