@@ -4,6 +4,7 @@ model of a hundred lines. Held is the sum of the open holds after every step, an
 import asyncio
 import os
 from collections.abc import Coroutine, Generator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -26,7 +27,7 @@ from domain.model.errors import Code, Refusal
 from domain.model.jobs import job_of
 from domain.model.messages import CastJob, Outcome
 from domain.model.periods import Period
-from domain.store.connection import Pool, Role, open_pool, transaction
+from domain.store.connection import Pool, Role, brief_transaction, open_pool, transaction
 from tests.domain import fake_clock
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
@@ -40,6 +41,10 @@ STEPS = int(os.environ.get("MONEY_STEPS", "25"))
 CREATOR_PRICES = (0, 700)
 # What the claims of these tests cost: fee, a million fuel, and the creator's price where it is due.
 PAID = {Outcome.SUCCEEDED: (1_002, True), Outcome.TRAP: (1_002, False), Outcome.SANDBOX_CRASHED: (0, False)}
+
+
+class CrashedError(Exception):
+    """The process ends here."""
 
 
 class Setting:
@@ -114,16 +119,22 @@ class MoneyMachine(RuleBasedStateMachine):
         price = self.model.casts[job.cast_id].hold - HOLD
         self.model.end(job.cast_id, cost + (price if pays_creator else 0))
 
-    async def _settle(self, events: list[Any], *, commit: bool = True) -> None:
-        async with self.setting.pool.connection() as connection:
+    async def _settle(self, events: list[Any]) -> None:
+        async with brief_transaction(self.setting.pool) as connection:
             await settle(connection, events, batch_id=uuid4(), token_key=TOKEN_KEY)
-            if not commit:
-                await connection.rollback()
 
     @rule(job=casts)
     def crash_before_commit(self, job: CastJob | None) -> None:
-        if job is not None:
-            self._run(self._settle([event_of(job)], commit=False))
+        if job is None:
+            return
+
+        async def work() -> None:
+            async with transaction(self.setting.pool) as connection:
+                await settle(connection, [event_of(job)], batch_id=uuid4(), token_key=TOKEN_KEY)
+                raise CrashedError
+
+        with suppress(CrashedError):
+            self._run(work())
 
     @rule(job=casts)
     def cancel(self, job: CastJob | None) -> None:
