@@ -34,6 +34,7 @@ from tests.scheduler.billed_many import (
     customers_for,
     gateway_of,
     owe,
+    stripe_clock,
     use,
 )
 
@@ -59,7 +60,7 @@ async def pool(database_url: str) -> AsyncGenerator[Pool]:
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Generator[FakeStripe]:
-    made = FakeStripe(tmp_path / "stripe", seed=SEED)
+    made = FakeStripe(tmp_path / "stripe", seed=SEED, clock=stripe_clock)
     made.start()
     yield made
     made.close()

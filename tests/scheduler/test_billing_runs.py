@@ -20,7 +20,7 @@ from scheduler.billing import bill, go_on, start
 from scheduler.jobs import Clockwork
 from scheduler.outbox.loop import LEASE, Outbox
 from tests.domain.world import World, make_world
-from tests.scheduler.billed_many import check_books, customers_for, gateway_of, owe, use
+from tests.scheduler.billed_many import check_books, customers_for, gateway_of, owe, stripe_clock, use
 
 OCTOBER = date(2026, 10, 1)
 NOW = datetime(2026, 11, 1, 6, tzinfo=UTC)
@@ -39,7 +39,7 @@ async def pool(database_url: str) -> AsyncGenerator[Pool]:
 
 @pytest.fixture
 def fake(tmp_path: Path) -> Generator[FakeStripe]:
-    made = FakeStripe(tmp_path / "stripe")
+    made = FakeStripe(tmp_path / "stripe", clock=stripe_clock)
     made.start()
     yield made
     made.close()
