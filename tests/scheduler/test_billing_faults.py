@@ -96,21 +96,25 @@ def killing(chance: random.Random, killed: list[str]) -> dict[OutboxKind, MoneyK
     return {OutboxKind.INVOICE: msgspec.structs.replace(invoice, steps=steps)}
 
 
+def own_pool(world: World) -> Pool:
+    """A process that dies takes its connections along: none is used by the next."""
+    return open_pool(world.database_url, role=Role.ENGINE, size_max=8, plans=ANY_PLANS)
+
+
 async def run_to_the_end(
-    pool: Pool, fake: FakeStripe, now: datetime, kinds: dict[OutboxKind, MoneyKind] | None = None
+    world: World, fake: FakeStripe, now: datetime, kinds: dict[OutboxKind, MoneyKind] | None = None
 ) -> datetime:
     """Let time pass, and processes come and go, until nothing is under way; return when that was."""
     for _ in range(ROUNDS_MAX):
-        async with gateway_of(fake, seconds_max=SECONDS_MAX) as gateway:
+        looked = 1
+        async with gateway_of(fake, seconds_max=SECONDS_MAX) as gateway, own_pool(world) as pool:
             outbox = Outbox(pool, gateway, kinds or KINDS)
             with suppress(BaseExceptionGroup):
                 looked = await go_on(pool, now)
                 taken = await outbox.run_once(now)
                 while taken:
                     taken = await outbox.run_once(now)
-        async with pool.connection() as connection:
-            cursor = await connection.execute(b"SELECT count(*) FROM outbox WHERE status = 'pending'")
-            (pending,) = await cursor.fetchone() or (0,)
+        ((pending,),) = await world.rows("SELECT count(*) FROM outbox WHERE status = 'pending'")
         if not pending and not looked:
             return now
         now += LEASE + timedelta(minutes=3)
@@ -126,7 +130,7 @@ async def test_a_stripe_that_fails_and_processes_that_die_bill_everybody_once(
     killed: list[str] = []
     break_things(fake)
     await start(pool, OCTOBER, NOW)
-    now = await run_to_the_end(pool, fake, NOW, killing(chance, killed))
+    now = await run_to_the_end(world, fake, NOW, killing(chance, killed))
     assert killed, "nobody died"
     assert await check_books(world, fake, owed) == ACCOUNTS
     # Another month: what was carried, what came late, and what is new.
@@ -136,7 +140,7 @@ async def test_a_stripe_that_fails_and_processes_that_die_bill_everybody_once(
                 owed[account_id] += await use(owner, world, account_id, month, chance)
     december = max(now, datetime(2026, 12, 1, 6, tzinfo=UTC))
     await start(pool, NOVEMBER, december)
-    await run_to_the_end(pool, fake, december, killing(chance, killed))
+    await run_to_the_end(world, fake, december, killing(chance, killed))
     assert await check_books(world, fake, owed) == 2 * ACCOUNTS
 
 
@@ -156,14 +160,15 @@ async def test_killed_at_each_step_and_gone_on_with_after_stripe_forgot_the_keys
         await go_on(pool, now)
         dies = {OutboxKind.INVOICE: msgspec.structs.replace(invoice, steps=dying_at(invoice, step, when))}
         async with gateway_of(fake) as gateway:
-            with pytest.raises(BaseExceptionGroup):
-                await Outbox(pool, gateway, dies).run_once(now)
+            async with own_pool(world) as dying:
+                with pytest.raises(BaseExceptionGroup):
+                    await Outbox(dying, gateway, dies).run_once(now)
             fake.advance(int(timedelta(hours=25).total_seconds()))
             now += timedelta(hours=25)  # said here, not taken from the code that is tested
             # Forgotten by Stripe, and Stripe fails in the middle of the look as well.
             fake.fail("error", method="GET", calls=1)
             await Outbox(pool, gateway).run_once(now)
-            now = await run_to_the_end(pool, fake, now)
+            now = await run_to_the_end(world, fake, now)
     assert await check_books(world, fake, owed) == len(steps)
 
 
@@ -194,9 +199,9 @@ async def test_started_three_times_at_once_and_killed_at_twenty_points(
         owed |= await owe(world, customers[2 * (point - 1) : 2 * point], [OCTOBER], chance)
 
         async def one_run(dies_at: int, now: datetime) -> int:
-            dying = cast("Pool", DyingPool(pool, dies_at))
             try:
-                async with gateway_of(fake) as gateway:
+                async with gateway_of(fake) as gateway, own_pool(world) as mine:
+                    dying = cast("Pool", DyingPool(mine, dies_at))
                     await start(dying, OCTOBER, now)
                     await go_on(dying, now)
                     while await Outbox(dying, gateway).run_once(now):
@@ -206,9 +211,9 @@ async def test_started_three_times_at_once_and_killed_at_twenty_points(
             return 0
 
         died += sum(await asyncio.gather(*(one_run(point + 2 * number, now) for number in range(3))))
-        now = await run_to_the_end(pool, fake, now + LEASE * 2)
+        now = await run_to_the_end(world, fake, now + LEASE * 2)
         await start(pool, OCTOBER, now)
-        now = await run_to_the_end(pool, fake, now)
+        now = await run_to_the_end(world, fake, now)
     assert died > 2 * POINTS
     assert await check_books(world, fake, owed) == 2 * POINTS
     assert await world.rows("SELECT count(*) FROM billing_runs") == [(1,)]
