@@ -24,6 +24,7 @@ from api.admission.wire import Wire
 from api.auth import NOTE_EVERY_S as KEY_USES_EVERY_S
 from api.auth import REFRESH_EVERY_S, Authenticator
 from api.background import Loop, running
+from api.billing import page as billing_page
 from api.billing import routes as billing
 from api.billing import stripe_webhook
 from api.billing.fees import Fees
@@ -122,6 +123,7 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *deliveries.ROUTES,
         *following.ROUTES,
         *billing.ROUTES,
+        *billing_page.ROUTES,
         *stripe_webhook.ROUTES,
         *internal.ROUTES,
         *health.ROUTES,

@@ -51,8 +51,13 @@ async def open_checkout(
 ) -> UrlView:
     """Open Stripe's page to subscribe to a plan. The one opened before ends; 409 with a subscription: change it."""
     principal.require_current()
-    stripe = require_stripe(services)
     plan = Plan((data or CheckoutBody()).plan)
+    return UrlView(url=await checkout_url(request, services, principal, plan))
+
+
+async def checkout_url(request: Request[Any, Any, Any], services: Services, principal: Principal, plan: Plan) -> str:
+    """Return where Stripe's page to subscribe is. Raises RefusedError."""
+    stripe = require_stripe(services)
     price_id = services.plan_prices.of(plan)
     if price_id is None:
         raise refuse(Code.NOT_AVAILABLE, f"Nobody subscribes to the plan {plan} here. GET /v1/plans lists the others.")
@@ -77,13 +82,18 @@ async def open_checkout(
 
     session = await as_customer(services, stripe.gateway, payer, ask)
     await _replace_page(services, stripe, keys, principal.account_id, session.id)
-    return UrlView(url=_url_of(session))
+    return _url_of(session)
 
 
 @post("/v1/billing/portal", status_code=200, access=WRITE, weight=weights.REACH_OUT, tags=_TAGS)
 async def open_portal(request: Request[Any, Any, Any], services: Services, principal: Principal) -> UrlView:
     """Open Stripe's page where cards are changed, invoices are shown and the subscription is ended."""
     principal.require_current()
+    return UrlView(url=await portal_url(request, services, principal))
+
+
+async def portal_url(request: Request[Any, Any, Any], services: Services, principal: Principal) -> str:
+    """Return where that page is. Raises RefusedError."""
     stripe = require_stripe(services)
     keys = await stripe_keys(request, principal.account_id)
     payer = await begin(services, principal.account_id)
@@ -97,7 +107,7 @@ async def open_portal(request: Request[Any, Any, Any], services: Services, princ
             key=keys.of(f"portal {customer_id}"),
         ),
     )
-    return UrlView(url=opened.url)
+    return opened.url
 
 
 @post("/v1/billing/change", status_code=200, access=WRITE, weight=weights.REACH_OUT, tags=_TAGS)

@@ -58,10 +58,34 @@ def test_a_person_subscribes_and_leaves(
     follow(api_database_url, stripe)
     assert show(api, customer)["metered"] is False
     page.get_by_role("button", name="Subscribe $19.99 by card").click()
-    page.wait_for_url(f"{api.url}/dashboard/billing?checkout=success")
+    page.wait_for_url(f"{api.url}/login?return_to=/dashboard/billing")
     follow(api_database_url, stripe)
     assert (show(api, customer)["plan"], show(api, customer)["status"]) == ("pro", "active")
     page.goto(post(api, customer, "portal").json()["url"])
     page.get_by_role("button", name="Cancel").first.click()
     follow(api_database_url, stripe)
     assert show(api, customer)["cancel_at_period_end"] is True
+
+
+def test_a_person_subscribes_from_the_billing_page(
+    shop: tuple[Api, FakeStripe], api_database_url: str, rows: Rows, page: Page
+) -> None:
+    api, stripe = shop
+    customer = billed(rows)
+    page.goto(f"{api.url}/dashboard/billing")
+    page.wait_for_url(f"{api.url}/login?return_to=/dashboard/billing")
+    token = rows.session(customer).token
+    page.context.add_cookies([{"name": "spell_session", "value": token, "url": api.url}])
+    page.goto(f"{api.url}/dashboard/billing")
+    expect(page.get_by_text("of 100 free casts used")).to_be_visible()
+    page.get_by_role("button", name="Subscribe to Pro").click()
+    page.get_by_role("link", name="Go on").click()
+    page.get_by_role("button", name="Subscribe $19.99 by card").click()
+    page.wait_for_url(f"{api.url}/dashboard/billing?checkout=success")
+    expect(page.get_by_role("status")).to_contain_text("Thank you")
+    follow(api_database_url, stripe)
+    page.goto(f"{api.url}/dashboard/billing")
+    expect(page.get_by_text("Pro (active)")).to_be_visible()
+    page.get_by_role("button", name="Cards, receipts, cancellation").click()
+    page.get_by_role("link", name="Go on").click()
+    expect(page.get_by_role("button", name="Cancel").first).to_be_visible()
