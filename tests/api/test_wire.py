@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from api.admission.wire import LEFT_TO_RESEND_S, Wire
 from api.operator.metrics import Metrics
 from domain.model.admission import Accepted, AdmissionRequest, CastSpec
+from domain.model.creator_price import NO_PRICE
 from domain.model.funding import Funding
 from domain.model.limits import CastLimits
 from domain.model.messages import Pool
@@ -33,6 +34,7 @@ def accepted(cast_id: UUID) -> Accepted:
         spec=spec,
         accepted_ms=1_700_000_000_000,
         price_version=1,
+        creator_price=NO_PRICE,
         held_micros=2_500,
         funding=Funding.METERED,
         window_ids=(),
