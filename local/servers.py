@@ -1,6 +1,6 @@
 """Postgres and Redis for one data folder: embedded, or the ones whose URLs are given."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,18 +22,24 @@ class Servers:
 
 @contextmanager
 def run_servers(
-    data_folder: Path, *, database_url: str | None = None, redis_url: str | None = None, appendonly: bool = False
+    data_folder: Path,
+    *,
+    database_url: str | None = None,
+    redis_url: str | None = None,
+    appendonly: bool = False,
+    postgres_settings: Mapping[str, str] | None = None,
 ) -> Generator[Servers]:
     """Run what is not given, for as long as the context is open, and stop it at the end.
 
-    The folder is this process's alone meanwhile. Raises LocalServerError, whose message is one line for the user.
+    The folder is this process's alone meanwhile. `postgres_settings` are laid over those of `local.postgres`.
+    Raises LocalServerError, whose message is one line for the user.
     """
     with ExitStack() as stack:
         make_private_folder(data_folder)
         stack.enter_context(FolderLock(data_folder))
         postgres = redis = None
         if database_url is None:
-            postgres = Postgres(data_folder / "postgres")
+            postgres = Postgres(data_folder / "postgres", settings=postgres_settings)
             stack.callback(postgres.stop)
             postgres.start()
             database_url = postgres.url

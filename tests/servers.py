@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -14,6 +15,10 @@ from redis import Redis as Client
 
 from local.servers import Servers, run_servers
 from migrations.runner import migrate
+
+# Whatever is committed survives the death of Postgres, which tests cause, but not that of the machine. With fsync a
+# copy of the template takes 0.6 to 2 s on a busy disk, without 0.07 s (measured), and every other test takes one.
+SURVIVES_KILLS: Final = {"fsync": "off"}
 
 
 @contextmanager
@@ -28,6 +33,7 @@ def run_test_servers(environment: Mapping[str, str]) -> Generator[Servers]:
             Path(folder),
             database_url=environment.get("TEST_DATABASE_URL") or None,
             redis_url=environment.get("TEST_REDIS_URL") or None,
+            postgres_settings=SURVIVES_KILLS,
         ) as servers,
     ):
         yield servers
