@@ -181,7 +181,7 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
     proxies = Proxies(settings.trusted_proxies)
     board = BudgetBoard(clock)
     wire = Wire(redis, token_key=settings.cast_token_key.reveal(), clock=clock, metrics=metrics)
-    authenticator = Authenticator(engine_pool, clock=clock, rpm_default=settings.rate_limit_rpm)
+    authenticator = Authenticator(engine_pool, clock=clock, rpm_default=settings.rate_limit_rpm, board=board)
     metrics.watch(metrics.keys_verified, lambda: authenticator.hashed)
     waiting = Waiting(engine_pool, redis, metrics=metrics)
     receipt_key = None if settings.receipt_signing_key is None else settings.receipt_signing_key.reveal()
@@ -201,7 +201,7 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
             now=now,
         ),
         authenticator=authenticator,
-        sessions=Sessions(engine_pool, clock=clock, rpm=settings.rate_limit_rpm),
+        sessions=Sessions(engine_pool, clock=clock, rpm=settings.rate_limit_rpm, board=board),
         site=Site(settings.public_url),
         github=None if settings.github is None else Github(settings.github),
         oidc=None if settings.oidc is None else _issuer(settings, settings.oidc, clock=clock, now=now),

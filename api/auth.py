@@ -12,6 +12,7 @@ from uuid import UUID
 import argon2
 import msgspec
 
+from api.budgets.board import BudgetBoard
 from api.coalesce import Coalesced
 from api.errors import overloaded
 from domain.model.api_key import mode_of, prefix_of
@@ -73,6 +74,11 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     test: bool = False
     """A test key: it casts for no money, and sees test casts alone."""
 
+    @property
+    def budgeted_id(self) -> UUID:
+        """Under which id the board of budgets has this caller."""
+        return self.key_id or self.account_id
+
     def may(self, scope: str) -> bool:
         """Tell whether this is a key with `scope`, or a session and `scope` concerns its own account alone."""
         return scope in self.scopes or (self.key_id is None and scope in ACCOUNT_SCOPES)
@@ -114,10 +120,14 @@ class _Known:
 
 
 class Authenticator:
-    """Recognises callers. `clock` counts seconds and never goes back; `rpm_default` applies to keys without a rate."""
+    """Recognises callers. `clock` counts seconds and never goes back; `rpm_default` applies to keys without a rate.
 
-    def __init__(self, engine_pool: Pool, *, clock: Callable[[], float], rpm_default: int) -> None:
+    Each look-up tells `board` how the budgets of the key stand.
+    """
+
+    def __init__(self, engine_pool: Pool, *, clock: Callable[[], float], rpm_default: int, board: BudgetBoard) -> None:
         self._pool = engine_pool
+        self._board = board
         self._clock = clock
         self._rpm_default = rpm_default
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
@@ -202,6 +212,7 @@ class Authenticator:
         if owner != known.owner:
             known.owner, known.principal = owner, self._principal(owner)
         known.checked_at = asked_at
+        self._tell(known)
         self._known.move_to_end(digest)
         return True
 
@@ -239,8 +250,13 @@ class Authenticator:
         if not owner.alive or not owner.active:
             raise RefusedError(_why_not(owner))
         known = _Known(owner, self._principal(owner), asked_at)
+        self._tell(known)
         _remember(self._known, digest, known, KNOWN_KEYS_MAX)
         return known
+
+    def _tell(self, known: _Known) -> None:
+        if not known.principal.test:  # its casts move no money, so that no budget binds it
+            self._board.learn(known.owner.key_id, known.owner.budgets, asked_at=known.checked_at)
 
     def _principal(self, owner: KeyOwner) -> Principal:
         return Principal(

@@ -15,6 +15,7 @@ class Call:
 
     __slots__ = (
         "answer_headers",
+        "budget",
         "cast_ids",
         "client",
         "counted",
@@ -53,6 +54,8 @@ class Call:
         """Of which kind the rate was that refused it."""
         self.answer_headers: Headers = []
         """Added to the answer, whatever it is."""
+        self.budget: Headers = []
+        """Of the caller's tightest budget, added to it as well: as of the look-up of the caller, or of his cast."""
 
     def attach(self, scope: MutableMapping[str, Any]) -> None:
         """Make this the call of `scope`."""

@@ -93,7 +93,7 @@ class Edge:
         return f"{self._process}-{next(self._numbers):x}"
 
     def _headers(self, call: Call, present: Headers) -> Headers:
-        added = [(b"x-request-id", call.request_id.encode("ascii")), *call.answer_headers]
+        added = [(b"x-request-id", call.request_id.encode("ascii")), *call.answer_headers, *call.budget]
         names = {name for name, _ in (*present, *call.answer_headers)}
         if names.isdisjoint(self._standing_names):
             return added + self._standing

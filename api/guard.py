@@ -28,7 +28,7 @@ from domain.model.errors import Code, Refusal, RefusedError, refuse
 
 
 async def authenticate(services: Services, call: Call, *, asked_again: bool = False) -> Principal:
-    """Return who calls, and note it for the log. Raises RefusedError (401, 403, 503).
+    """Return who calls, and note it for the log, and his budget for the answer. Raises RefusedError (401, 403, 503).
 
     An Authorization header counts alone; without one the session in the browser's cookie does, and then only pages of
     ours may change anything. What changes something trusts no session from memory, so that an ended one does nothing
@@ -43,9 +43,11 @@ async def authenticate(services: Services, call: Call, *, asked_again: bool = Fa
     if token is not None:
         fresh = call.method not in SAFE_METHODS and not asked_again
         call.principal = await services.sessions.identify(token, fresh=fresh, unknown=unknown)
+        call.budget = services.budget_board.headers(call.principal.budgeted_id)
         return call.principal
     principal = await services.authenticator.identify(authorization or b"", unknown=unknown)
     call.principal = principal
+    call.budget = services.budget_board.headers(principal.budgeted_id)
     if principal.allowed_origins:
         origin = call.headers.get(b"origin")
         if origin is not None and origin.decode("latin-1") not in principal.allowed_origins:
@@ -175,6 +177,5 @@ async def _admit_visitor(services: Services, call: Call, weight: int) -> None:
 
 async def _admitted(services: Services, call: Call, weight: int) -> Principal:
     principal = await authenticate(services, call)
-    services.budget_board.show(call, principal)
     await admit_request(services, call, caller_of(principal, weight=weight))
     return principal

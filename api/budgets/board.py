@@ -1,40 +1,87 @@
-"""The last known standing of callers' tightest budgets, for the Budget headers of answers that read no budget."""
+"""The standing of callers' tightest budgets as last known, for the Budget headers of answers that read no budget."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 from uuid import UUID
 
-from api.auth import Principal
-from api.call import Call
 from api.errors import Headers
 from domain.model.errors import Standing
+from domain.model.tightest import tightest_standing
 
-# Older than this a standing is not shown; nothing reads Postgres only for headers.
-FRESH_S: Final = 1.0
-CALLERS_MAX: Final = 10_000
+# Only callers that have a budget: as many as keys and sessions are remembered together.
+CALLERS_MAX: Final = 20_000
+
+
+class _Known:
+    """What was learnt of a caller's budgets, and of when it is; rendered when it is first shown."""
+
+    __slots__ = ("as_of", "budgets", "headers")
+
+    def __init__(self, as_of: float, budgets: str | None, headers: Headers | None) -> None:
+        self.as_of = as_of
+        self.budgets = budgets
+        self.headers = headers
 
 
 class BudgetBoard:
-    """Filled by admission, which knows exactly; read by every authenticated answer."""
+    """Filled by look-ups of callers, which happen anyway, and by admission, which knows exactly; read by every answer.
+
+    A caller is shown only after `api.auth` or `api.sessions.known` identified him, and they look again whenever the
+    last look-up was a second ago: what stands here of him is that of this look-up, or of a cast after it. So nothing
+    that is shown is older than a second, and nothing is read for it.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._standings: OrderedDict[UUID, tuple[float, Headers]] = OrderedDict()
+        self._known: OrderedDict[UUID, _Known] = OrderedDict()
 
     def note(self, caller_id: UUID, standing: Standing) -> Headers:
-        """Remember the standing of a key or account, and return its headers."""
+        """Take what admission found for a key or account, and return its headers.
+
+        Kept for other answers only where it binds the caller wherever he asks: not the budget of a spell, nor the
+        platform's own limit.
+        """
         headers = budget_headers(standing)
-        self._standings[caller_id] = (self._clock(), headers)
-        if len(self._standings) > CALLERS_MAX:
-            self._standings.popitem(last=False)
+        if standing.limit_id is not None and standing.scope != "spell":
+            self._keep(caller_id, _Known(self._clock(), None, headers))
         return headers
 
-    def show(self, call: Call, principal: Principal) -> None:
-        """Add the caller's budget to the answer, when it is known as of a second ago."""
-        known = self._standings.get(principal.key_id or principal.account_id)
-        if known is not None and self._clock() - known[0] <= FRESH_S:
-            call.answer_headers += known[1]
+    def learn(self, caller_id: UUID, budgets: str | None, *, asked_at: float) -> None:
+        """Take what a look-up that began at `asked_at` found; None: no hard budget. A later cast's figures stay."""
+        known = self._known.get(caller_id)
+        if known is not None and known.as_of > asked_at:
+            return
+        if budgets is None:
+            if known is not None:
+                del self._known[caller_id]
+        elif known is not None and known.budgets == budgets:
+            known.as_of = asked_at
+            self._known.move_to_end(caller_id)
+        else:
+            self._keep(caller_id, _Known(asked_at, budgets, None))
+
+    def headers(self, caller_id: UUID) -> Headers:
+        """Return the headers of a caller who was identified just now; none where no hard budget binds him."""
+        known = self._known.get(caller_id)
+        if known is None:
+            return []
+        if known.headers is None:
+            standing = None if known.budgets is None else tightest_standing(known.budgets)
+            known.headers = [] if standing is None else budget_headers(standing)
+        return known.headers
+
+    def _keep(self, caller_id: UUID, known: _Known) -> None:
+        self._known[caller_id] = known
+        self._known.move_to_end(caller_id)
+        if len(self._known) > CALLERS_MAX:
+            self._known.popitem(last=False)
+
+
+def tightest_noted(standings: Iterable[Standing]) -> Standing | None:
+    """Return the tightest of what admission said of the casts of one batch, each budget as it was said last."""
+    last = {standing.limit_id: standing for standing in standings}
+    return min(last.values(), key=_room, default=None)
 
 
 def budget_headers(standing: Standing) -> Headers:
@@ -45,3 +92,7 @@ def budget_headers(standing: Standing) -> Headers:
         (b"budget-held", b"%d" % standing.held_micros),
         (b"budget-reset", b"%d" % int(standing.resets_at.timestamp())),
     ]
+
+
+def _room(standing: Standing) -> int:
+    return standing.limit_micros - standing.spent_micros - standing.held_micros

@@ -5,6 +5,7 @@ from typing import Final
 import msgspec
 
 from api.auth import Principal
+from api.budgets.board import tightest_noted
 from api.call import Call
 from api.casts.quotes import resolve_cast
 from api.casts.request import parse_batch, parse_cast, spec_of
@@ -77,6 +78,7 @@ async def cast_many(
         if isinstance(admitted.verdict, Replayed):
             return await _replay(services, call, principal, admitted.verdict, path)
         judged = _results(admitted.verdict)
+        _note_standing(services, call, principal, judged)
     else:
         await admit_request(services, call, caller_of(principal))
     verdicts = iter(judged)
@@ -116,6 +118,14 @@ def _results(verdict: Verdict) -> list[Accepted | Refusal]:
     if over_rate and isinstance(first, Refusal):
         raise RefusedError(first)
     return list(verdict.results)
+
+
+def _note_standing(services: Services, call: Call, principal: Principal, judged: list[Accepted | Refusal]) -> None:
+    """Have the answer carry the tightest budget as it stands after the last hold."""
+    said = [one.budget if isinstance(one, Accepted) else one.limit for one in judged]
+    tightest = tightest_noted(standing for standing in said if standing is not None)
+    if tightest is not None:
+        call.budget = services.budget_board.note(principal.budgeted_id, tightest)
 
 
 def _result(services: Services, call: Call, wanted: _Wanted, verdict: Accepted | Refusal, path: str) -> BatchResult:

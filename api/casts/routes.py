@@ -24,7 +24,7 @@ from api.casts.quotes import resolve_cast
 from api.casts.reading import list_casts
 from api.casts.request import BODY_BYTES_MAX, parse_cast, spec_of
 from api.edge import App, Message, Receive, Scope, Send
-from api.errors import KINDS, Answer, Headers, invalid, problem
+from api.errors import KINDS, Answer, invalid, problem
 from api.guard import admit_request, authenticate, caller_of, count_late, note_allowance
 from api.services import Services
 from api.trouble import refusal_of
@@ -110,7 +110,6 @@ class CastEndpoints:
     async def _list(self, call: Call, principal: Principal, scope: Scope, receive: Receive) -> Answer:
         del receive
         await admit_request(self._services, call, caller_of(principal))
-        self._services.budget_board.show(call, principal)
         return await list_casts(self._services, principal, scope["path"], scope["query_string"])
 
     async def _create(
@@ -178,7 +177,7 @@ class CastEndpoints:
         if isinstance(result, Refusal):
             raise RefusedError(result)
         call.cast_ids = (result.cast_id,)
-        call.answer_headers += self._standing_headers(principal, result)
+        self._note_standing(call, principal, result)
         view = None if admitted.waiter is None else await self._result(admitted.waiter, wish.wait_s)
         if view is not None:
             return 200, view
@@ -205,15 +204,13 @@ class CastEndpoints:
             self._services.waiting.forget(waiter)
         return None if row is None else (await self._services.casts.views([row]))[0]
 
-    def _standing_headers(self, principal: Principal, accepted: Accepted) -> Headers:
-        headers = [
+    def _note_standing(self, call: Call, principal: Principal, accepted: Accepted) -> None:
+        call.answer_headers += [
             (b"open-casts", b"%d" % accepted.open_casts),
             (b"open-casts-limit", b"%d" % accepted.open_casts_max),
         ]
-        if accepted.budget is not None:
-            board = self._services.budget_board
-            headers += board.note(principal.key_id or principal.account_id, accepted.budget)
-        return headers
+        board = self._services.budget_board
+        call.budget = [] if accepted.budget is None else board.note(principal.budgeted_id, accepted.budget)
 
     async def _refused(self, call: Call, scope: Scope, refusal: Refusal) -> Answer:
         """Render a refusal. One that admission has not counted yet is taken from its caller's rate here."""
@@ -230,8 +227,7 @@ class CastEndpoints:
         if KINDS[refusal.code].status == _PAYMENT_REQUIRED and refusal.code is not Code.TEST_ALLOWANCE_EXHAUSTED:
             metrics.budget_blocked.inc()
         if refusal.limit is not None and call.principal is not None:
-            caller_id = call.principal.key_id or call.principal.account_id
-            call.answer_headers += self._services.budget_board.note(caller_id, refusal.limit)
+            call.budget = self._services.budget_board.note(call.principal.budgeted_id, refusal.limit)
         return problem(refusal, request_id=call.request_id, instance=scope["path"], public_url=self._public_url)
 
 

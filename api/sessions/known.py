@@ -7,6 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from api.auth import FRESH_S, USE_WRITTEN_EVERY_S, Principal
+from api.budgets.board import BudgetBoard
 from api.coalesce import Coalesced
 from domain.model.errors import Code, Refusal, RefusedError
 from domain.model.session import TOKEN_PREFIX, hash_of_token, is_token
@@ -30,9 +31,13 @@ def session_token(authorization: bytes | None) -> str | None:
 
 
 class Sessions:
-    """Recognises sessions. `clock` counts seconds and never goes back; `rpm` is the rate of an account's sessions."""
+    """Recognises sessions. `clock` counts seconds and never goes back; `rpm` is the rate of an account's sessions.
 
-    def __init__(self, engine_pool: Pool, *, clock: Callable[[], float], rpm: int) -> None:
+    Each look-up tells `board` how the budgets of the account stand.
+    """
+
+    def __init__(self, engine_pool: Pool, *, clock: Callable[[], float], rpm: int, board: BudgetBoard) -> None:
+        self._board = board
         self._pool = engine_pool
         self._clock = clock
         self._rpm = rpm
@@ -94,6 +99,7 @@ class Sessions:
         if owner is None or not owner.alive or not owner.active:
             self._known.pop(hashed, None)
             raise RefusedError(_SUSPENDED if owner is not None and owner.alive else _DEAD)
+        self._board.learn(owner.account_id, owner.budgets, asked_at=asked_at)
         known = self._known[hashed] = (asked_at, self._principal(owner))
         self._known.move_to_end(hashed)
         if len(self._known) > KNOWN_SESSIONS_MAX:

@@ -38,6 +38,7 @@ from domain.model.modes import Mode, refuse_test_cast
 from domain.model.periods import Period, resets_at
 from domain.model.places import NO_CAST, placed
 from domain.model.quote import QuotedTerms
+from domain.model.tightest import standing_of, tightest_of
 
 # A share of the wire that keeps every worker slot of a small deployment busy while one account fills it,
 # and is small enough that the next account's first cast waits for a fraction of a second.
@@ -249,28 +250,10 @@ class _Batch:
 
     def _tightest(self, windows: list[WindowState], needed: int) -> Standing | None:
         """Return the hard budget with the least room left; among equals the first by window id."""
-        tightest: WindowState | None = None
-        least = 0
-        for window in windows:
-            if window.hard_limit_micros is None:
-                continue
-            room = window.hard_limit_micros - window.spent_micros - window.held_micros
-            if tightest is None or room < least:
-                tightest, least = window, room
-        if tightest is None:
+        window = tightest_of(windows)
+        if window is None:
             return None
-        assert tightest.hard_limit_micros is not None
-        return Standing(
-            limit_id=tightest.budget_id,
-            scope=tightest.scope,
-            scope_id=tightest.scope_id,
-            period=tightest.period,
-            limit_micros=tightest.hard_limit_micros,
-            spent_micros=tightest.spent_micros,
-            held_micros=tightest.held_micros,
-            needed_micros=needed,
-            resets_at=self._resets_at[tightest.period],
-        )
+        return standing_of(window, needed_micros=needed, resets_at=self._resets_at[window.period])
 
     def _fund(
         self, account: AccountState, spec: CastSpec, creator: CreatorPrice, needed: int

@@ -24,7 +24,11 @@ def starts_on(period: Period, instant: datetime) -> date:
 
 def resets_at(period: Period, instant: datetime) -> datetime:
     """Return the moment the next period begins."""
-    first = starts_on(period, instant)
+    return resets_after(period, starts_on(period, instant))
+
+
+def resets_after(period: Period, first: date) -> datetime:
+    """Return the moment the period ends that begins with the day `first`."""
     following = first + timedelta(days=1) if period is Period.DAILY else next_month(first)
     return datetime(following.year, following.month, following.day, tzinfo=UTC)
 

@@ -30,6 +30,8 @@ class KeyOwner(msgspec.Struct, frozen=True, kw_only=True):
     """Of the web pages that may use the key; empty: all."""
     superseded: bool = False
     """This is the secret before the last rotation, in its grace."""
+    budgets: str | None = None
+    """Hard ones that bind it, with their windows of now, as JSON for `tightest_standing`; None without any."""
 
 
 async def principals_by_prefix(connection: Connection, *, prefixes: list[str]) -> dict[str, KeyOwner]:
@@ -48,6 +50,7 @@ async def principals_by_prefix(connection: Connection, *, prefixes: list[str]) -
             active=row[8],
             allowed_origins=frozenset(row[9]),
             superseded=row[10],
+            budgets=row[11],
         )
         for row in await cursor.fetchall()
     }

@@ -1,38 +1,59 @@
 -- name: principals_by_prefix
 -- Who each key belongs to and whether it may still be used, by the public part of the key; dead keys are shown dead.
 -- The secret before a rotation stands beside the present one: by its own prefix, alive as long as it was given.
-SELECT
-  k.prefix,
-  k.id,
-  k.account_id,
-  k.secret_hash,
-  k.scopes,
-  k.rate_limit_rpm,
-  a.handle,
-  k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) AS alive,
-  a.status = 'active' AS active,
-  k.allowed_origins,
-  false AS superseded
-FROM api_keys k
-JOIN accounts a ON a.id = k.account_id
-WHERE k.prefix = ANY(%(prefixes)s)
-UNION ALL
-SELECT
-  k.previous_prefix,
-  k.id,
-  k.account_id,
-  k.previous_secret_hash,
-  k.scopes,
-  k.rate_limit_rpm,
-  a.handle,
-  k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
-    AND k.previous_until > clock_timestamp(),
-  a.status = 'active',
-  k.allowed_origins,
-  true
-FROM api_keys k
-JOIN accounts a ON a.id = k.account_id
-WHERE k.previous_prefix = ANY(%(prefixes)s)
+-- `budgets` are those of its account and its own that have a hard limit, as admission reads them; NULL where none has.
+WITH instant AS MATERIALIZED (
+  SELECT now, (now AT TIME ZONE 'UTC')::date AS day, date_trunc('month', now AT TIME ZONE 'UTC')::date AS month
+  FROM clock_timestamp() AS now
+), found AS (
+  SELECT
+    k.prefix,
+    k.id,
+    k.account_id,
+    k.secret_hash,
+    k.scopes,
+    k.rate_limit_rpm,
+    a.handle,
+    k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()) AS alive,
+    a.status = 'active' AS active,
+    k.allowed_origins,
+    false AS superseded
+  FROM api_keys k
+  JOIN accounts a ON a.id = k.account_id
+  WHERE k.prefix = ANY(%(prefixes)s)
+  UNION ALL
+  SELECT
+    k.previous_prefix,
+    k.id,
+    k.account_id,
+    k.previous_secret_hash,
+    k.scopes,
+    k.rate_limit_rpm,
+    a.handle,
+    k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
+      AND k.previous_until > clock_timestamp(),
+    a.status = 'active',
+    k.allowed_origins,
+    true
+  FROM api_keys k
+  JOIN accounts a ON a.id = k.account_id
+  WHERE k.previous_prefix = ANY(%(prefixes)s)
+)
+SELECT found.*, (
+  SELECT json_agg(json_build_object(
+    'budget_id', b.id, 'account_id', b.account_id, 'scope', b.scope, 'scope_id', b.scope_id, 'period', b.period,
+    'starts_on', CASE b.period WHEN 'daily' THEN instant.day ELSE instant.month END,
+    'exists', w.id IS NOT NULL,
+    'hard_limit_micros', CASE WHEN w.id IS NULL THEN b.hard_limit_micros ELSE w.hard_limit_micros END,
+    'spent_micros', coalesce(w.spent_micros, 0), 'held_micros', coalesce(w.held_micros, 0)))::text
+  FROM budgets b
+  LEFT JOIN budget_windows w
+    ON w.budget_id = b.id AND w.starts_on = CASE b.period WHEN 'daily' THEN instant.day ELSE instant.month END
+  WHERE b.account_id = found.account_id AND b.deleted_at IS NULL
+    AND b.scope IN ('account', 'key') AND b.scope_id IN (found.account_id, found.id)
+    AND CASE WHEN w.id IS NULL THEN b.hard_limit_micros ELSE w.hard_limit_micros END IS NOT NULL
+) AS budgets
+FROM found, instant
 
 -- name: origins_allowed
 -- Which of these origins some living key allows.

@@ -52,6 +52,8 @@ class SessionOwner(msgspec.Struct, frozen=True, kw_only=True):
     """Neither ended nor expired nor idle for too long."""
     active: bool
     """The account is not suspended."""
+    budgets: str | None = None
+    """Hard ones of the account, with their windows of now, as JSON for `tightest_standing`; None without any."""
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +102,7 @@ async def sessions_by_hash(conn: Connection, *, hashes: list[bytes]) -> dict[byt
             role=row[5],
             alive=row[6],
             active=row[7],
+            budgets=row[8],
         )
         for row in await cursor.fetchall()
     }

@@ -19,7 +19,12 @@ UPDATE sessions s SET ended_at = %(now)s FROM surplus WHERE s.id = surplus.id
 RETURNING s.id
 
 -- name: sessions_by_hash
--- Whose sessions these are and whether they may still be used; dead ones are shown dead.
+-- Whose sessions these are and whether they may still be used; dead ones are shown dead. `budgets` are those of the
+-- account that have a hard limit, as admission reads them; NULL where none has.
+WITH instant AS MATERIALIZED (
+  SELECT now, (now AT TIME ZONE 'UTC')::date AS day, date_trunc('month', now AT TIME ZONE 'UTC')::date AS month
+  FROM clock_timestamp() AS now
+)
 SELECT
   s.token_hash,
   s.id,
@@ -29,10 +34,23 @@ SELECT
   u.role,
   s.ended_at IS NULL AND s.expires_at > clock_timestamp()
     AND s.last_used_at > clock_timestamp() - make_interval(days => %(idle_days)s) AS alive,
-  a.status = 'active' AS active
+  a.status = 'active' AS active, (
+    SELECT json_agg(json_build_object(
+      'budget_id', b.id, 'account_id', b.account_id, 'scope', b.scope, 'scope_id', b.scope_id, 'period', b.period,
+      'starts_on', CASE b.period WHEN 'daily' THEN instant.day ELSE instant.month END,
+      'exists', w.id IS NOT NULL,
+      'hard_limit_micros', CASE WHEN w.id IS NULL THEN b.hard_limit_micros ELSE w.hard_limit_micros END,
+      'spent_micros', coalesce(w.spent_micros, 0), 'held_micros', coalesce(w.held_micros, 0)))::text
+    FROM budgets b
+    LEFT JOIN budget_windows w
+      ON w.budget_id = b.id AND w.starts_on = CASE b.period WHEN 'daily' THEN instant.day ELSE instant.month END
+    WHERE b.account_id = s.account_id AND b.deleted_at IS NULL AND b.scope = 'account'
+      AND CASE WHEN w.id IS NULL THEN b.hard_limit_micros ELSE w.hard_limit_micros END IS NOT NULL
+  ) AS budgets
 FROM sessions s
 JOIN accounts a ON a.id = s.account_id
 JOIN users u ON u.id = s.user_id
+CROSS JOIN instant
 WHERE s.token_hash = ANY(%(hashes)s)
 
 -- name: sessions_list

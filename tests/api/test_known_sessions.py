@@ -8,6 +8,7 @@ import pytest
 from api.access_log import Log
 from api.app import create_app
 from api.auth import FRESH_S, USE_WRITTEN_EVERY_S
+from api.budgets.board import BudgetBoard
 from api.call import Call
 from api.guard import authenticate
 from api.sessions.known import Sessions, session_token
@@ -16,6 +17,8 @@ from domain.settings import ApiSettings, load
 from domain.store.connection import Role, StoreError, open_pool
 from local.servers import Servers
 from tests.api.platform import Account, Rows, Signed, api_environment
+
+NOBODY = BudgetBoard(lambda: 0.0)
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ async def test_a_warm_session_needs_no_database_and_a_stale_one_does(
 ) -> None:
     now = [0.0]
     async with open_pool(rows.url, role=Role.ENGINE, size_max=2) as pool:
-        sessions = Sessions(pool, clock=lambda: now[0], rpm=60)
+        sessions = Sessions(pool, clock=lambda: now[0], rpm=60, board=NOBODY)
         principal = await sessions.identify(signed.token, fresh=False)
         assert (principal.account_id, principal.user_id, principal.session_id) == (
             account.id,
@@ -54,7 +57,7 @@ async def test_a_warm_session_needs_no_database_and_a_stale_one_does(
 async def test_an_ended_session_is_believed_for_a_second_at_most(rows: Rows, signed: Signed) -> None:
     now = [0.0]
     async with open_pool(rows.url, role=Role.ENGINE, size_max=2) as pool:
-        sessions = Sessions(pool, clock=lambda: now[0], rpm=60)
+        sessions = Sessions(pool, clock=lambda: now[0], rpm=60, board=NOBODY)
         await sessions.identify(signed.token, fresh=False)
         rows.execute("UPDATE sessions SET ended_at = now() WHERE id = %(id)s", {"id": signed.id})
         assert (await sessions.identify(signed.token, fresh=False)).session_id == signed.id
@@ -69,14 +72,14 @@ async def test_an_ended_session_is_believed_for_a_second_at_most(rows: Rows, sig
 
 async def test_what_is_no_token_costs_no_lookup(rows: Rows) -> None:
     pool = open_pool(rows.url, role=Role.ENGINE, size_max=1)  # never opened
-    sessions = Sessions(pool, clock=lambda: 0.0, rpm=60)
+    sessions = Sessions(pool, clock=lambda: 0.0, rpm=60, board=NOBODY)
     for text in ("", "ss_", "ss_" + "A" * 42, "ss_" + "é" * 43, "ss_" + "A" * 43 + "\n"):
         assert await refusal(sessions, text) is Code.UNAUTHORIZED
 
 
 async def test_many_requests_of_one_session_ask_once(rows: Rows, signed: Signed) -> None:
     async with open_pool(rows.url, role=Role.ENGINE, size_max=1) as pool:
-        sessions = Sessions(pool, clock=lambda: 0.0, rpm=60)
+        sessions = Sessions(pool, clock=lambda: 0.0, rpm=60, board=NOBODY)
         await sessions.identify(signed.token, fresh=False)
         before = pool.get_stats().get("requests_num", 0)
         await asyncio.gather(*(sessions.identify(signed.token, fresh=True) for _ in range(200)))
@@ -89,7 +92,7 @@ async def test_use_is_written_once_a_minute(rows: Rows, signed: Signed) -> None:
     ours = {"id": signed.id}
     rows.execute("UPDATE sessions SET last_used_at = last_used_at - interval '2 minutes' WHERE id = %(id)s", ours)
     async with open_pool(rows.url, role=Role.ENGINE, size_max=2) as pool:
-        sessions = Sessions(pool, clock=lambda: now[0], rpm=60)
+        sessions = Sessions(pool, clock=lambda: now[0], rpm=60, board=NOBODY)
 
         async def use(at_s: float) -> int:
             now[0] = at_s

@@ -18,6 +18,7 @@ from tests.planted_faults import (
     promising,
     sending,
     settling,
+    showing,
     signing_in,
     silence,
     statements,
@@ -50,6 +51,7 @@ _PARTS: Final = (
     paying,
     promising,
     erasing,
+    showing,
 )
 FAULTS: Final[tuple[Fault, ...]] = tuple(chain.from_iterable(part.FAULTS for part in _PARTS))
 PAGE: Final = REPOSITORY / "tests" / "planted_faults.md"
