@@ -67,9 +67,9 @@ FAULTS = (
         "held-ignored-without-guard",
         "A hard budget is passed by everything that is open.",
         (
-            "domain/model/admission.py",
-            "            room = window.hard_limit_micros - window.spent_micros - window.held_micros\n",
-            "            room = window.hard_limit_micros - window.spent_micros\n",
+            "domain/model/tightest.py",
+            "        room = window.hard_limit_micros - window.spent_micros - window.held_micros\n",
+            "        room = window.hard_limit_micros - window.spent_micros\n",
         ),
         (
             "domain/model/admission.py",
