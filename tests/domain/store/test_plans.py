@@ -13,14 +13,14 @@ import pytest
 from psycopg import sql
 
 from domain.model.ids import ENTROPY_BYTES, cast_id
-from domain.store import admission, casts, settlement
+from domain.store import admission, casts, principals, settlement
 from domain.store.connection import Connection, Pool, statement
 from domain.store.queries import load
 
 _PLACE: Final = re.compile(rb"%\((\w+)\)[sb]")
 # Tables that stay small whatever happens: reading one whole is no harm.
 _SMALL: Final = {"price_book", "spells"}
-_MODULES: Final = (admission, settlement, casts)
+_MODULES: Final = (admission, settlement, casts, principals)
 STATEMENTS: Final[Mapping[str, bytes]] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": query
     for module in _MODULES
