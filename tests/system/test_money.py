@@ -141,7 +141,8 @@ def test_no_cast_of_a_key_is_accepted_after_its_revocation_was_answered(stack: S
     )
     answers = asyncio.run(_revoke_under_fire(stack, account, doomed))
     assert answers["before"][202] > 0
-    assert set(answers["after"]) == {401}
+    # Many wrong keys from one address are refused without a look at them.
+    assert {401} <= set(answers["after"]) <= {401, 429}
     late = stack.rows.execute(
         "SELECT count(*) FROM casts c JOIN api_keys k ON k.id = c.key_id"
         " WHERE k.id = %(id)s AND c.accepted_at > k.revoked_at",
@@ -161,7 +162,7 @@ async def _revoke_under_fire(stack: Stack, owner: Account, doomed: Account) -> d
             seen[when][(await client.post("/v1/casts", json={"spell": "dev/empty"})).status_code] += 1
             if seen["before"][202] >= 50:
                 warm.set()
-            if seen["after"][401] >= 20:
+            if seen["after"].total() >= 20:
                 return
 
     async def revoke(client: httpx.AsyncClient) -> None:
