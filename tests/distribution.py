@@ -25,6 +25,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from local.ports import LOOPBACK, new_port
+from tests.servers import SURVIVES_KILLS
 
 # Made by Debian's package; postgres refuses to run as root.
 _USER: Final = "postgres"
@@ -85,6 +86,7 @@ def _postgres(folder: Path) -> Generator[str]:
         "max_locks_per_transaction": "256",
         "max_connections": "200",
         "timezone": "UTC",
+        **SURVIVES_KILLS,
     }
     options = [f"--{key}={value}" for key, value in settings.items()]
     log = folder / "log"

@@ -46,13 +46,13 @@ async def test_an_invoice_from_the_draft_to_the_page_it_is_paid_on(gateway: Stri
             draft.id, customer_id=customer_id, amount_cents=cents, description="y", metadata={}, key=f"i{number}"
         )
     assert (await gateway.invoices.retrieve(draft.id)).total_cents == 100
+    fake.give_card(customer_id)
     final = await gateway.invoices.finalize(draft.id, key="f")
     assert (final.status, final.is_advancing, final.currency) == ("open", True, "usd")
     assert final.number
     assert final.hosted_url
     assert final.pdf_url
     assert final.customer_id == customer_id
-    fake.give_card(customer_id)
     fake.run_due()
     assert (await gateway.invoices.retrieve(draft.id)).status == "paid"
 

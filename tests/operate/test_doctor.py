@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 from collections import namedtuple
+from collections.abc import Generator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 
 from domain.store.connection import Role
 from domain.store.health import RoleFacts, ServerFacts
+from local.postgres import Postgres
 from local.redis import Redis as EmbeddedRedis
+from migrations.runner import migrate
 from operate import examine_machine
 from operate.commands import register
 from operate.dev_secrets import DevSecrets
@@ -60,10 +63,20 @@ def postgres(url: str) -> dict[str, Finding]:
     return {finding.name: finding for finding in found}
 
 
+@pytest.fixture
+def durable_url(tmp_path: Path) -> Generator[str]:
+    """A database on a Postgres as it is shipped; that of the run does without fsync, which is a problem."""
+    server = Postgres(tmp_path / "postgres")
+    server.start()
+    asyncio.run(migrate(server.url))
+    yield server.url
+    server.stop()
+
+
 def test_a_whole_installation_is_well(
-    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    durable_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for name, value in api_environment(database_url, redis_url, 8080).items():
+    for name, value in api_environment(durable_url, redis_url, 8080).items():
         monkeypatch.setenv(name, value)
     found = answer(capfd, code=EXIT_DONE)
     assert {"settings release", "settings api", "settings ledger", "settings scheduler"} < found.keys()

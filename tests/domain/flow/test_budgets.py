@@ -1,5 +1,6 @@
 import asyncio
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID, uuid4
 
 import msgspec
@@ -30,6 +31,7 @@ from domain.model.periods import Period, starts_on
 from domain.store import budgets
 from domain.store.connection import Pool, Role, account_transaction, open_pool, transaction
 from tests.domain.invariants import broken
+from tests.domain.patience import again
 from tests.domain.world import HOLD, TOKEN_KEY, World, admit, make_world
 
 COST = 1_002  # of a cast that used 10^6 fuel
@@ -201,13 +203,14 @@ async def test_of_two_that_race_one_is_made(world: World, pool: Pool) -> None:
 async def test_creating_and_deleting_while_casts_come_and_go_never_breaks_a_window(world: World, pool: Pool) -> None:
     async def casts() -> None:
         for _ in range(8):
-            await finish(pool, *[await accept(world, pool) for _ in range(3)])
+            jobs = [await again(lambda: accept(world, pool)) for _ in range(3)]
+            await again(partial(finish, pool, *jobs))
 
     async def limits() -> None:
         for _ in range(8):
-            created = await create(pool, asked(world, 10**9))
+            created = await again(partial(create, pool, asked(world, 10**9)))
             await asyncio.sleep(0)
-            await drop(pool, world, created.budget.id)
+            await again(partial(drop, pool, world, created.budget.id))
 
     await asyncio.gather(casts(), casts(), limits())
     assert await broken(world.database_url) == {}

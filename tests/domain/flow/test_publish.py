@@ -19,7 +19,8 @@ from domain.model.errors import Code, RefusedError
 from domain.model.manifest import parse_manifest
 from domain.model.versions import Version
 from domain.store import blobs, spells
-from domain.store.connection import Connection, LockTimeoutError, Pool, SerializationError, transaction
+from domain.store.connection import Connection, Pool, transaction
+from tests.domain.patience import again
 from tests.domain.world import World
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -33,13 +34,13 @@ def digest_of(content: bytes) -> bytes:
 
 
 async def patiently(pool: Pool, work: Callable[[Connection], Awaitable[Result]]) -> Result:
-    """Do what every caller does when somebody else is at the same rows: begin again, here until it is done."""
-    while True:
-        try:
-            async with transaction(pool) as connection:
-                return await work(connection)
-        except (LockTimeoutError, SerializationError):
-            continue
+    """Do it in a transaction, and begin again where somebody else is at the same rows."""
+
+    async def once() -> Result:
+        async with transaction(pool) as connection:
+            return await work(connection)
+
+    return await again(once)
 
 
 async def put(pool: Pool, content: bytes = CONTENT) -> None:
