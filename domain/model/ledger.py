@@ -30,6 +30,16 @@ def receivable_of(account_id: UUID) -> str:
     return f"receivable:{account_id}"
 
 
+def creator_of(account_id: UUID) -> str:
+    """Return the ledger's name of what a creator has earned and nobody has collected yet: pending."""
+    return f"creator:{account_id}"
+
+
+def payable_of(account_id: UUID) -> str:
+    """Return the ledger's name of what the platform owes a creator now; its debit side may be more: he owes then."""
+    return f"payable:{account_id}"
+
+
 class Move(NamedTuple):
     """An amount from one account of the ledger to another; 0 moves nothing."""
 
