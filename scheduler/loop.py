@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from domain.store import schedule as store
 from domain.store.connection import StoreError, transaction
 from gateways.metrics import Counter
-from scheduler import billing, erasures, exports, jobs
+from scheduler import billing, erasures, exports, jobs, payouts
 from scheduler import credits as credit_jobs
 from scheduler.jobs import Clockwork
 
@@ -54,6 +54,7 @@ JOBS: Final[Sequence[Job]] = (
     Job(name="erase", every=timedelta(seconds=5), run=erasures.erase),
     Job(name="drop-exports", every=timedelta(minutes=1), run=exports.drop_exports),
     Job(name="billing", every=timedelta(seconds=2), run=billing.bill),
+    Job(name="payouts", every=timedelta(seconds=5), run=payouts.pay_out),
     Job(name="partitions", every=timedelta(hours=1), run=jobs.partitions),
     Job(name="end-graces", every=timedelta(seconds=10), run=jobs.end_graces),
     Job(name="trim-stripe-events", every=timedelta(hours=1), run=jobs.trim_stripe_events),

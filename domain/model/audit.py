@@ -65,6 +65,8 @@ class Action(enum.StrEnum):
     ACCOUNT_UPDATE = "account.update"
     ACCOUNT_ERASE = "account.erase"
     BILLING_UPDATE = "billing.update"
+    PAYOUT_ACCOUNT_CREATE = "payout_account.create"
+    PAYOUT_ACCOUNT_UPDATE = "payout_account.update"
     SPENDING_PAUSE = "spending.pause"
     SPENDING_RESUME = "spending.resume"
     EXPORT_CREATE = "export.create"
@@ -105,6 +107,8 @@ SHOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "account": ("data_days", "price_version"),
     # How an account pays; ids of Stripe's lead to a person's card and address, and stay out.
     "billing": ("plan", "status", "ends_at", "grace_until"),
+    # Whose bank account it leads to stands at Stripe alone.
+    "payout_account": ("details_submitted", "transfers_active", "payouts_enabled", "disabled_reason"),
     "spending": (),
     "export": (),
     # The platform's, and that of a version.

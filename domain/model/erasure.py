@@ -96,6 +96,12 @@ KEPT: Final[Mapping[str, Mapping[str, str]]] = {
         "stripe_customer_id": _BOOKS, "stripe_subscription_id": _BOOKS, "status": _WORD, "plan": _WORD,
         "stripe_price_id": _WORD, "unpaid_invoices": _BOOKS, "checkout_session_id": _BOOKS,
     },
+    "payout_accounts": {"stripe_account_id": _BOOKS, "disabled_reason": "a word of Stripe's"},
+    "payout_run_accounts": {"outcome": _WORD, "trouble": _BOOKS},
+    "payouts": {
+        "stripe_account_id": _BOOKS, "status": _WORD, "stripe_transfer_id": _BOOKS,
+        "refused_code": "a word of Stripe's",
+    },
     "outbox": {
         "kind": _WORD, "frozen": _BOOKS, "step": _WORD, "known": _BOOKS, "status": _WORD, "trouble": _BOOKS,
     },

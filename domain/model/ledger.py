@@ -40,6 +40,11 @@ def payable_of(account_id: UUID) -> str:
     return f"payable:{account_id}"
 
 
+def paying_of(account_id: UUID) -> str:
+    """Return the ledger's name of what is on its way to a creator: frozen, and not yet confirmed by Stripe."""
+    return f"paying:{account_id}"
+
+
 class Move(NamedTuple):
     """An amount from one account of the ledger to another; 0 moves nothing."""
 

@@ -280,6 +280,27 @@ OWNED: Final[Mapping[str, Rule]] = {
         ),
         withheld={"account_id": _OWNER},
     ),
+    "payout_accounts": Rule(
+        file="payout_account",
+        exported=(
+            "stripe_account_id", "details_submitted", "transfers_active", "payouts_enabled", "disabled_reason",
+            "created_at", "updated_at",
+        ),
+        withheld={"account_id": _OWNER, **dict.fromkeys(("epoch", "tried_at", "asked_at"), _SENDING)},
+    ),
+    "payout_run_accounts": Rule(
+        file="payout_runs",
+        exported=("run_id", "outcome", "payable_micros", "trouble"),
+        withheld={"account_id": _OWNER, "look_at": _COUNT},
+    ),
+    "payouts": Rule(
+        file="payouts",
+        exported=(
+            "id", "run_id", "period", "frozen_at", "payable_micros", "held_back_micros", "amount_cents",
+            "stripe_account_id", "status", "stripe_transfer_id", "reversed_cents", "refused_code", "finished_at",
+        ),
+        withheld={"account_id": _OWNER},
+    ),
     "outbox": Rule(
         file="outbox",
         exported=(
@@ -317,6 +338,7 @@ UNEXPORTED: Final[Mapping[str, str]] = {
     "credit_packages": "what is for sale, the same for all",
     "scheduled_runs": "the platform's own clock",
     "billing_runs": "which months were billed, the same for all",
+    "payout_runs": "which months were paid out, the same for all",
     "reconciliation_reports": "sums of the platform's books",
     "schema_migrations": "the schema's own history",
     "stripe_events": "ids of Stripe's objects and when it told of them; what came of it stands where it was applied",

@@ -59,5 +59,30 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     """Money that went to a connected account."""
 
     id: str
+    destination_id: str | None
     amount_cents: int
+    reversed_cents: int
+    """What of it was taken back since."""
     metadata: Mapping[str, str]
+
+
+class ConnectedAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is paid: a creator's own account at Stripe, of which the platform knows no more than this."""
+
+    id: str
+    details_submitted: bool
+    """Whether its owner went through Stripe's page."""
+    transfers_active: bool
+    """Whether Stripe takes transfers for it."""
+    payouts_enabled: bool
+    """Whether Stripe hands on what is on it to a bank."""
+    disabled_reason: str | None
+    metadata: Mapping[str, str]
+    is_deleted: bool = False
+
+
+class OnboardingLink(msgspec.Struct, frozen=True, kw_only=True):
+    """One visit to the page where a creator tells Stripe who he is, and which bank account is his."""
+
+    url: str
+    expires_at: datetime

@@ -347,6 +347,34 @@ WHERE l.account_id = %(account_id)s AND l.id > coalesce((%(after)s::text[])[1]::
   AND l.settled_until <= %(instant)s
 ORDER BY l.id LIMIT %(rows_max)s
 
+-- name: payout_account_page
+-- Who the creator is at Stripe.
+SELECT ARRAY[account_id::text] AS row_key,
+  stripe_account_id, details_submitted, transfers_active, payouts_enabled, disabled_reason, created_at, updated_at
+FROM payout_accounts
+WHERE account_id = %(account_id)s AND account_id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
+  AND created_at <= %(instant)s
+ORDER BY account_id LIMIT %(rows_max)s
+
+-- name: payout_runs_page
+-- What became of the account in each run of monthly payouts.
+SELECT ARRAY[r.run_id::text] AS row_key,
+  r.run_id, p.period, r.outcome, r.payable_micros, r.trouble
+FROM payout_run_accounts r JOIN payout_runs p ON p.id = r.run_id
+WHERE r.account_id = %(account_id)s AND r.run_id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
+  AND p.started_at <= %(instant)s
+ORDER BY r.run_id LIMIT %(rows_max)s
+
+-- name: payouts_page
+-- What was paid to the creator.
+SELECT ARRAY[id::text] AS row_key,
+  id, run_id, period, frozen_at, payable_micros, held_back_micros, amount_cents, stripe_account_id, status,
+  stripe_transfer_id, reversed_cents, refused_code, finished_at
+FROM payouts
+WHERE account_id = %(account_id)s AND id > coalesce((%(after)s::text[])[1]::uuid, %(floor)s)
+  AND frozen_at <= %(instant)s
+ORDER BY id LIMIT %(rows_max)s
+
 -- name: outbox_page
 -- What was asked of Stripe for the account.
 SELECT ARRAY[id::text] AS row_key,

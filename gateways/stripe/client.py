@@ -6,6 +6,7 @@ from typing import Final, Self
 import stripe
 
 from domain.vendor_settings import StripeSettings
+from gateways.stripe.accounts import Accounts
 from gateways.stripe.checkout import Checkout
 from gateways.stripe.customers import Customers
 from gateways.stripe.invoices import Invoices
@@ -43,6 +44,7 @@ class StripeGateway:
         self.prices: Final = Prices(link)
         self.invoices: Final = Invoices(link)
         self.payments: Final = Payments(link)
+        self.accounts: Final = Accounts(link)
         self.transfers: Final = Transfers(link)
 
     async def __aenter__(self) -> Self:

@@ -8,7 +8,7 @@ import stripe
 
 from domain.model.stripe_money import Transfer
 from gateways.stripe.finding import find
-from gateways.stripe.link import Link, texts
+from gateways.stripe.link import Link, id_of, texts
 
 CURRENCY: Final = "usd"
 
@@ -45,6 +45,16 @@ class Transfers:
 
         return await find(self._link, ask, _transfer, matches)
 
+    async def retrieve(self, transfer_id: str) -> Transfer:
+        """Return the transfer as it is now."""
+        return await self._link.ask(self._link.v1.transfers.retrieve_async(transfer_id), _transfer)
+
 
 def _transfer(found: stripe.Transfer) -> Transfer:
-    return Transfer(id=found.id, amount_cents=found.amount, metadata=texts(found.metadata))
+    return Transfer(
+        id=found.id,
+        destination_id=id_of(found.destination),
+        amount_cents=found.amount,
+        reversed_cents=found.amount_reversed,
+        metadata=texts(found.metadata),
+    )

@@ -204,6 +204,21 @@ def onboard(world: World, identifier: str) -> Body:
     return body
 
 
+def restrict(world: World, identifier: str) -> Body:
+    """Write down that Stripe wants to know more: the account can be paid no longer, until its owner says it."""
+    body = world.get("account", identifier)
+    before = {**body, "capabilities": dict(body["capabilities"])}
+    world.update(
+        body,
+        capabilities=dict.fromkeys(body["capabilities"], "inactive"),
+        charges_enabled=False,
+        payouts_enabled=False,
+        requirements=_requirements(["individual.verification.document"], "requirements.past_due"),
+    )
+    world.tell_changes("account.updated", body, before, account=identifier)
+    return body
+
+
 def _change(world: World, body: Body, params: Params) -> None:
     for name, asked in part(params, "capabilities").items():
         if asked.get("requested"):

@@ -4,7 +4,18 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from local.stripe import accounts, balance, checkout_pay, collection, customers, disputes, jobs, refunds, subscriptions
+from local.stripe import (
+    accounts,
+    balance,
+    checkout_pay,
+    collection,
+    customers,
+    disputes,
+    jobs,
+    refunds,
+    subscriptions,
+    transfers,
+)
 from local.stripe.answers import visible
 from local.stripe.errors import refuse
 from local.stripe.faults import SILENCE_S, Fault, Faults
@@ -139,6 +150,18 @@ class Control:
         """Complete a connected account, as its owner does on the onboarding page; return it."""
         with self._world.acting():
             return visible(accounts.onboard(self._world, account_id))
+
+    def restrict(self, account_id: str) -> Body:
+        """Have Stripe find something wrong with a connected account, which nobody can pay then; return it."""
+        with self._world.acting():
+            return visible(accounts.restrict(self._world, account_id))
+
+    def reverse(self, transfer_id: str, *, cents: int | None = None) -> Body:
+        """Take a transfer back, as somebody does in Stripe's dashboard; None: all that is left of it. Return it."""
+        with self._world.acting():
+            params = {} if cents is None else {"amount": cents}
+            transfers.create_reversal(self._world, params, transfer_id)
+            return visible(self._world.get("transfer", transfer_id))
 
     def dispute(self, charge_id: str, *, reason: str = "fraudulent", amount: int | None = None) -> Body:
         """Have the customer's bank take a charge back (`charge_id` may name its intent); return the dispute."""

@@ -26,6 +26,8 @@ KEYS = {
     "spell_prices": ("version_id", "number"),
     "cast_refunds": ("cast_id",),
     "billing_accounts": ("stripe_customer_id",),
+    "payout_accounts": ("stripe_account_id",),
+    "payout_run_accounts": ("run_id",),
     "idempotency_keys": ("key",),
     "credit_transactions": ("number",),
     "auto_top_ups": ("package_id",),
@@ -99,6 +101,16 @@ ROWS = """
     INSERT INTO invoice_lines (id, invoice_id, account_id, month, spell_id, calls, amount_micros, settled_after,
       settled_until)
       VALUES (%(a)s, %(b)s, %(account)s, '2026-01-01', %(b)s, 7, 1234567, '1970-01-01', now());
+    INSERT INTO payout_accounts (account_id, tried_at, stripe_account_id, disabled_reason, created_at, updated_at)
+      VALUES (%(account)s, now(), 'acct_' || %(user)s, 'requirements.past_due', now(), now());
+    INSERT INTO payout_runs (id, period, started_at)
+      VALUES (%(a)s, '2026-01-01', now()) ON CONFLICT DO NOTHING;
+    INSERT INTO payout_run_accounts (run_id, account_id, outcome, look_at)
+      SELECT id, %(account)s, 'frozen', now() FROM payout_runs WHERE period = '2026-01-01';
+    INSERT INTO payouts (id, account_id, run_id, period, frozen_at, payable_micros, held_back_micros, amount_cents,
+      stripe_account_id, stripe_transfer_id)
+      SELECT %(b)s, %(account)s, id, '2026-01-01', now(), 12345678, 0, 1234, 'acct_1', %(mail)s
+      FROM payout_runs WHERE period = '2026-01-01';
     INSERT INTO outbox (id, account_id, kind, subject_id, frozen, created_at, step, known, next_attempt_at, trouble)
       VALUES (%(a)s, %(account)s, 'refund', %(b)s, '{"amount_cents": 7}', now(), 'refund', '{"refund_id": "re_1"}',
       now(), 'no answer');

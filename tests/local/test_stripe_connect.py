@@ -197,6 +197,18 @@ def test_the_operators_buttons(fake: FakeStripe, api: stripe.StripeClient, recei
     assert press("clock", seconds=str(DAY)) == 303
     assert fake.now >= before + DAY
     assert press("clock", seconds="soon") == 400
+    account = api.v1.accounts.create({"type": "express", "capabilities": {"transfers": {"requested": True}}}).id
+    assert press(f"objects/{account}", do="restrict") == 303
+    fake.onboard(account)
+    fake.add_funds(50_000)
+    transfer = api.v1.transfers.create({"amount": 600, "currency": "usd", "destination": account}).id
+    assert "Take it back" in httpx.get(f"{fake.url}/stripe/objects/{transfer}").text
+    assert press(f"objects/{transfer}", do="reverse") == 303
+    assert api.v1.transfers.retrieve(transfer).reversed is True
+    assert "Take it back" not in httpx.get(f"{fake.url}/stripe/objects/{transfer}").text
+    assert "find something wrong" in httpx.get(f"{fake.url}/stripe/objects/{account}").text
+    assert press(f"objects/{account}", do="restrict") == 303
+    assert api.v1.accounts.retrieve(account).payouts_enabled is False
     assert press("faults", kind="rate_limit", calls="1", rate="1", do="fail") == 303
     with pytest.raises(stripe.RateLimitError):
         api.v1.balance.retrieve()

@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 
 from domain.settings import Secret, StripeSettings
-from domain.store.connection import Connection, Pool
+from domain.store.connection import ANY_PLANS, Connection, Pool, Role, open_pool
 from gateways.stripe.client import StripeGateway
 from local.stripe.fake import FakeStripe
 from scheduler.outbox.steps import OUTBOX_MARK
@@ -44,6 +44,20 @@ def gateway_of(fake: FakeStripe, *, seconds_max: float = PATIENCE_S) -> StripeGa
         api_base=fake.url,
     )
     return StripeGateway(settings, seconds_max=seconds_max)
+
+
+def break_things(fake: FakeStripe) -> None:
+    """10 % done and not answered, 5 % 500, 5 % 429, 2 % reset."""
+    for kind, rate in (
+        *(("timeout", 0.10), ("error", 0.025), ("error_after", 0.025)),
+        *(("rate_limit", 0.05), ("reset", 0.01), ("reset_after", 0.01)),
+    ):
+        fake.fail(kind, rate=rate, calls=None, seconds=SILENCE_S)
+
+
+def own_pool(world: World) -> Pool:
+    """A process that dies takes its connections along: none is used by the next."""
+    return open_pool(world.database_url, role=Role.ENGINE, size_max=8, plans=ANY_PLANS)
 
 
 async def customers_for(fake: FakeStripe, count: int) -> list[str]:

@@ -27,13 +27,14 @@ from scheduler.outbox.steps import MoneyKind, Step
 from tests.domain.world import World, make_world
 from tests.scheduler.billed_many import (
     SECONDS_MAX,
-    SILENCE_S,
     DyingPool,
     KilledError,
+    break_things,
     check_books,
     customers_for,
     gateway_of,
     owe,
+    own_pool,
     stripe_clock,
     use,
 )
@@ -66,15 +67,6 @@ def fake(tmp_path: Path) -> Generator[FakeStripe]:
     made.close()
 
 
-def break_things(fake: FakeStripe) -> None:
-    """10 % done and not answered, 5 % 500, 5 % 429, 2 % reset."""
-    for kind, rate in (
-        *(("timeout", 0.10), ("error", 0.025), ("error_after", 0.025)),
-        *(("rate_limit", 0.05), ("reset", 0.01), ("reset_after", 0.01)),
-    ):
-        fake.fail(kind, rate=rate, calls=None, seconds=SILENCE_S)
-
-
 def killing(chance: random.Random, killed: list[str]) -> dict[OutboxKind, MoneyKind]:
     """The kinds as they are, in processes that die now and then before a step is sent, or behind it."""
 
@@ -94,11 +86,6 @@ def killing(chance: random.Random, killed: list[str]) -> dict[OutboxKind, MoneyK
     invoice = KINDS[OutboxKind.INVOICE]
     steps = {name: dying(name, step) for name, step in invoice.steps.items()}
     return {OutboxKind.INVOICE: msgspec.structs.replace(invoice, steps=steps)}
-
-
-def own_pool(world: World) -> Pool:
-    """A process that dies takes its connections along: none is used by the next."""
-    return open_pool(world.database_url, role=Role.ENGINE, size_max=8, plans=ANY_PLANS)
 
 
 async def run_to_the_end(

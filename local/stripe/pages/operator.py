@@ -86,6 +86,10 @@ def _act(control: Control, identifier: str, wanted: str) -> Page:
             return sent(f"/stripe/objects/{control.dispute(identifier)['id']}")
         case "won" | "lost":
             control.decide(identifier, won=wanted == "won")
+        case "reverse":
+            control.reverse(identifier)
+        case "restrict":
+            control.restrict(identifier)
         case "settle" | "bounce":
             control.settle_debit(identifier, succeeds=wanted == "settle")
         case _:
@@ -133,6 +137,10 @@ def _buttons(body: Body) -> str:
             content = button("Have the bank dispute it", "do", "dispute")
         case "dispute", "needs_response" | "under_review":
             content = button("Won", "do", "won") + button("Lost", "do", "lost")
+        case "transfer", _ if not body["reversed"]:
+            content = button("Take it back", "do", "reverse")
+        case "account", _ if body["payouts_enabled"]:
+            content = button("Have Stripe find something wrong", "do", "restrict")
         case "payment_intent", "processing":
             content = button("The debit is paid", "do", "settle") + button("The debit fails", "do", "bounce")
         case _:

@@ -26,8 +26,8 @@ class Ask(NamedTuple):
 VERBS: Final = frozenset(
     {
         *("add_funds", "advance", "decide", "dispute", "events", "fail", "fail_refund", "give_card", "heal", "object"),
-        *("objects", "onboard", "pay", "pay_by_debit", "pay_invoice", "replace_card", "run_due", "send", "settle"),
-        *("settle_debit", "webhooks"),
+        *("objects", "onboard", "pay", "pay_by_debit", "pay_invoice", "replace_card", "restrict", "reverse", "run_due"),
+        *("send", "settle", "settle_debit", "webhooks"),
     }
 )
 # What customers and creators see; each module shows its page and does what its buttons say.

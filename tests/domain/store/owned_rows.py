@@ -110,6 +110,13 @@ ROWS: Final = {
         " SELECT %(id)s, i.id, i.account_id, '2026-01-01', (SELECT min(id::text)::uuid FROM spells), 1, 1, now(), now()"
         " FROM invoices i WHERE i.account_id = %(account)s"
     ),
+    "payout_accounts": ("(account_id, tried_at, created_at, updated_at) VALUES (%(account)s, now(), now(), now())"),
+    "payout_run_accounts": "(run_id, account_id, look_at) SELECT id, %(account)s, now() FROM payout_runs",
+    "payouts": (
+        "(id, account_id, run_id, period, frozen_at, payable_micros, held_back_micros, amount_cents, stripe_account_id)"
+        " SELECT %(id)s, account_id, run_id, '2026-01-01', now(), 10000, 0, 1, 'acct_1'"
+        " FROM payout_run_accounts WHERE account_id = %(account)s"
+    ),
     "outbox": (
         "(id, account_id, kind, subject_id, frozen, created_at, step, next_attempt_at)"
         " VALUES (%(id)s, %(account)s, 'refund', %(id)s, '{}', now(), 'refund', now())"
@@ -122,8 +129,9 @@ ROWS: Final = {
     ),
 }
 # Of nobody, and what a row of a run needs.
-RUN: Final = (
-    b"INSERT INTO billing_runs (id, period, started_at) VALUES (%s, '2026-01-01', now()) ON CONFLICT DO NOTHING"
+RUNS: Final = (
+    b"INSERT INTO billing_runs (id, period, started_at) VALUES (%s, '2026-01-01', now()) ON CONFLICT DO NOTHING",
+    b"INSERT INTO payout_runs (id, period, started_at) VALUES (%s, '2026-01-01', now()) ON CONFLICT DO NOTHING",
 )
 # What `make_world` makes of each account, or of its creator.
 OF_THE_WORLD: Final = frozenset({"accounts", "api_keys", "spells", "spell_versions"})
@@ -133,7 +141,8 @@ async def fill(world: World, account_id: UUID) -> None:
     """Give the account a row of each table in ROWS, in their order."""
     parameters: dict[str, Any] = {"account": account_id, "user": uuid4(), "hash": account_id.bytes * 2}
     async with await psycopg.AsyncConnection.connect(world.database_url, autocommit=True) as connection:
-        await connection.execute(RUN, (uuid4(),))
+        for run in RUNS:
+            await connection.execute(run, (uuid4(),))
         for table, row in ROWS.items():
             statement = f"INSERT INTO {table} {row}"
             await connection.execute(statement.encode(), {**parameters, "id": uuid4()})

@@ -13,6 +13,7 @@ from tests.domain.world import World, make_world
 # A table without an owner says here why nobody owns its rows, and what keeps them from being read by a tenant.
 NOBODYS: Final = {
     "billing_runs": "one row a month, for all who are billed",
+    "payout_runs": "one row a month, for all who are paid",
     "artifacts": "modules compiled, by digest; workers ask for them under their token",
     "blob_pieces": "bytes by digest, which several accounts may have published alike",
     "blobs": "bytes by digest, which several accounts may have published alike",
