@@ -1,8 +1,10 @@
 # The ways in, each with the words `make help` shows. All but `help` need what `make setup` installs into .venv.
 
 PYTHON := .venv/bin/python
-# Passed to pytest: make test ARGS="-k budget -x".
+# Passed to pytest: make test ARGS="-k budget -x"; with -n 0 in one process.
 ARGS ?=
+# A process for each core, up to what the memory of an ordinary machine holds: each has a Postgres and a Redis of its own.
+SPREAD := -p tests.spread --numprocesses logical --maxprocesses 4
 # What a chaos run starts from and how long it goes on; it prints the seed, so that a failure can be repeated.
 SEED ?= random
 MINUTES ?= 10
@@ -23,7 +25,7 @@ run: setup ## start the platform with its data in .data and keep it running
 	@.venv/bin/spell dev --data-dir .data
 
 test: setup ## run the tests (under ten minutes on two cores)
-	$(PYTHON) -m pytest --ignore=tests/chaos $(ARGS)
+	$(PYTHON) -m pytest $(SPREAD) --ignore=tests/chaos $(ARGS)
 
 check: setup ## run everything that judges the code without running it
 	.venv/bin/ruff check

@@ -1,4 +1,4 @@
-"""Fixtures every test may ask for. Servers start on first use, once per run."""
+"""Fixtures every test may ask for. Servers start on first use, once per run and process."""
 
 import os
 from collections.abc import Generator
