@@ -1,9 +1,7 @@
-"""The distribution's Postgres and Redis in a temporary folder, for the tests that speak to both: CI on Debian as root.
+"""Postgres and Redis as the distribution ships them, for the tests that speak to both: CI on Debian as root.
 
-    python -m tests.distribution COMMAND [ARGUMENT...]
-
-runs COMMAND with TEST_DATABASE_URL and TEST_REDIS_URL set to them, and ends with its exit code. The servers are the
-ones the packages `postgresql` and `redis-server` installed; no service of the machine is started or used.
+The servers are the ones the packages `postgresql` and `redis-server` installed, with their data in a folder of ours;
+no service of the machine is started or used.
 """
 
 import os
@@ -12,10 +10,8 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -25,7 +21,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from local.ports import LOOPBACK, new_port
-from tests.servers import SURVIVES_KILLS
+from local.servers import Servers
 
 # Made by Debian's package; postgres refuses to run as root.
 _USER: Final = "postgres"
@@ -37,22 +33,16 @@ class DistributionError(Exception):
     """A server of the distribution is not there or does not start; the text says what to do."""
 
 
-def main(command: Sequence[str]) -> int:
-    """Run `command` beside the servers."""
-    with tempfile.TemporaryDirectory(prefix="spell-distribution-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)  # for the user that Postgres runs as
-        try:
-            with _postgres(folder / "postgres") as database_url, _redis(folder / "redis") as redis_url:
-                environment = {**os.environ, "TEST_DATABASE_URL": database_url, "TEST_REDIS_URL": redis_url}
-                return subprocess.run(command, env=environment, check=False).returncode
-        except DistributionError as error:
-            sys.stderr.write(f"{error}\n")
-            return 2
+@contextmanager
+def run_distribution_servers(folder: Path, postgres_settings: Mapping[str, str]) -> Generator[Servers]:
+    """Run both with their data in `folder`. Raises DistributionError."""
+    folder.chmod(0o755)  # for the user that Postgres runs as
+    with _postgres(folder / "postgres", postgres_settings) as database_url, _redis(folder / "redis") as redis_url:
+        yield Servers(database_url=database_url, redis_url=redis_url, postgres=None, redis=None)
 
 
 @contextmanager
-def _postgres(folder: Path) -> Generator[str]:
+def _postgres(folder: Path, laid_over: Mapping[str, str]) -> Generator[str]:
     programs = _postgres_programs()
     try:
         user = pwd.getpwnam(_USER)
@@ -86,7 +76,7 @@ def _postgres(folder: Path) -> Generator[str]:
         "max_locks_per_transaction": "256",
         "max_connections": "200",
         "timezone": "UTC",
-        **SURVIVES_KILLS,
+        **laid_over,
     }
     options = [f"--{key}={value}" for key, value in settings.items()]
     log = folder / "log"
@@ -159,9 +149,3 @@ def _wait(server: "subprocess.Popen[bytes]", log: Path, ask: Callable[[], object
             raise DistributionError(message) from error
         else:
             return
-
-
-if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit("Give a command to run beside the servers: python -m tests.distribution pytest tests/domain")
-    sys.exit(main(sys.argv[1:]))

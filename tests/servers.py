@@ -17,6 +17,7 @@ from redis import Redis as Client
 
 from local.servers import Servers, run_servers
 from migrations.runner import migrate
+from tests.distribution import run_distribution_servers
 
 # Whatever is committed survives the death of Postgres, which tests cause, but not that of the machine. With fsync a
 # copy of the template takes 0.6 to 2 s on a busy disk, without 0.3 to 0.5 s there and 0.05 s in memory (measured);
@@ -31,18 +32,21 @@ _MEMORY_FREE_MIN_BYTES: Final = 4 * 1024**3
 def run_test_servers(environment: Mapping[str, str]) -> Generator[Servers]:
     """Run the embedded pair in a fresh folder, except where TEST_DATABASE_URL or TEST_REDIS_URL name a server.
 
-    A named Postgres must let its user create databases; a named Redis is emptied before each test.
+    A named Postgres must let its user create databases; a named Redis is emptied before each test. With
+    TEST_SERVERS=distribution the pair is what the distribution installed instead of the embedded one.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="spell-tests-", dir=_memory()) as folder,
-        run_servers(
-            Path(folder),
-            database_url=environment.get("TEST_DATABASE_URL") or None,
-            redis_url=environment.get("TEST_REDIS_URL") or None,
-            postgres_settings=SURVIVES_KILLS,
-        ) as servers,
-    ):
-        yield servers
+    with tempfile.TemporaryDirectory(prefix="spell-tests-", dir=_memory()) as name:
+        if environment.get("TEST_SERVERS") == "distribution":
+            running = run_distribution_servers(Path(name), SURVIVES_KILLS)
+        else:
+            running = run_servers(
+                Path(name),
+                database_url=environment.get("TEST_DATABASE_URL") or None,
+                redis_url=environment.get("TEST_REDIS_URL") or None,
+                postgres_settings=SURVIVES_KILLS,
+            )
+        with running as servers:
+            yield servers
 
 
 def _memory() -> Path | None:

@@ -4,6 +4,7 @@ A file is never divided, for its tests may share what is slow to start; nor are 
 one platform. What takes longest goes first, so that at the end no process waits long for another.
 """
 
+import os
 from typing import Final
 
 import pytest
@@ -32,7 +33,13 @@ def rank(test: str) -> int:
     return next((number for number, folder in enumerate(FIRST) if test.startswith(folder)), len(FIRST))
 
 
-@pytest.hookimpl(optionalhook=True)
+@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """One process where servers are named: each empties the Redis before its tests."""
+    named = os.environ.get("TEST_DATABASE_URL") or os.environ.get("TEST_REDIS_URL")
+    return 1 if named else None
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Spread:
     config.option.loadscopereorder = False
     return Spread(config, log)

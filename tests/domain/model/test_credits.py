@@ -1,6 +1,6 @@
 """What packages are worth, what refunds take, and that money and credits of each add up, whatever the amounts."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.model.credits import (
+    GRANT_MICROS_MAX,
+    PRIORITY_MAX,
     Order,
     Takeback,
+    check_grant,
     credits_for,
     purchase_moves,
     take,
@@ -17,6 +20,7 @@ from domain.model.credits import (
     unused_money,
     whole_credits,
 )
+from domain.model.errors import Code, Fault, RefusedError
 from domain.model.ledger import CASH, Move, backwards, credits_of, receivable_of, transfers
 
 ACCOUNT = UUID(int=1)
@@ -139,3 +143,32 @@ def test_transfers_follow_from_their_cause_and_leave_out_nothing_but_zeros() -> 
 )
 def test_whole_credits_are_rounded_towards_nothing(micros: int, shown: int) -> None:
     assert whole_credits(micros, 10_000) == shown
+
+
+@pytest.mark.parametrize("micros", [1, GRANT_MICROS_MAX])
+@pytest.mark.parametrize("priority", [0, PRIORITY_MAX])
+@pytest.mark.parametrize("expires_at", [None, NOW + timedelta(microseconds=1)])
+def test_a_grant_at_every_bound_is_taken(micros: int, priority: int, expires_at: datetime | None) -> None:
+    check_grant(micros, priority=priority, expires_at=expires_at, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("micros", "priority"), [(0, -1), (-1, PRIORITY_MAX + 1), (GRANT_MICROS_MAX + 1, PRIORITY_MAX + 1)]
+)
+def test_a_grant_that_makes_no_sense_says_all_that_is_wrong_and_what_to_do(micros: int, priority: int) -> None:
+    fix = "Give between 1 and 100000000000000 micros of usage."
+    worth = Fault(location="credits", message=f"it is worth {micros} micros", fix=fix)
+    order = Fault(
+        location="priority",
+        message=f"there is no priority {priority}",
+        fix="Give 0 to 1000; the lowest number is used up first.",
+    )
+    past = Fault(location="expires_at", message="it is in the past", fix="Choose a later time.")
+    with pytest.raises(RefusedError) as caught:
+        check_grant(micros, priority=priority, expires_at=NOW, now=NOW)
+    assert caught.value.refusal.code is Code.VALIDATION
+    assert caught.value.refusal.faults == (worth, order, past)
+    assert caught.value.refusal.detail == f"The grant cannot be so: {worth.message}."
+    with pytest.raises(RefusedError) as caught:
+        check_grant(1, priority=0, expires_at=NOW - timedelta(days=1), now=NOW)
+    assert caught.value.refusal.faults == (past,)
