@@ -115,7 +115,7 @@ _CAST: Final[Json] = {
                 "cost_micros": {"type": ["integer", "null"]},
                 "cost_cents": {"type": ["integer", "null"]},
                 "currency": {"const": "usd"},
-                "funding": {"enum": ["free", "credits", "metered", "test"]},
+                "funding": {"enum": ["free", "credits", "metered", "unbilled", "test"]},
             },
         },
         "created_at": {"type": "string", "format": "date-time"},

@@ -38,7 +38,7 @@ class Sums(TypedDict):
 
 
 class FundingUsage(TallyView, frozen=True, kw_only=True):
-    """What was paid from one source: `free`, `credits` or `metered`; `test` in the usage of test casts."""
+    """What was paid from one source: `free`, `credits`, `metered` or `unbilled`; `test` in the usage of test casts."""
 
     funding: str
 

@@ -32,8 +32,11 @@ async def refund_cast(
     assert row is not None, "it was read a moment ago"
     if row.cost_micros is None:
         raise refuse(Code.CONFLICT, "This cast has not ended: cancel it instead; what has not run costs nothing.")
-    if row.cost_micros == 0 or cast.funding is Funding.FREE:
-        raise refuse(Code.CONFLICT, "Nobody paid for this cast: it cost nothing, or the free allowance covered it.")
+    if row.cost_micros == 0 or cast.funding in {Funding.FREE, Funding.UNBILLED}:
+        raise refuse(
+            Code.CONFLICT,
+            "Nobody paid for this cast: it cost nothing, the free allowance covered it, or billing was off.",
+        )
     refund = RefundRow(
         cast_id=cast_id, account_id=cast.account_id, amount_micros=row.cost_micros, reason=reason, refunded_at=now
     )

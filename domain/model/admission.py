@@ -258,7 +258,7 @@ class _Batch:
     def _fund(
         self, account: AccountState, spec: CastSpec, creator: CreatorPrice, needed: int
     ) -> tuple[Funding, tuple[GrantPart, ...]] | Refusal:
-        """Return the first funding that covers the whole hold: free allowance, credits, metered."""
+        """Return the first funding that covers the whole hold: free allowance, credits, the bill or nobody's."""
         if needed == 0:
             return Funding.METERED, ()
         month = self._month(account.id)
@@ -285,7 +285,7 @@ class _Batch:
                     resets_at=self._resets_at[Period.MONTHLY],
                 )
             )
-        return Funding.METERED, ()
+        return (Funding.UNBILLED if account.unbilled else Funding.METERED), ()
 
     def _has_own_budget(self, account_id: UUID) -> bool:
         return any(

@@ -22,13 +22,15 @@ class AccountState(msgspec.Struct, kw_only=True):
     status: str
     plan: str
     metered: bool
-    """Whether metered casts are allowed: a running subscription, or billing off for this account."""
+    """Whether casts are accepted that neither the free allowance nor credits cover."""
     spend_paused: bool
     credits_ever: bool
     open_casts: int
     open_casts_max: int
     on_wire_default: int
     on_wire_large: int
+    unbilled: bool = False
+    """Whether such casts are on nobody's bill: billing is off, for this account or for all, and nothing was agreed."""
     price: Price | None = None
     """What was agreed on with this account; None: the price of the day."""
 
@@ -136,7 +138,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     price: Price
     free_casts_per_month: int
     billing_enabled: bool
-    """False while the platform has no Stripe keys: accounts whose billing is `auto` are then metered, never billed."""
+    """False while the platform has no Stripe keys: casts of accounts whose billing is `auto` are then unbilled."""
     metered_limit_default_micros: int
     """Applies to metered casts of an account that set no budget for itself."""
     full_pools: frozenset[Pool] = frozenset()

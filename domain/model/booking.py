@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from domain.model.funding import Funding, spend_parts
-from domain.model.ledger import REVENUE
+from domain.model.ledger import REVENUE, receivable_of, unbilled_of
 from domain.model.messages import Pool
 from domain.model.periods import month_of_ms
 from domain.model.settlement import Ending, HeldCast
@@ -216,9 +216,15 @@ def _transfers(groups: Sequence[_Group], credited: Sequence[Ending], batch_id: U
             continue  # no money moves
         if group.cast.funding is Funding.CREDITS:
             continue  # each cast names its own grants
-        payer = ALLOWANCE if group.cast.funding is Funding.FREE else f"receivable:{group.cast.account_id}"
         _add_shares(
-            rows, batch_id, group.cast, payer, None, platform=group.platform, cost=group.cost, casts=group.charged
+            rows,
+            batch_id,
+            group.cast,
+            _payer(group.cast),
+            None,
+            platform=group.platform,
+            cost=group.cost,
+            casts=group.charged,
         )
     for ending in credited:
         platform_left = ending.charge.platform_micros
@@ -229,6 +235,13 @@ def _transfers(groups: Sequence[_Group], credited: Sequence[Ending], batch_id: U
             grant_id = part.grant_id
             _add_shares(rows, batch_id, ending.cast, payer, grant_id, platform=to_platform, cost=part.micros, casts=1)
     return sorted(rows.values(), key=_row_order)
+
+
+def _payer(cast: HeldCast) -> str:
+    """Return who pays for a cast without credits, by the funding it was accepted with, whatever is billed by now."""
+    if cast.funding is Funding.FREE:
+        return ALLOWANCE
+    return unbilled_of(cast.account_id) if cast.funding is Funding.UNBILLED else receivable_of(cast.account_id)
 
 
 def _add_shares(

@@ -15,6 +15,9 @@ class Funding(enum.StrEnum):
     FREE = "free"
     CREDITS = "credits"
     METERED = "metered"
+    """On the bill of the month."""
+    UNBILLED = "unbilled"
+    """Metered where nobody is billed: no keys of Stripe, or an account the operator never bills. It stays so."""
     TEST = "test"
     """Of a test key: nothing is held, and nothing is charged."""
 

@@ -45,6 +45,11 @@ def paying_of(account_id: UUID) -> str:
     return f"paying:{account_id}"
 
 
+def unbilled_of(account_id: UUID) -> str:
+    """Return the ledger's name of what an account used while nobody billed it: it owes nothing for that."""
+    return f"unbilled:{account_id}"
+
+
 class Move(NamedTuple):
     """An amount from one account of the ledger to another; 0 moves nothing."""
 

@@ -19,6 +19,7 @@ SELECT json_build_object(
     SELECT coalesce(json_agg(json_build_object(
       'id', id, 'status', status, 'plan', plan,
       'metered', subscription_active OR billing = 'off' OR (billing = 'auto' AND NOT %(billing_enabled)s),
+      'unbilled', billing = 'off' OR (billing = 'auto' AND NOT subscription_active AND NOT %(billing_enabled)s),
       'spend_paused', spend_paused, 'credits_ever', credits_ever,
       'open_casts', open_casts, 'open_casts_max', open_casts_max,
       'on_wire_default', on_wire_default, 'on_wire_large', on_wire_large,

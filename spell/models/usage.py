@@ -19,7 +19,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FundingUsage(Tally, frozen=True, kw_only=True):
-    """What was paid from one source: `free`, `credits` or `metered`; `test` for test casts."""
+    """What was paid from one source: `free`, `credits`, `metered` or `unbilled`; `test` for test casts."""
 
     funding: str
 

@@ -83,11 +83,14 @@ class Rows:
             {"cast": per_cast_micros, "fuel": per_gfuel_micros},
         )
 
-    def account(self, *, billing: str = "off", rpm: int | None = 1_000_000, plan: str = "pro") -> Account:
+    def account(
+        self, *, billing: str = "off", rpm: int | None = 1_000_000, plan: str = "pro", subscribed: bool = False
+    ) -> Account:
         account_id, handle = uuid4(), f"u{secrets.token_hex(6)}"
         self.execute(
-            "INSERT INTO accounts (id, handle, plan, billing) VALUES (%(id)s, %(handle)s, %(plan)s, %(billing)s)",
-            {"id": account_id, "handle": handle, "plan": plan, "billing": billing},
+            "INSERT INTO accounts (id, handle, plan, billing, subscription_active)"
+            " VALUES (%(id)s, %(handle)s, %(plan)s, %(billing)s, %(subscribed)s)",
+            {"id": account_id, "handle": handle, "plan": plan, "billing": billing, "subscribed": subscribed},
         )
         return self.key(account_id, handle, rpm=rpm)
 

@@ -39,7 +39,7 @@ def api(
 
 @pytest.fixture
 def creator(rows: Rows) -> Account:
-    made = rows.account()
+    made = rows.account(billing="on", subscribed=True)
     rows.execute(
         "UPDATE api_keys SET scopes = scopes || '{spells:write}'::text[] WHERE id = %(id)s", {"id": made.key_id}
     )

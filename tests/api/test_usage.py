@@ -92,7 +92,7 @@ def ledger(rows: Rows, account: Account, debit: str) -> int:
 
 
 async def test_every_view_of_a_month_has_the_same_sum_and_it_is_the_ledgers(api: Api, rows: Rows, pool: Pool) -> None:
-    account, creator = rows.account(), rows.account()
+    account, creator = rows.account(billing="on", subscribed=True), rows.account()
     other = rows.key(account.id, account.handle)
     own, theirs = rows.spell(account, "own"), rows.spell(creator, "theirs")
     won, lost = Outcome.SUCCEEDED, Outcome.TRAP

@@ -34,6 +34,8 @@ CREATE TABLE fake.clock_instant AS SELECT pg_catalog.clock_timestamp() AS instan
 GRANT SELECT ON fake.clock_instant TO PUBLIC;
 CREATE OR REPLACE FUNCTION fake.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
   'SELECT instant FROM fake.clock_instant';
+-- A default names its function for good.
+ALTER TABLE ledger_transfers ALTER COLUMN created_at SET DEFAULT fake.clock_timestamp();
 """
 
 

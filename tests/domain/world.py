@@ -95,13 +95,14 @@ def standing(version_id: UUID, per_cast_micros: int) -> PriceChange:
     return PriceChange(version_id=version_id, number=1, announced_ms=0, effective_ms=0, before=NO_PRICE, after=price)
 
 
-async def make_world(database_url: str, *, billing: str = "off") -> World:
+async def make_world(database_url: str, *, billing: str = "on", subscribed: bool = True) -> World:
+    """Make a world whose casts are on its bill, unless it is said to be otherwise."""
     account_id, key_id, creator_id, spell_id, version_id = (uuid4() for _ in range(5))
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         for identifier in (account_id, creator_id):
             await connection.execute(
-                "INSERT INTO accounts (id, handle, billing) VALUES (%s, %s, %s)",
-                (identifier, f"a{identifier.hex[:12]}", billing),
+                "INSERT INTO accounts (id, handle, billing, subscription_active) VALUES (%s, %s, %s, %s)",
+                (identifier, f"a{identifier.hex[:12]}", billing, subscribed),
             )
         await connection.execute(
             "INSERT INTO api_keys (id, account_id, prefix, secret_hash, name) VALUES (%s, %s, %s, 'x', 'test')",

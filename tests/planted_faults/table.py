@@ -16,6 +16,7 @@ from tests.planted_faults import (
     paying,
     permitting,
     promising,
+    reconciling,
     sending,
     settling,
     showing,
@@ -50,6 +51,7 @@ _PARTS: Final = (
     testing,
     paying,
     promising,
+    reconciling,
     erasing,
     showing,
 )

@@ -195,10 +195,32 @@ async def test_who_has_no_customer_is_skipped_and_billed_as_soon_as_there_is_one
 
 
 async def test_an_account_that_is_never_billed_is_skipped(billed: Billed) -> None:
-    await billed.world.rows("UPDATE accounts SET billing = 'off'")
     await billed.cast(datetime(2026, 10, 2, tzinfo=UTC), 260, fuel=GIGA)
+    await billed.world.rows("UPDATE accounts SET billing = 'off'")
     assert (await billed.freeze(OCTOBER, SIX)).outcome == "billing_off"
     assert await frozen_rows(billed) == []
+
+
+@pytest.mark.parametrize(("billing", "subscribed"), [("off", True), ("off", False), ("auto", False)])
+async def test_what_is_used_while_billing_is_off_is_never_billed(
+    billed: Billed, billing: str, subscribed: bool
+) -> None:
+    """Not either what was accepted before it was turned on and settled behind that."""
+    world = billed.world
+    await world.rows("UPDATE accounts SET billing = %s, subscription_active = %s", billing, subscribed)
+    await billed.cast(datetime(2026, 10, 2, tzinfo=UTC), 260, fuel=GIGA)
+    open_jobs = await billed.accept(datetime(2026, 10, 3, tzinfo=UTC), 5)
+    await world.rows("UPDATE accounts SET billing = 'on', subscription_active = true")
+    await billed.settle(open_jobs, datetime(2026, 10, 3, 1, tzinfo=UTC), fuel=GIGA)
+    assert await world.rows("SELECT funding, count(*) FROM casts GROUP BY 1") == [("unbilled", 265)]
+    assert await billed.owed() == 0
+    assert (await billed.freeze(OCTOBER, SIX)).outcome == "nothing"
+    await billed.cast(datetime(2026, 11, 2, tzinfo=UTC), 260, fuel=GIGA)
+    frozen = await billed.freeze(NOVEMBER, datetime(2026, 12, 1, 6, tzinfo=UTC))
+    assert frozen.statement is not None
+    assert (frozen.statement.usage_micros, frozen.statement.calls) == (260 * 2_500, 260)
+    unbilled = "SELECT sum(amount_micros)::bigint FROM ledger_transfers WHERE debit = %s"
+    assert await world.rows(unbilled, f"unbilled:{world.account_id}") == [(265 * 2_500,)]
 
 
 async def test_who_owes_nothing_is_not_listed_and_whoever_may_come_to_is(billed: Billed) -> None:

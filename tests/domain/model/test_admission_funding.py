@@ -103,6 +103,16 @@ def test_without_any_funding_the_402_says_what_to_do(fields: dict[str, object], 
     assert refuse(state(accounts=[account(metered=False, **fields)])) == Refusal(code=code, detail=detail)
 
 
+def test_where_nobody_is_billed_a_cast_is_unbilled_and_the_default_limit_holds_all_the_same() -> None:
+    (accepted,) = accept(state(accounts=[account(unbilled=True)]))
+    assert accepted.funding is Funding.UNBILLED
+    used = month(spent_micros=300, held_micros=200)
+    refused = refuse(
+        state(accounts=[account(unbilled=True)], months=[used]), terms=terms(metered_limit_default_micros=499 + HOLD)
+    )
+    assert refused.code is Code.BUDGET_EXCEEDED
+
+
 def test_what_costs_nothing_needs_no_funding() -> None:
     free_of_charge = msgspec.structs.replace(TERMS.price, per_cast_micros=0, per_gfuel_micros=0)
     given = state(accounts=[account(metered=False)], grants=[grant(1, 10)], months=[month()])

@@ -138,6 +138,13 @@ def test_free_casts_are_paid_by_the_allowance_and_used_up_only_by_what_costs() -
     assert result.transfers == [transfer("cast_fee", ALLOWANCE, REVENUE, 2_000, 2)]
 
 
+def test_who_pays_follows_from_the_funding_and_unbilled_casts_are_nobodys_debt() -> None:
+    rows = booked(ending(held_cast(funding=Funding.UNBILLED))).transfers
+    assert {(row.kind, row.debit) for row in rows} == {
+        ("cast_fee", f"unbilled:{ACCOUNT}"), ("creator_share", f"unbilled:{ACCOUNT}"),
+    }  # fmt: skip
+
+
 def test_metered_casts_use_no_free_allowance() -> None:
     (row,) = booked(ending(held_cast())).months
     assert (row.free_held, row.free_used) == (0, 0)

@@ -128,13 +128,25 @@ async def test_admission_reads_only_what_is_asked_for(world: World, neighbour: W
 
 
 async def test_whose_casts_are_metered(database_url: str, pool: Pool) -> None:
-    worlds = {billing: await make_world(database_url, billing=billing) for billing in ("off", "auto", "on")}
+    worlds = {
+        billing: await make_world(database_url, billing=billing, subscribed=False) for billing in ("off", "auto", "on")
+    }
     for billing_enabled, expected in ((False, {"off", "auto"}), (True, {"off"})):
         async with transaction(pool) as connection:
             ids = [world.account_id for world in worlds.values()]
             state = await admission.read(connection, account_ids=ids, key_ids=[], billing_enabled=billing_enabled)
         metered = {account.id for account in state.accounts if account.metered}
         assert metered == {worlds[billing].account_id for billing in expected}
+        assert {account.id for account in state.accounts if account.unbilled} == metered, "nobody is subscribed"
+
+
+async def test_who_is_subscribed_is_billed_also_while_a_process_has_no_keys(database_url: str, pool: Pool) -> None:
+    worlds = {billing: await make_world(database_url, billing=billing) for billing in ("off", "auto", "on")}
+    async with transaction(pool) as connection:
+        ids = [world.account_id for world in worlds.values()]
+        state = await admission.read(connection, account_ids=ids, key_ids=[], billing_enabled=False)
+    assert all(account.metered for account in state.accounts)
+    assert [account.id for account in state.accounts if account.unbilled] == [worlds["off"].account_id]
 
 
 async def test_admission_finds_the_sessions_asked_for_that_are_alive(world: World, pool: Pool) -> None:
@@ -178,7 +190,7 @@ async def add_session(world: World, used: int, expires: int, ended: int | None) 
 
 
 async def test_free_casts_are_held_batch_by_batch(database_url: str, pool: Pool) -> None:
-    world = await make_world(database_url, billing="on")
+    world = await make_world(database_url, subscribed=False)
     terms = msgspec.structs.replace(TERMS, billing_enabled=True, free_casts_per_month=10)
     for _ in range(2):
         (verdict,) = await admit(pool, world.request(world.spec(), world.spec()), terms=terms)

@@ -68,7 +68,10 @@ def test_a_receipt_is_shown_kept_and_proved(user: Spell, stack: Stack, tmp_path:
 def test_the_operator_pays_a_cast_back_once(
     user: Spell, stack: Stack, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The free casts of the month are used up, so that it is metered.
+    # The free casts of the month are used up and there is a subscription, so that it is on the bill.
+    stack.rows.execute(
+        "UPDATE accounts SET billing = 'on', subscription_active = true WHERE id = %(id)s", {"id": account.id}
+    )
     stack.rows.execute(
         "INSERT INTO account_months (account_id, month, free_used)"
         " VALUES (%(id)s, date_trunc('month', now() AT TIME ZONE 'UTC')::date, 1000)",
