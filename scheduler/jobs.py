@@ -61,6 +61,12 @@ DRIFT: Final = Gauge(
 UNBALANCED: Final = Gauge(
     "spell_books_unbalanced", "1 when the last reconciliation found a difference.", multiprocess_mode=_LAST
 )
+DRIFT_ROWS: Final = Gauge(
+    "spell_books_differing_rows",
+    "Rows that differ between books, by book, at the last comparison. Not 0: alarm; docs/reconciliation.md.",
+    ["book"],
+    multiprocess_mode=_LAST,
+)
 QUEUE: Final = Gauge("spell_queue_depth", "Casts on the wire.", ["pool"], multiprocess_mode=_LAST)
 USAGE: Final = Gauge(
     "spell_usage_stream_length", "Usage events the ledger has not settled.", ["pool"], multiprocess_mode=_LAST
@@ -157,12 +163,12 @@ async def reconcile(clockwork: Clockwork, now: datetime) -> str:
     async with snapshot(clockwork.slow_pool) as connection:
         found = await compare(connection, now=now)
     UNBALANCED.set(not found.balanced)
-    if not found.balanced:
-        log.error(
-            "the books differ",
-            extra={"accounts": len(found.drifts) + len(found.credit_drifts), "ledger_sum": found.ledger_sum_micros},
-        )
-    return "balanced" if found.balanced else f"{len(found.drifts) + len(found.credit_drifts)} accounts differ"
+    for book, rows in found.differing.items():
+        DRIFT_ROWS.labels(book).set(rows)
+    if found.balanced:
+        return "balanced"
+    log.error("the books differ", extra={"rows": found.differing, "ledger_sum": found.ledger_sum_micros})
+    return f"{sum(found.differing.values())} rows differ"
 
 
 async def measure(clockwork: Clockwork, _now: datetime) -> str:

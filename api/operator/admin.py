@@ -83,6 +83,8 @@ class ReportView(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     made_at: str
+    scope: str
+    """`books`: our own, with each other; `stripe`: ours with Stripe's."""
     balanced: bool
     report: msgspec.Raw
 
@@ -125,6 +127,7 @@ async def get_reconciliation(services: Services) -> dict[str, list[ReportView]]:
             ReportView(
                 id=row.id,
                 made_at=row.made_at.isoformat(),
+                scope=row.scope,
                 balanced=row.balanced,
                 report=msgspec.Raw(row.report),
             )

@@ -56,6 +56,7 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
 
     id: int
     made_at: datetime
+    scope: str
     balanced: bool
     report: str
 

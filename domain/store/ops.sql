@@ -35,7 +35,7 @@ LIMIT %(limit)s
 
 -- name: reconciliation_latest
 -- The newest reports, newest first.
-SELECT id, made_at, balanced, report::text AS report FROM reconciliation_reports ORDER BY id DESC LIMIT %(limit)s
+SELECT id, made_at, scope, balanced, report::text AS report FROM reconciliation_reports ORDER BY id DESC LIMIT %(limit)s
 
 -- name: cast_terms
 -- What a cast asked for, to ask for it once more, under its own limits.

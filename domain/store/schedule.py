@@ -34,6 +34,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
     """An account whose books disagree in a month."""
 
     account_id: UUID
+    month: date
     casts: int
     usage_events: int
     counted_casts: int
@@ -139,6 +140,6 @@ async def ledger_sum(connection: Connection) -> int:
     return row[0]
 
 
-async def insert_report(connection: Connection, *, balanced: bool, report: str) -> None:
-    """Keep a reconciliation's result; `report` is JSON."""
-    await connection.execute(_QUERIES["report_insert"], {"balanced": balanced, "report": report})
+async def insert_report(connection: Connection, *, scope: str, balanced: bool, report: str) -> None:
+    """Keep a reconciliation's result, of our own books or of Stripe's; `report` is JSON."""
+    await connection.execute(_QUERIES["report_insert"], {"scope": scope, "balanced": balanced, "report": report})

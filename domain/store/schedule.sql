@@ -80,7 +80,7 @@ WITH cast_sum AS (
   SELECT account_id, spent_micros AS micros FROM account_months
   WHERE month = (%(begins)s AT TIME ZONE 'UTC')::date
 )
-SELECT a.id, coalesce(c.casts, 0), coalesce(u.casts, 0), coalesce(n.casts, 0),
+SELECT a.id, (%(begins)s AT TIME ZONE 'UTC')::date, coalesce(c.casts, 0), coalesce(u.casts, 0), coalesce(n.casts, 0),
   coalesce(c.micros, 0), coalesce(u.micros, 0), coalesce(n.micros, 0), coalesce(l.micros, 0), coalesce(m.micros, 0)
 FROM accounts a
 LEFT JOIN cast_sum c ON c.account_id = a.id
@@ -122,5 +122,5 @@ SELECT coalesce(sum(micros), 0)::bigint FROM (
 
 -- name: report_insert
 -- Keep what a reconciliation found; nothing is ever "fixed up".
-INSERT INTO reconciliation_reports (made_at, balanced, report)
-VALUES (clock_timestamp(), %(balanced)s, %(report)s::json)
+INSERT INTO reconciliation_reports (made_at, scope, balanced, report)
+VALUES (clock_timestamp(), %(scope)s, %(balanced)s, %(report)s::json)

@@ -4,6 +4,9 @@ from tests.planted_faults.fault import fault
 
 FREEZE = "tests/domain/flow/test_freeze_invoice.py::"
 
+BOOKS = "tests/domain/flow/test_reconcile_billing.py::"
+NAMED = f"{BOOKS}test_a_difference_is_named_and_nothing_is_mended"
+
 FAULTS = (
     fault(
         "unbilled-usage-billed-later",
@@ -14,5 +17,53 @@ FAULTS = (
             "receivable_of(cast.account_id)",
         ),
         tests=(f"{FREEZE}test_what_is_used_while_billing_is_off_is_never_billed",),
+    ),
+    fault(
+        "late-usage-is-a-drift",
+        "Every cast that settles behind the freeze is an alarm, and soon nobody looks.",
+        ("domain/store/books.sql", "  WHERE o.created_at <= f.at\n", "  WHERE o.created_at IS NOT NULL\n"),
+        tests=(f"{BOOKS}test_months_of_everything_do_not_differ",),
+    ),
+    fault(
+        "lines-not-compared",
+        "A line that says more than the ledger is collected, and nobody is told.",
+        (
+            "domain/store/books.py",
+            '"""Every comparison, in the order',
+            '"""Every comparison but one, in the order',
+        ),
+        ("domain/store/books.py", "    lines_drift,\n    invoices_drift,\n", "    invoices_drift,\n"),
+        tests=(NAMED,),
+    ),
+    fault(
+        "payments-not-compared",
+        "An invoice is paid twice in the ledger, or never, and the books are said to be equal.",
+        (
+            "domain/store/books.sql",
+            "  FROM invoices WHERE status IN ('paid', 'void')\n",
+            "  FROM invoices WHERE false\n",
+        ),
+        tests=(NAMED, f"{BOOKS}test_months_of_everything_do_not_differ"),
+    ),
+    fault(
+        "debts-not-expected",
+        "A refund of credits that were used is an alarm for ever.",
+        ("domain/store/books.sql", " + coalesce(d.micros, 0))::bigint", ")::bigint"),
+        (
+            "domain/store/books.sql",
+            " + coalesce(d.micros, 0) <> coalesce(b.micros, 0)",
+            " <> coalesce(b.micros, 0)",
+        ),
+        tests=(f"{BOOKS}test_a_debt_of_a_refund_is_owed_beside_the_invoices",),
+    ),
+    fault(
+        "last-month-not-compared",
+        "What goes wrong on the last day of a month is never looked at.",
+        (
+            "domain/flow/reconcile.py",
+            "    months = [last_month(now), month_of(now)]\n",
+            "    months = [month_of(now), month_of(now)]\n",
+        ),
+        tests=(f"{BOOKS}test_months_of_everything_do_not_differ",),
     ),
 )

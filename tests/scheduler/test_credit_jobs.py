@@ -73,7 +73,7 @@ async def test_a_difference_between_grants_history_and_ledger_is_reported(
     await consume(world, pool, 30)
     assert await jobs.reconcile(clockwork, NOW) == "balanced"
     await world.rows(fault)
-    assert await jobs.reconcile(clockwork, NOW) == "1 accounts differ"
+    assert await jobs.reconcile(clockwork, NOW) == "1 rows differ"
 
 
 async def test_top_ups_that_are_due_are_begun_once(

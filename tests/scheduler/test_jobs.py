@@ -105,8 +105,8 @@ async def test_reconcile_reports_a_difference_and_mends_nothing(world: World, cl
     await settle_one(clockwork.pool, event_of(job))
     assert await jobs.reconcile(clockwork, datetime.now(UTC)) == "balanced"
     await world.rows("UPDATE usage_counters SET cost_micros = cost_micros + 1 WHERE dimension = 'account'")
-    assert await jobs.reconcile(clockwork, datetime.now(UTC)) == "1 accounts differ"
-    assert await jobs.reconcile(clockwork, datetime.now(UTC)) == "1 accounts differ"
+    assert await jobs.reconcile(clockwork, datetime.now(UTC)) == "1 rows differ"
+    assert await jobs.reconcile(clockwork, datetime.now(UTC)) == "1 rows differ"
     assert await world.rows("SELECT balanced FROM reconciliation_reports ORDER BY id") == [(True,), (False,), (False,)]
 
 

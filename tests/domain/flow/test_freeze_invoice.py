@@ -203,7 +203,7 @@ async def test_an_account_that_is_never_billed_is_skipped(billed: Billed) -> Non
 
 @pytest.mark.parametrize(("billing", "subscribed"), [("off", True), ("off", False), ("auto", False)])
 async def test_what_is_used_while_billing_is_off_is_never_billed(
-    billed: Billed, billing: str, subscribed: bool
+    billed: Billed, *, billing: str, subscribed: bool
 ) -> None:
     """Not either what was accepted before it was turned on and settled behind that."""
     world = billed.world
