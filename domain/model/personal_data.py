@@ -341,5 +341,7 @@ UNEXPORTED: Final[Mapping[str, str]] = {
     "payout_runs": "which months were paid out, the same for all",
     "reconciliation_reports": "sums of the platform's books",
     "schema_migrations": "the schema's own history",
+    "stripe_comparisons": "when the platform's books were compared with Stripe's",
+    "stripe_listed": "ids, states and amounts of what Stripe has, for a day; ours of them stand where they belong",
     "stripe_events": "ids of Stripe's objects and when it told of them; what came of it stands where it was applied",
 }

@@ -26,6 +26,8 @@ NOBODYS: Final = {
     "retired_handles": "hashes of handles that nobody gets again; whose they were is not known any more",
     "scheduled_runs": "slots of the scheduler",
     "schema_migrations": "the runner's own",
+    "stripe_comparisons": "one row a day, for the operator",
+    "stripe_listed": "ids that Stripe named, compared with ours by the operator's platform",
     "stripe_events": "ids that Stripe named; whose they are is found when they are applied",
 }
 # Written once: not even the engine may change or drop a row.
