@@ -45,8 +45,8 @@ async def invoice_of(billed: Billed, period: date) -> UUID:
     return (await billed.world.rows("SELECT id FROM invoices WHERE period = %s", period))[0][0]
 
 
-async def months_of_everything(billed: Billed) -> None:
-    """Carried in September; October with a creator's share, a refund, a late cast, paid; November beside it, open."""
+async def two_months(billed: Billed) -> None:
+    """Carried in September; October with a creator's share, and what came late: a refund, and casts."""
     await billed.cast(at(9, 3), 7, fuel=GIGA)
     assert (await billed.freeze(SEPTEMBER, at(10, 1, 6))).outcome == "carried"
     jobs = await billed.cast(at(10, 2), 250, fuel=GIGA, creator_price_micros=77)
@@ -55,9 +55,19 @@ async def months_of_everything(billed: Billed) -> None:
     assert (await billed.freeze(OCTOBER, at(11, 1, 6))).outcome == "frozen"
     await billed.settle(late, at(11, 1, 7), fuel=GIGA)
     await billed.refund(jobs[0], at(11, 2))
+
+
+async def months_of_everything(billed: Billed) -> None:
+    """These; October is paid, and November has what came late and is open."""
+    await two_months(billed)
     await follow(billed, await invoice_of(billed, OCTOBER), "paid")
     assert (await billed.freeze(NOVEMBER, at(12, 1, 6))).outcome == "frozen"
     await billed.cast(at(12, 1, 7), 3, fuel=GIGA)
+
+
+async def test_what_came_late_does_not_differ_before_it_is_billed(billed: Billed) -> None:
+    await two_months(billed)
+    assert (await compared(billed, at(11, 2))).balanced
 
 
 async def test_months_of_everything_do_not_differ(billed: Billed) -> None:

@@ -140,15 +140,6 @@ async def test_whose_casts_are_metered(database_url: str, pool: Pool) -> None:
         assert {account.id for account in state.accounts if account.unbilled} == metered, "nobody is subscribed"
 
 
-async def test_who_is_subscribed_is_billed_also_while_a_process_has_no_keys(database_url: str, pool: Pool) -> None:
-    worlds = {billing: await make_world(database_url, billing=billing) for billing in ("off", "auto", "on")}
-    async with transaction(pool) as connection:
-        ids = [world.account_id for world in worlds.values()]
-        state = await admission.read(connection, account_ids=ids, key_ids=[], billing_enabled=False)
-    assert all(account.metered for account in state.accounts)
-    assert [account.id for account in state.accounts if account.unbilled] == [worlds["off"].account_id]
-
-
 async def test_admission_finds_the_sessions_asked_for_that_are_alive(world: World, pool: Pool) -> None:
     await world.rows(
         "INSERT INTO users (id, account_id, email) VALUES (%s, %s, 'ada@example.com')", uuid4(), world.account_id
