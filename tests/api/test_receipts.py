@@ -38,8 +38,13 @@ def api(
 
 
 @pytest.fixture
+def account(rows: Rows) -> Account:
+    return rows.account(billing="on", subscribed=True)
+
+
+@pytest.fixture
 def creator(rows: Rows) -> Account:
-    made = rows.account(billing="on", subscribed=True)
+    made = rows.account()
     rows.execute(
         "UPDATE api_keys SET scopes = scopes || '{spells:write}'::text[] WHERE id = %(id)s", {"id": made.key_id}
     )
