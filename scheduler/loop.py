@@ -15,6 +15,7 @@ from domain.store.connection import StoreError, transaction
 from gateways.metrics import Counter
 from scheduler import billing, erasures, exports, jobs, payouts
 from scheduler import credits as credit_jobs
+from scheduler import earnings as earning_jobs
 from scheduler.jobs import Clockwork
 
 log: Final = logging.getLogger("spell.scheduler")
@@ -49,6 +50,7 @@ JOBS: Final[Sequence[Job]] = (
     Job(name="trim-outgoing", every=timedelta(minutes=1), run=jobs.trim_outgoing),
     Job(name="expire-credits", every=timedelta(minutes=1), run=credit_jobs.expire),
     Job(name="look-at-orders", every=timedelta(hours=1), run=credit_jobs.look_at_orders),
+    Job(name="collect-shares", every=timedelta(hours=1), run=earning_jobs.collect),
     Job(name="top-up", every=timedelta(seconds=5), run=credit_jobs.top_up),
     Job(name="exports", every=timedelta(seconds=5), run=exports.make_exports),
     Job(name="erase", every=timedelta(seconds=5), run=erasures.erase),

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from domain.flow.collect_shares import collect_invoice
 from domain.model.ledger import CASH, PROMOTION, Move, receivable_of, transfers
 from domain.model.pricing import MICROS_PER_CENT
 from domain.model.stripe_money import Invoice
@@ -23,7 +24,8 @@ _MAY_BECOME: Final = {
 async def follow_usage_invoice(conn: Connection, invoice_id: UUID, found: Invoice, *, now: datetime) -> bool:
     """Apply how Stripe says an invoice stands; False when it is none of ours, or stands so already.
 
-    `invoice_id` is ours, as its metadata has it. Needs Role.ENGINE. Twice changes nothing.
+    What creators have of it is payable once it is paid, and lost while it is given up. `invoice_id` is ours, as its
+    metadata has it. Needs Role.ENGINE. Twice changes nothing.
     """
     account_id = await invoices.account_of_invoice(conn, invoice_id)
     if account_id is None or found.status is None:
@@ -43,6 +45,9 @@ async def follow_usage_invoice(conn: Connection, invoice_id: UUID, found: Invoic
         now=now,
     )
     await _book(conn, standing, found.status, invoice_id=invoice_id, account_id=account_id)
+    await collect_invoice(
+        conn, account_id=account_id, invoice_id=invoice_id, before=standing.status, after=found.status, now=now
+    )
     return True
 
 

@@ -4,13 +4,17 @@ from datetime import datetime
 from uuid import UUID
 
 from domain.flow.audit import audit
+from domain.flow.collect_shares import collect_grant, return_share
 from domain.model.audit import Action, Actor
 from domain.model.credits import Kind, Reference
 from domain.model.errors import Code, refuse
 from domain.model.funding import Funding, spend_parts
-from domain.model.receipt import charge_of
+from domain.model.periods import month_of_ms
+from domain.model.pricing import Charge
+from domain.model.receipt import ReceiptRow, charge_of
 from domain.model.refund import refund_transfers
-from domain.store import credit_grants, receipts, settlement
+from domain.model.settlement import HeldCast
+from domain.store import credit_grants, earnings, receipts, settlement
 from domain.store.connection import Connection
 from domain.store.receipts import RefundRow
 
@@ -21,7 +25,8 @@ async def refund_cast(
     """Return what is paid back for the cast, and whether this call did it; a second call changes nothing.
 
     Metered: the receivable shrinks, and with it the next invoice's difference. Credits: the same grants get back what
-    they paid. The creator's share is taken back. Budgets, months and counters say what was used, and stay.
+    they paid. The creator's share is taken back, from wherever it is by now. Budgets, months and counters say what was
+    used, and stay.
     Raises RefusedError: not found, conflict (not ended, or nothing was paid for it).
     """
     _, casts, prices = await settlement.lock_and_read(connection, [cast_id])
@@ -55,9 +60,7 @@ async def refund_cast(
             reference=Reference(type="cast", id=str(cast_id)),
             now=now,
         )
-    transfers = refund_transfers(cast, charge_of(row, cast, prices[cast.price_version]))
-    assert sum(transfer.amount_micros for transfer in transfers) == row.cost_micros, "all of it goes back"
-    await settlement.book_transfers(connection, transfers)
+    await _book(connection, row, cast, charge_of(row, cast, prices[cast.price_version]), now=now)
     await audit(
         connection,
         actor,
@@ -68,3 +71,31 @@ async def refund_cast(
         now=now,
     )
     return refund, True
+
+
+async def _book(connection: Connection, row: ReceiptRow, cast: HeldCast, charged: Charge, *, now: datetime) -> None:
+    """Undo the cast's settlement in the ledger; a share that was collected or lost meanwhile is made pending first."""
+    billed = None
+    if cast.funding is Funding.METERED and row.settled_at is not None:
+        billed = await earnings.line_of_cast(
+            connection,
+            account_id=cast.account_id,
+            spell_id=cast.spell_id,
+            month=month_of_ms(cast.accepted_ms),
+            settled_at=row.settled_at,
+        )
+    if billed is not None:
+        await return_share(
+            connection,
+            cast_id=cast.id,
+            creator_id=cast.creator_id,
+            billed=billed,
+            micros=charged.creator_micros,
+            now=now,
+        )
+    transfers = refund_transfers(cast, charged, line_id=None if billed is None else billed.line_id)
+    assert sum(transfer.amount_micros for transfer in transfers) == row.cost_micros, "all of it goes back"
+    await settlement.book_transfers(connection, transfers)
+    if cast.funding is Funding.CREDITS:
+        for part in cast.grants:
+            await collect_grant(connection, account_id=cast.account_id, grant_id=part.grant_id, now=now)

@@ -6,6 +6,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from domain.flow.collect_shares import collect_grant
 from domain.flow.move_credits import write_move
 from domain.model.credit_orders import back_micros
 from domain.model.credits import Kind, Order, Reference, Takeback, TakebackKind, take, takeback_moves
@@ -28,7 +29,7 @@ async def take_back(
     """Take what these credits of a granted order cost, for a caller that holds the account's lock.
 
     `known` is all that went back before. Only what is free of the order's own grant is taken; the rest of the money
-    is owed from now on.
+    is owed from now on, and creators lose their part of it.
     """
     grant = await credit_grants.grant_of_order(conn, account_id=order.account_id, order_id=order.id)
     assert grant is not None, "the order was granted"
@@ -58,6 +59,7 @@ async def take_back(
         reference=Reference(type="order", id=str(order.id)),
         now=now,
     )
+    await collect_grant(conn, account_id=order.account_id, grant_id=grant.id, now=now)
     return takeback
 
 
@@ -80,4 +82,5 @@ async def give_back(conn: Connection, order: Order, takeback: Takeback, *, kind:
         reference=Reference(type="order", id=str(order.id)),
         now=now,
     )
+    await collect_grant(conn, account_id=order.account_id, grant_id=grant.id, now=now)
     return msgspec.structs.replace(takeback, reversed_at=now)

@@ -74,6 +74,8 @@ class TransferRow(msgspec.Struct, kw_only=True):
     amount_micros: int = 0
     casts: int = 0
     """Casts charged; counted on the platform's share alone."""
+    source_id: UUID | None = None
+    """On creators' shares: the grant that paid. A metered share has none until an invoice freezes it."""
 
 
 class Bookings(msgspec.Struct, frozen=True, kw_only=True):
@@ -274,6 +276,7 @@ def _add_shares(
                 month=month,
                 id=uuid5(batch_id, f"{kind}|{payer}|{payee}|{account_id}|{spell_id}|{month}|{grant_id}"),
                 batch_id=batch_id,
+                source_id=None if kind == "cast_fee" else grant_id,
             )
         row.amount_micros += micros
         row.casts += casts if kind == "cast_fee" else 0

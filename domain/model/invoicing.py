@@ -32,6 +32,8 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     spell_id: UUID
     calls: int
     amount_micros: int
+    share_micros: int = 0
+    """What of it goes to the spell's creator once it is paid."""
 
 
 class Freeze(msgspec.Struct, frozen=True, kw_only=True):

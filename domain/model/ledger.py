@@ -18,6 +18,8 @@ PROMOTION: Final = "promotion:platform"
 # Credits that were paid for and expired.
 BREAKAGE: Final = "breakage:platform"
 REVENUE: Final = "revenue:platform"
+# What creators had of money that never came, or went back.
+UNCOLLECTED: Final = "uncollected:platform"
 
 
 def credits_of(account_id: UUID) -> str:
@@ -69,6 +71,8 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     amount_micros: int
     account_id: UUID
     month: date
+    source_id: UUID | None = None
+    """Of creators' shares: what pays them."""
 
 
 def transfers(kind: str, moves: Sequence[Move], *, cause: UUID, account_id: UUID, month: date) -> list[Transfer]:

@@ -25,6 +25,7 @@ _SECRET: Final = "what proves who somebody is stays where it is; a hash is of no
 _WITHIN: Final = "it only says to which row of the file this belongs"
 _COUNT: Final = "a counter the platform works with, of the moment"
 _WORK: Final = "how far the making of the export is"
+_SHARES: Final = "when the creators whose spells it paid are looked after"
 _SENDING: Final = "how the platform asks Stripe, of the moment"
 
 OWNED: Final[Mapping[str, Rule]] = {
@@ -118,7 +119,7 @@ OWNED: Final[Mapping[str, Rule]] = {
             "id", "priority", "granted_micros", "balance_micros", "held_micros", "expires_at", "created_at", "order_id",
             "reason", "expired_micros", "taken_back_micros",
         ),
-        withheld={"account_id": _OWNER},
+        withheld={"account_id": _OWNER, "shares_seen_micros": _SHARES, "shares_look_at": _SHARES},
     ),
     "credit_orders": Rule(
         file="credit_orders",
@@ -206,7 +207,7 @@ OWNED: Final[Mapping[str, Rule]] = {
         exported=(
             "id", "batch_id", "kind", "debit", "credit", "amount_micros", "spell_id", "month", "casts", "created_at",
         ),
-        withheld={"account_id": _OWNER},
+        withheld={"account_id": _OWNER, "source_id": "of what a creator earned it is another's payment"},
     ),
     "cast_refunds": Rule(
         file="refunds",
@@ -278,7 +279,7 @@ OWNED: Final[Mapping[str, Rule]] = {
         exported=(
             "id", "invoice_id", "month", "spell_id", "calls", "amount_micros", "settled_after", "settled_until",
         ),
-        withheld={"account_id": _OWNER},
+        withheld={"account_id": _OWNER, "share_micros": "what the creator of the spell gets of it"},
     ),
     "payout_accounts": Rule(
         file="payout_account",

@@ -5,7 +5,7 @@ in a period, whoever pays in the end. What changes is who owes what: the next in
 """
 
 from typing import Final
-from uuid import uuid5
+from uuid import UUID, uuid5
 
 from domain.model.booking import TransferRow, transfers_of
 from domain.model.messages import Outcome
@@ -16,9 +16,10 @@ from domain.model.settlement import Ending, HeldCast
 _UNDOES: Final = {"cast_fee": "refund_fee", "creator_share": "refund_share"}
 
 
-def refund_transfers(cast: HeldCast, charged: Charge) -> list[TransferRow]:
+def refund_transfers(cast: HeldCast, charged: Charge, *, line_id: UUID | None = None) -> list[TransferRow]:
     """Return the settlement of this one cast turned round, in the same month and for the same spell.
 
+    `line_id` is the line of an invoice that bills the cast, if one does: the creator's share is taken out of that one.
     Their ids follow from the cast, which is paid back once: a second writing of them is an error, not money.
     """
     ending = Ending(cast=cast, outcome=Outcome.SUCCEEDED, charge=charged)
@@ -33,6 +34,7 @@ def refund_transfers(cast: HeldCast, charged: Charge) -> list[TransferRow]:
             spell_id=row.spell_id,
             month=row.month,
             amount_micros=row.amount_micros,
+            source_id=(row.source_id or line_id) if row.kind == "creator_share" else None,
         )
         for row in transfers_of(ending, batch_id=cast.id)
     ]

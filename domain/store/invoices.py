@@ -108,6 +108,7 @@ class _LineRow(msgspec.Struct, frozen=True):
     spell_id: UUID
     calls: int
     amount_micros: int
+    share_micros: int
     settled_after: datetime
 
 
@@ -148,8 +149,8 @@ async def differences_read(conn: Connection, account_id: UUID, *, period: date) 
     parameters = {"account_id": account_id, "period": period, "receivable": receivable_of(account_id)}
     cursor = await conn.execute(_QUERIES["differences_read"], parameters)
     return [
-        Difference(month=month, spell_id=spell_id, calls=calls, amount_micros=micros)
-        for month, spell_id, calls, micros in await cursor.fetchall()
+        Difference(month=month, spell_id=spell_id, calls=calls, amount_micros=micros, share_micros=share)
+        for month, spell_id, calls, micros, share in await cursor.fetchall()
     ]
 
 
@@ -189,7 +190,7 @@ async def invoice_insert(
     }
     await conn.execute(_QUERIES["invoice_insert"], parameters)
     rows = [
-        _LineRow(line.month, line.spell_id, line.calls, line.amount_micros, after)
+        _LineRow(line.month, line.spell_id, line.calls, line.amount_micros, line.share_micros, after)
         for line, after in zip(statement.lines, settled_after, strict=True)
     ]
     lines = {

@@ -19,23 +19,26 @@ SELECT EXISTS (
 
 -- name: differences_read
 -- What the ledger says is owed for metered casts, minus what lines say: by month of acceptance and spell. A transfer of
--- a cast names its spell; payments, and debts of another kind, name none.
-SELECT month, spell_id, sum(calls)::bigint, sum(micros)::bigint
+-- a cast names its spell; payments, and debts of another kind, name none. A creator's share that is paid back after
+-- it was billed is taken out of the line it stands in, not of this difference.
+SELECT month, spell_id, sum(calls)::bigint, sum(micros)::bigint, sum(share)::bigint
 FROM (
-  SELECT month, spell_id, casts AS calls, amount_micros AS micros
+  SELECT month, spell_id, casts AS calls, amount_micros AS micros,
+    CASE kind WHEN 'creator_share' THEN amount_micros ELSE 0 END AS share
   FROM ledger_transfers
   WHERE account_id = %(account_id)s AND month <= %(period)s AND spell_id IS NOT NULL AND debit = %(receivable)s
   UNION ALL
-  SELECT month, spell_id, -casts, -amount_micros
+  SELECT month, spell_id, -casts, -amount_micros,
+    CASE WHEN kind = 'refund_share' AND source_id IS NULL THEN -amount_micros ELSE 0 END
   FROM ledger_transfers
   WHERE account_id = %(account_id)s AND month <= %(period)s AND spell_id IS NOT NULL AND credit = %(receivable)s
   UNION ALL
-  SELECT month, spell_id, -calls, -amount_micros
+  SELECT month, spell_id, -calls, -amount_micros, -share_micros
   FROM invoice_lines
   WHERE account_id = %(account_id)s AND month <= %(period)s
 ) AS sums
 GROUP BY month, spell_id
-HAVING sum(micros) <> 0 OR sum(calls) <> 0
+HAVING sum(micros) <> 0 OR sum(calls) <> 0 OR sum(share) <> 0
 ORDER BY month, spell_id
 
 -- name: freezes_read
@@ -56,12 +59,13 @@ VALUES (%(id)s, %(account_id)s, %(run_id)s, %(period)s, %(frozen_at)s, %(usage_m
 
 -- name: lines_insert
 -- Freeze its lines.
-INSERT INTO invoice_lines (id, invoice_id, account_id, month, spell_id, calls, amount_micros, settled_after,
-  settled_until)
-SELECT gen_random_uuid(), %(invoice_id)s, %(account_id)s, month, spell_id, calls, amount_micros, settled_after,
-  %(settled_until)s
+INSERT INTO invoice_lines (id, invoice_id, account_id, month, spell_id, calls, amount_micros, share_micros,
+  settled_after, settled_until)
+SELECT gen_random_uuid(), %(invoice_id)s, %(account_id)s, month, spell_id, calls, amount_micros, share_micros,
+  settled_after, %(settled_until)s
 FROM json_to_recordset(%(rows)s::json)
-  AS r(month date, spell_id uuid, calls bigint, amount_micros bigint, settled_after timestamptz)
+  AS r(month date, spell_id uuid, calls bigint, amount_micros bigint, share_micros bigint,
+  settled_after timestamptz)
 
 -- name: invoice_open
 -- It is finalized at Stripe. Once: its mail is written with this. The webhook may have come first with more.

@@ -190,10 +190,11 @@ RETURNING a.id, a.open_casts > a.on_wire_default + a.on_wire_large AS waits
 
 -- name: transfers_insert
 -- Book the money. A plain INSERT: an id that exists already aborts the batch instead of hiding a row.
-INSERT INTO ledger_transfers (id, batch_id, kind, debit, credit, amount_micros, account_id, spell_id, month, casts)
-SELECT id, batch_id, kind, debit, credit, amount_micros, account_id, spell_id, month, casts
+INSERT INTO ledger_transfers (id, batch_id, kind, debit, credit, amount_micros, account_id, spell_id, month, casts,
+  source_id)
+SELECT id, batch_id, kind, debit, credit, amount_micros, account_id, spell_id, month, casts, source_id
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, batch_id uuid, kind text, debit text, credit text,
-  amount_micros bigint, account_id uuid, spell_id uuid, month date, casts integer)
+  amount_micros bigint, account_id uuid, spell_id uuid, month date, casts integer, source_id uuid)
 
 -- name: casts_name_next
 -- Give the places that came free to the account's oldest waiting casts.

@@ -1,0 +1,90 @@
+"""What creators earn, as far as it is decided by: shares of invoices and grants, read under the payer's lock.
+
+Everything here needs Role.ENGINE: shares are booked with who pays them, and belong to whom they are paid.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from psycopg.rows import class_row
+
+from domain.model.earnings import GrantFunds, GrantShare, Share
+from domain.model.ledger import UNCOLLECTED
+from domain.store.connection import Connection
+from domain.store.queries import load
+
+_QUERIES: Final = load(__file__)
+
+
+class BilledIn(msgspec.Struct, frozen=True, kw_only=True):
+    """The line that bills a cast, and how the invoice stands that collects it."""
+
+    line_id: UUID
+    status: str
+
+
+class GrantShares(msgspec.Struct, frozen=True, kw_only=True):
+    """The shares a grant paid."""
+
+    shares: Sequence[GrantShare]
+    waits_since: datetime | None
+    """When the oldest share was booked that has not waited long enough."""
+    moved: int
+    """How many rows moved shares of the grant so far."""
+
+
+async def invoice_shares_read(conn: Connection, *, account_id: UUID, invoice_id: UUID) -> list[Share]:
+    """Return what each creator has of what this invoice collects, that of carried ones before it with it."""
+    async with conn.cursor(row_factory=class_row(Share)) as cursor:
+        parameters = {"account_id": account_id, "invoice_id": invoice_id}
+        await cursor.execute(_QUERIES["invoice_shares_read"], parameters)
+        return await cursor.fetchall()
+
+
+async def line_of_cast(
+    conn: Connection, *, account_id: UUID, spell_id: UUID, month: date, settled_at: datetime
+) -> BilledIn | None:
+    """Return what bills a metered cast of the month that was settled then; None when nothing does yet."""
+    parameters = {"account_id": account_id, "spell_id": spell_id, "month": month, "settled_at": settled_at}
+    row = await (await conn.execute(_QUERIES["line_of_cast"], parameters)).fetchone()
+    return None if row is None else BilledIn(line_id=row[0], status=row[1])
+
+
+async def grant_funds_read(conn: Connection, *, account_id: UUID, grant_id: UUID) -> GrantFunds:
+    """Return what decides about the shares of a grant."""
+    async with conn.cursor(row_factory=class_row(GrantFunds)) as cursor:
+        await cursor.execute(_QUERIES["grant_funds_read"], {"account_id": account_id, "grant_id": grant_id})
+        row = await cursor.fetchone()
+    assert row is not None, "grants are never deleted"
+    return row
+
+
+async def grant_shares_read(conn: Connection, *, grant_id: UUID, ripe_until: datetime | None) -> GrantShares:
+    """Return the shares a grant paid, each creator's; ripe are those booked until then, or all of them."""
+    parameters = {"grant_id": grant_id, "ripe_until": ripe_until or "infinity", "uncollected": UNCOLLECTED}
+    rows = await (await conn.execute(_QUERIES["grant_shares_read"], parameters)).fetchall()
+    return GrantShares(
+        shares=[
+            GrantShare(creator_id=creator, net_micros=net, ripe_micros=ripe, payable_micros=payable, lost_micros=lost)
+            for creator, net, ripe, payable, lost, _, _ in rows
+        ],
+        waits_since=min((row[5] for row in rows if row[5] is not None), default=None),
+        moved=sum(row[6] for row in rows),
+    )
+
+
+async def grant_seen(
+    conn: Connection, *, account_id: UUID, grant_id: UUID, used_micros: int, look_at: datetime | None
+) -> None:
+    """Note that the shares of a grant were looked at."""
+    parameters = {"account_id": account_id, "grant_id": grant_id, "used_micros": used_micros, "look_at": look_at}
+    await conn.execute(_QUERIES["grant_seen"], parameters)
+
+
+async def grants_due(conn: Connection, *, after: UUID, now: datetime, limit: int) -> list[tuple[UUID, UUID]]:
+    """Return grants whose shares are to be looked at, with their accounts, in order of id from `after` on."""
+    cursor = await conn.execute(_QUERIES["grants_due"], {"after": after, "now": now, "limit": limit})
+    return [(grant_id, account_id) for grant_id, account_id in await cursor.fetchall()]
