@@ -3,7 +3,7 @@
 -- up
 SET LOCAL ROLE spell_owner;
 -- Of a creator's share that credits paid: the grant, and the same on what takes it back. Of a metered share taken back
--- after it was billed: the line it stands in. Of what moves shares on: the grant, the invoice or the line that does.
+-- after it was billed: the line it stands in. Of what moves shares on: the grant, or the account whose bills do.
 -- Shares that credits paid before there was this column say no grant, and stay pending.
 ALTER TABLE ledger_transfers ADD COLUMN source_id uuid;
 CREATE INDEX ledger_transfers_of_source ON ledger_transfers (source_id) WHERE source_id IS NOT NULL;
@@ -29,19 +29,19 @@ UPDATE invoice_lines l SET share_micros = coalesce((
     AND t.created_at > l.settled_after AND t.created_at <= l.settled_until), 0);
 -- And what was paid already is collected.
 INSERT INTO ledger_transfers (id, batch_id, kind, debit, credit, amount_micros, account_id, month, source_id)
-SELECT gen_random_uuid(), paid.id, 'share_collected', 'creator:' || paid.creator_id, 'payable:' || paid.creator_id,
-  paid.micros, paid.creator_id, paid.period, paid.id
+SELECT gen_random_uuid(), paid.account_id, 'share_collected', 'creator:' || paid.creator_id, 'payable:' || paid.creator_id,
+  paid.micros, paid.creator_id, paid.period, paid.account_id
 FROM (
-  SELECT c.id, c.period, s.account_id AS creator_id, sum(l.share_micros)::bigint AS micros
+  SELECT i.account_id, max(c.period) AS period, s.account_id AS creator_id, sum(l.share_micros)::bigint AS micros
   FROM invoices i
   JOIN invoice_lines l ON l.invoice_id = i.id
   JOIN spells s ON s.id = l.spell_id
   CROSS JOIN LATERAL (
-    SELECT id, period, status FROM invoices c
+    SELECT period, status FROM invoices c
     WHERE c.account_id = i.account_id AND c.total_cents > 0 AND (c.frozen_at, c.id) >= (i.frozen_at, i.id)
     ORDER BY c.frozen_at, c.id LIMIT 1) AS c
   WHERE c.status = 'paid'
-  GROUP BY c.id, c.period, s.account_id) AS paid
+  GROUP BY i.account_id, s.account_id) AS paid
 WHERE paid.micros > 0;
 RESET ROLE;
 

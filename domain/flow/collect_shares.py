@@ -7,43 +7,23 @@ or late moves nothing more; and every row's id follows from its cause, so that t
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from domain.model.earnings import (
-    COLLECTED_AFTER,
-    Flow,
-    Place,
-    flow_transfers,
-    grant_flows,
-    invoice_flows,
-    place_of,
-    ripe_until,
-)
+from domain.model.earnings import COLLECTED_AFTER, bill_flows, flow_transfers, grant_flows, ripe_until
 from domain.model.periods import month_of
 from domain.store import earnings
 from domain.store.connection import Connection
-from domain.store.earnings import BilledIn
 from domain.store.ledger import transfers_insert
 
 
-async def collect_invoice(
-    conn: Connection, *, account_id: UUID, invoice_id: UUID, before: str, after: str, now: datetime
-) -> None:
-    """Move the shares an invoice collects when its status changes. The caller holds the payer's lock."""
-    shares = await earnings.invoice_shares_read(conn, account_id=account_id, invoice_id=invoice_id)
-    flows = invoice_flows(shares, place_of(before), place_of(after))
-    cause = uuid5(invoice_id, f"shares|{after}")
-    await transfers_insert(conn, flow_transfers(flows, cause=cause, source_id=invoice_id, month=month_of(now)))
+async def collect_bills(conn: Connection, *, account_id: UUID, now: datetime) -> int:
+    """Move the shares in an account's invoices to where they belong, and return how many rows that took.
 
-
-async def return_share(
-    conn: Connection, *, cast_id: UUID, creator_id: UUID, billed: BilledIn, micros: int, now: datetime
-) -> None:
-    """Make a billed cast's share pending again, from where refunding it takes it. The caller holds the payer's lock."""
-    place = place_of(billed.status)
-    if place is Place.PENDING or micros == 0:
-        return
-    flows = [Flow(creator_id=creator_id, before=place, after=Place.PENDING, micros=micros)]
-    cause = uuid5(cast_id, "share")
-    await transfers_insert(conn, flow_transfers(flows, cause=cause, source_id=billed.line_id, month=month_of(now)))
+    The caller holds the payer's lock, and has just changed how an invoice stands or paid a billed cast back.
+    """
+    found = await earnings.billed_shares_read(conn, account_id=account_id)
+    flows = bill_flows(found.shares, collected_micros=found.collected_micros)
+    cause = uuid5(account_id, f"shares|{found.moved}")
+    await transfers_insert(conn, flow_transfers(flows, cause=cause, source_id=account_id, month=month_of(now)))
+    return len(flows)
 
 
 async def collect_grant(conn: Connection, *, account_id: UUID, grant_id: UUID, now: datetime) -> int:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from domain.flow.collect_shares import collect_invoice
+from domain.flow.collect_shares import collect_bills
 from domain.model.ledger import CASH, PROMOTION, Move, receivable_of, transfers
 from domain.model.pricing import MICROS_PER_CENT
 from domain.model.stripe_money import Invoice
@@ -45,9 +45,7 @@ async def follow_usage_invoice(conn: Connection, invoice_id: UUID, found: Invoic
         now=now,
     )
     await _book(conn, standing, found.status, invoice_id=invoice_id, account_id=account_id)
-    await collect_invoice(
-        conn, account_id=account_id, invoice_id=invoice_id, before=standing.status, after=found.status, now=now
-    )
+    await collect_bills(conn, account_id=account_id, now=now)
     return True
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from domain.flow.audit import audit
-from domain.flow.collect_shares import collect_grant, return_share
+from domain.flow.collect_shares import collect_bills, collect_grant
 from domain.model.audit import Action, Actor
 from domain.model.credits import Kind, Reference
 from domain.model.errors import Code, refuse
@@ -74,28 +74,20 @@ async def refund_cast(
 
 
 async def _book(connection: Connection, row: ReceiptRow, cast: HeldCast, charged: Charge, *, now: datetime) -> None:
-    """Undo the cast's settlement in the ledger; a share that was collected or lost meanwhile is made pending first."""
-    billed = None
+    """Undo the cast's settlement in the ledger, and bring what is left of creators' shares to where it belongs."""
+    line_id = None
     if cast.funding is Funding.METERED and row.settled_at is not None:
-        billed = await earnings.line_of_cast(
+        line_id = await earnings.line_of_cast(
             connection,
             account_id=cast.account_id,
             spell_id=cast.spell_id,
             month=month_of_ms(cast.accepted_ms),
             settled_at=row.settled_at,
         )
-    if billed is not None:
-        await return_share(
-            connection,
-            cast_id=cast.id,
-            creator_id=cast.creator_id,
-            billed=billed,
-            micros=charged.creator_micros,
-            now=now,
-        )
-    transfers = refund_transfers(cast, charged, line_id=None if billed is None else billed.line_id)
+    transfers = refund_transfers(cast, charged, line_id=line_id)
     assert sum(transfer.amount_micros for transfer in transfers) == row.cost_micros, "all of it goes back"
     await settlement.book_transfers(connection, transfers)
-    if cast.funding is Funding.CREDITS:
-        for part in cast.grants:
-            await collect_grant(connection, account_id=cast.account_id, grant_id=part.grant_id, now=now)
+    if line_id is not None:
+        await collect_bills(connection, account_id=cast.account_id, now=now)
+    for part in cast.grants:
+        await collect_grant(connection, account_id=cast.account_id, grant_id=part.grant_id, now=now)

@@ -34,15 +34,17 @@ _KIND_TO: Final = {
 }
 KINDS: Final = tuple(_KIND_TO.values())
 
-# By how the invoice stands that collects a share. An invoice that was voided is one that nobody pays.
-_PLACE_BY_INVOICE: Final = {"paid": Place.PAYABLE, "uncollectible": Place.LOST, "void": Place.LOST}
 
-
-class Share(msgspec.Struct, frozen=True, kw_only=True):
-    """What one creator has of an invoice, less what was paid back since."""
+class BilledShare(msgspec.Struct, frozen=True, kw_only=True):
+    """What one creator has of an account's invoices, less what was paid back since; and where the ledger has it."""
 
     creator_id: UUID
-    micros: int
+    paid_micros: int
+    """Of invoices that are paid, with the carried ones they collect."""
+    given_up_micros: int
+    """Of those nobody pays: given up, or voided."""
+    payable_micros: int
+    lost_micros: int
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,22 +82,27 @@ class GrantShare(msgspec.Struct, frozen=True, kw_only=True):
     lost_micros: int
 
 
-def place_of(invoice_status: str) -> Place:
-    """Return where the shares of an invoice are that stands so."""
-    return _PLACE_BY_INVOICE.get(invoice_status, Place.PENDING)
+def bill_flows(shares: Sequence[BilledShare], *, collected_micros: int) -> list[Flow]:
+    """Return what brings creators' shares of an account's invoices to where they belong; nothing when they are there.
 
-
-def invoice_flows(shares: Sequence[Share], before: Place, after: Place) -> list[Flow]:
-    """Return what moves when an invoice's shares change places; a share below zero goes the other way."""
-    if before is after:
-        return []
-    return [
-        Flow(creator_id=share.creator_id, before=before, after=after, micros=share.micros)
-        if share.micros > 0
-        else Flow(creator_id=share.creator_id, before=after, after=before, micros=-share.micros)
-        for share in shares
-        if share.micros
-    ]
+    Together no more is payable than was collected from the account. Less than the paid invoices hold it can only be
+    where a cast was paid back that its own invoice never collected: then everybody waits for the same part of his.
+    """
+    due_micros = sum(share.paid_micros for share in shares)
+    flows: list[Flow] = []
+    for share in shares:
+        payable = share.paid_micros
+        if due_micros > collected_micros:
+            payable = payable * collected_micros // due_micros
+        flows += _levelled(
+            share.creator_id,
+            {
+                Place.PENDING: payable + share.given_up_micros - share.payable_micros - share.lost_micros,
+                Place.PAYABLE: share.payable_micros - payable,
+                Place.LOST: share.lost_micros - share.given_up_micros,
+            },
+        )
+    return flows
 
 
 def ripe_until(funds: GrantFunds, now: datetime) -> datetime | None:
@@ -125,8 +132,7 @@ def grant_flows(share: GrantShare, funds: GrantFunds) -> list[Flow]:
     lost = lost_of(funds, share.net_micros)
     payable = max(0, min(share.ripe_micros, share.net_micros - lost))
     surplus = {
-        Place.PENDING: (share.net_micros - share.payable_micros - share.lost_micros)
-        - (share.net_micros - payable - lost),
+        Place.PENDING: payable + lost - share.payable_micros - share.lost_micros,
         Place.PAYABLE: share.payable_micros - payable,
         Place.LOST: share.lost_micros - lost,
     }

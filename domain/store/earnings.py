@@ -11,19 +11,22 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import class_row
 
-from domain.model.earnings import GrantFunds, GrantShare, Share
+from domain.model.earnings import BilledShare, GrantFunds, GrantShare
 from domain.model.ledger import UNCOLLECTED
+from domain.model.pricing import MICROS_PER_CENT
 from domain.store.connection import Connection
 from domain.store.queries import load
 
 _QUERIES: Final = load(__file__)
 
 
-class BilledIn(msgspec.Struct, frozen=True, kw_only=True):
-    """The line that bills a cast, and how the invoice stands that collects it."""
+class BilledShares(msgspec.Struct, frozen=True, kw_only=True):
+    """The shares in an account's invoices that are paid or given up."""
 
-    line_id: UUID
-    status: str
+    shares: Sequence[BilledShare]
+    collected_micros: int
+    moved: int
+    """How many rows moved shares of them so far."""
 
 
 class GrantShares(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,21 +39,24 @@ class GrantShares(msgspec.Struct, frozen=True, kw_only=True):
     """How many rows moved shares of the grant so far."""
 
 
-async def invoice_shares_read(conn: Connection, *, account_id: UUID, invoice_id: UUID) -> list[Share]:
-    """Return what each creator has of what this invoice collects, that of carried ones before it with it."""
-    async with conn.cursor(row_factory=class_row(Share)) as cursor:
-        parameters = {"account_id": account_id, "invoice_id": invoice_id}
-        await cursor.execute(_QUERIES["invoice_shares_read"], parameters)
-        return await cursor.fetchall()
+async def billed_shares_read(conn: Connection, *, account_id: UUID) -> BilledShares:
+    """Return the shares in an account's invoices, each creator's, and what the invoices collected."""
+    parameters = {"account_id": account_id, "uncollected": UNCOLLECTED}
+    async with conn.cursor(row_factory=class_row(BilledShare)) as cursor:
+        await cursor.execute(_QUERIES["billed_shares_read"], parameters)
+        shares = await cursor.fetchall()
+    row = await (await conn.execute(_QUERIES["collected_read"], parameters)).fetchone()
+    assert row is not None, "it is one row whatever there is"
+    return BilledShares(shares=shares, collected_micros=row[0] * MICROS_PER_CENT, moved=row[1])
 
 
 async def line_of_cast(
     conn: Connection, *, account_id: UUID, spell_id: UUID, month: date, settled_at: datetime
-) -> BilledIn | None:
-    """Return what bills a metered cast of the month that was settled then; None when nothing does yet."""
+) -> UUID | None:
+    """Return the line that bills a metered cast of the month that was settled then; None when none does yet."""
     parameters = {"account_id": account_id, "spell_id": spell_id, "month": month, "settled_at": settled_at}
     row = await (await conn.execute(_QUERIES["line_of_cast"], parameters)).fetchone()
-    return None if row is None else BilledIn(line_id=row[0], status=row[1])
+    return None if row is None else row[0]
 
 
 async def grant_funds_read(conn: Connection, *, account_id: UUID, grant_id: UUID) -> GrantFunds:

@@ -1,35 +1,46 @@
--- name: invoice_shares_read
--- What each creator has of what an invoice collects: of its own lines, and of those of the carried ones just before it,
--- whose remainder it collects with them. What was paid back since is taken out of the line it stands in.
-SELECT s.account_id AS creator_id, sum(l.share_micros - coalesce(r.micros, 0))::bigint AS micros
-FROM invoices collector
-JOIN invoices i ON i.account_id = collector.account_id
-  AND (i.id = collector.id OR i.total_cents = 0 AND (i.frozen_at, i.id) < (collector.frozen_at, collector.id)
-    AND NOT EXISTS (
-      SELECT FROM invoices other
-      WHERE other.account_id = collector.account_id AND other.total_cents > 0
-        AND (other.frozen_at, other.id) > (i.frozen_at, i.id)
-        AND (other.frozen_at, other.id) < (collector.frozen_at, collector.id)))
-JOIN invoice_lines l ON l.invoice_id = i.id
-JOIN spells s ON s.id = l.spell_id
-LEFT JOIN LATERAL (
-  SELECT sum(amount_micros) AS micros FROM ledger_transfers
-  WHERE source_id = l.id AND kind = 'refund_share') AS r ON true
-WHERE collector.id = %(invoice_id)s AND collector.account_id = %(account_id)s
-GROUP BY s.account_id
-ORDER BY s.account_id
+-- name: billed_shares_read
+-- What each creator has of an account's invoices that are paid or given up, and where the ledger has it. An invoice
+-- decides about its own lines and about those of the carried ones just before it, whose remainder it collects. What was
+-- paid back since is taken out of the line it stands in.
+SELECT creator_id, sum(paid)::bigint AS paid_micros, sum(given_up)::bigint AS given_up_micros,
+  sum(payable)::bigint AS payable_micros, sum(lost)::bigint AS lost_micros
+FROM (
+  SELECT s.account_id AS creator_id,
+    CASE decides.status WHEN 'paid' THEN l.share_micros - coalesce(back.micros, 0) ELSE 0 END AS paid,
+    CASE decides.status WHEN 'paid' THEN 0 ELSE l.share_micros - coalesce(back.micros, 0) END AS given_up,
+    0 AS payable, 0 AS lost
+  FROM invoices i
+  CROSS JOIN LATERAL (
+    SELECT status FROM invoices c
+    WHERE c.account_id = i.account_id AND c.total_cents > 0 AND (c.frozen_at, c.id) >= (i.frozen_at, i.id)
+    ORDER BY c.frozen_at, c.id LIMIT 1) AS decides
+  JOIN invoice_lines l ON l.invoice_id = i.id
+  JOIN spells s ON s.id = l.spell_id
+  LEFT JOIN LATERAL (
+    SELECT sum(amount_micros) AS micros FROM ledger_transfers
+    WHERE source_id = l.id AND kind = 'refund_share') AS back ON true
+  WHERE i.account_id = %(account_id)s AND decides.status IN ('paid', 'uncollectible', 'void')
+  UNION ALL
+  SELECT account_id, 0, 0,
+    CASE WHEN credit LIKE 'payable:%%' THEN amount_micros WHEN debit LIKE 'payable:%%' THEN -amount_micros ELSE 0 END,
+    CASE %(uncollected)s WHEN credit THEN amount_micros WHEN debit THEN -amount_micros ELSE 0 END
+  FROM ledger_transfers WHERE source_id = %(account_id)s
+) AS rows
+GROUP BY creator_id
+ORDER BY creator_id
+
+-- name: collected_read
+-- What the account's paid invoices collected, and how many rows moved shares of them so far.
+SELECT
+  (SELECT coalesce(sum(total_cents), 0) FROM invoices WHERE account_id = %(account_id)s AND status = 'paid')::bigint,
+  (SELECT count(*) FROM ledger_transfers WHERE source_id = %(account_id)s)
 
 -- name: line_of_cast
--- The line that bills a metered cast, and how the invoice stands that collects it: its own, or the next that does.
-SELECT l.id, coalesce((
-  SELECT c.status FROM invoices c
-  WHERE c.account_id = i.account_id AND c.total_cents > 0 AND (c.frozen_at, c.id) >= (i.frozen_at, i.id)
-  ORDER BY c.frozen_at, c.id LIMIT 1), i.status)
-FROM invoice_lines l
-JOIN invoices i ON i.id = l.invoice_id
-WHERE l.account_id = %(account_id)s AND l.month = %(month)s AND l.spell_id = %(spell_id)s
-  AND l.settled_after < %(settled_at)s AND l.settled_until >= %(settled_at)s
-ORDER BY l.settled_until, l.id LIMIT 1
+-- The line that bills a metered cast.
+SELECT id FROM invoice_lines
+WHERE account_id = %(account_id)s AND month = %(month)s AND spell_id = %(spell_id)s
+  AND settled_after < %(settled_at)s AND settled_until >= %(settled_at)s
+ORDER BY settled_until, id LIMIT 1
 
 -- name: grant_funds_read
 -- What a grant was, what is gone of it, and of a purchase what went back for credits that were gone.

@@ -10,12 +10,14 @@ FOLLOW = "tests/domain/flow/test_follow_usage_invoice.py::"
 MODEL = "tests/domain/model/test_invoicing.py::"
 
 _FROM_LEDGER = """\
-  SELECT month, spell_id, casts AS calls, amount_micros AS micros
+  SELECT month, spell_id, casts AS calls, amount_micros AS micros,
+    CASE kind WHEN 'creator_share' THEN amount_micros ELSE 0 END AS share
   FROM ledger_transfers
   WHERE account_id = %(account_id)s AND month <= %(period)s AND spell_id IS NOT NULL AND debit = %(receivable)s
 """
 _FROM_COUNTERS = """\
-  SELECT date_trunc('month', starts_on)::date AS month, subject_id AS spell_id, casts AS calls, cost_micros AS micros
+  SELECT date_trunc('month', starts_on)::date AS month, subject_id AS spell_id, casts AS calls, cost_micros AS micros,
+    0 AS share
   FROM usage_counters
   WHERE account_id = %(account_id)s AND dimension = 'account_spell' AND funding = 'metered'
     AND starts_on < %(period)s::date + interval '1 month' AND %(receivable)s::text IS NOT NULL

@@ -154,7 +154,7 @@ FAULTS = (
         "An operator who clicks twice pays twice.",
         ("domain/flow/refund_cast.py", "        return there, False\n", ""),
         ("domain/model/refund.py", 'uuid5(cast.id, f"refund|{row.id}")', "uuid4()"),
-        ("domain/model/refund.py", "from uuid import uuid5\n", "from uuid import uuid4\n"),
+        ("domain/model/refund.py", "import UUID, uuid5\n", "import UUID, uuid4\n"),
         tests=(
             f"{REFUND}test_a_metered_cast_is_paid_back_once_and_the_creator_gives_his_share",
             f"{REFUND}test_of_many_at_once_one_pays_back",

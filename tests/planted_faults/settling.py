@@ -200,8 +200,8 @@ FAULTS = (
         ),
         (
             "domain/store/settlement.sql",
-            "amount_micros bigint, account_id uuid, spell_id uuid, month date, casts integer)",
-            "amount_micros bigint, account_id uuid, spell_id uuid, month date, casts integer)\nON CONFLICT DO NOTHING",
+            "spell_id uuid, month date, casts integer, source_id uuid)",
+            "spell_id uuid, month date, casts integer, source_id uuid)\nON CONFLICT DO NOTHING",
         ),
         tests=(f"{CLOSE}test_each_batch_books_its_own_transfers",),
     ),

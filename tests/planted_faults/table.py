@@ -6,6 +6,7 @@ from typing import Final
 from tests.planted_faults import (
     client,
     crediting,
+    earning,
     erasing,
     exporting,
     ground,
@@ -34,6 +35,7 @@ _PARTS: Final = (
     holding,
     settling,
     crediting,
+    earning,
     statements,
     wire,
     invoicing,

@@ -10,16 +10,15 @@ from hypothesis import strategies as st
 from domain.model.earnings import (
     COLLECTED_AFTER,
     KINDS,
+    BilledShare,
     Flow,
     GrantFunds,
     GrantShare,
     Place,
-    Share,
+    bill_flows,
     flow_transfers,
     grant_flows,
-    invoice_flows,
     lost_of,
-    place_of,
     ripe_until,
 )
 from domain.model.ledger import UNCOLLECTED, creator_of, payable_of
@@ -51,28 +50,34 @@ def told(flows: list[Flow]) -> list[tuple[str, str, int]]:
     return [(flow.before, flow.after, flow.micros) for flow in flows]
 
 
+def billed(paid: int, given_up: int = 0, *, payable: int = 0, lost: int = 0, creator: UUID = CREATOR) -> BilledShare:
+    return BilledShare(
+        creator_id=creator, paid_micros=paid, given_up_micros=given_up, payable_micros=payable, lost_micros=lost
+    )
+
+
 @pytest.mark.parametrize(
-    ("status", "place"),
+    ("found", "flows"),
     [
-        ("carried", Place.PENDING), ("pending", Place.PENDING), ("open", Place.PENDING), ("paid", Place.PAYABLE),
-        ("uncollectible", Place.LOST), ("void", Place.LOST),
+        (billed(0), []),
+        (billed(400), [("pending", "payable", 400)]),
+        (billed(400, payable=400), []),
+        (billed(0, 400), [("pending", "lost", 400)]),
+        (billed(400, lost=400), [("lost", "payable", 400)]),
+        (billed(100, 70, payable=400), [("payable", "pending", 230), ("payable", "lost", 70)]),
     ],
-)  # fmt: skip
-def test_an_invoices_shares_are_where_its_money_is(status: str, place: Place) -> None:
-    assert place_of(status) is place
+)
+def test_what_invoices_hold_is_where_their_money_is(found: BilledShare, flows: list[tuple[str, str, int]]) -> None:
+    assert told(bill_flows([found], collected_micros=10_000)) == flows
 
 
-def test_an_invoice_moves_each_creators_share_and_what_is_below_zero_the_other_way() -> None:
-    shares = [
-        Share(creator_id=CREATOR, micros=400),
-        Share(creator_id=OTHER, micros=-30),
-        Share(creator_id=PAYER, micros=0),
+def test_where_less_was_collected_everybody_waits_for_the_same_part() -> None:
+    found = [billed(300), billed(100, creator=OTHER)]
+    assert told(bill_flows(found, collected_micros=399)) == [
+        ("pending", "payable", 299),
+        ("pending", "payable", 99),
     ]
-    assert invoice_flows(shares, Place.PENDING, Place.PENDING) == []
-    assert invoice_flows(shares, Place.LOST, Place.PAYABLE) == [
-        Flow(creator_id=CREATOR, before=Place.LOST, after=Place.PAYABLE, micros=400),
-        Flow(creator_id=OTHER, before=Place.PAYABLE, after=Place.LOST, micros=30),
-    ]
+    assert told(bill_flows(found, collected_micros=400)) == [("pending", "payable", 300), ("pending", "payable", 100)]
 
 
 def test_a_purchase_is_waited_for_and_what_is_given_counts_from_the_cast() -> None:
@@ -133,7 +138,7 @@ def test_whatever_happened_one_look_is_enough_and_all_keep_no_more_than_is_paid_
         settled = share(net, payable=at[Place.PAYABLE], lost=at[Place.LOST])
         assert grant_flows(settled, decided) == []
         kept += net - at[Place.LOST]
-    # In money: what is kept, at the price of the credits, is within what was paid for the used ones and did not go back.
+    # In money: what is kept is within what was paid for the used credits and did not go back.
     assert kept * price <= max(0, decided.used_micros * price - owed * granted)
 
 
