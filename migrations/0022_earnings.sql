@@ -8,9 +8,6 @@ SET LOCAL ROLE spell_owner;
 ALTER TABLE ledger_transfers ADD COLUMN source_id uuid;
 CREATE INDEX ledger_transfers_of_source ON ledger_transfers (source_id) WHERE source_id IS NOT NULL;
 CREATE INDEX ledger_transfers_refunding ON ledger_transfers (debit, created_at) WHERE kind = 'refund_share';
--- What is owed to a creator is asked for by its name in the ledger, from either side.
-CREATE INDEX ledger_transfers_to_payable ON ledger_transfers (credit) WHERE credit LIKE 'payable:%';
-CREATE INDEX ledger_transfers_from_payable ON ledger_transfers (debit) WHERE debit LIKE 'payable:%';
 CREATE INDEX ledger_transfers_moving_shares ON ledger_transfers (account_id)
   WHERE kind IN ('share_collected', 'share_returned', 'share_lost');
 
@@ -42,14 +39,14 @@ FROM (
     ORDER BY c.frozen_at, c.id LIMIT 1) AS c
   WHERE c.status = 'paid'
   GROUP BY i.account_id, s.account_id) AS paid
-WHERE paid.micros > 0;
+WHERE paid.micros > 0
+  AND NOT EXISTS (SELECT FROM ledger_transfers WHERE kind = 'share_collected'); -- or this was undone and is done again
 RESET ROLE;
 
 -- down
 SET LOCAL ROLE spell_owner;
 ALTER TABLE invoice_lines DROP COLUMN share_micros;
 ALTER TABLE credit_grants DROP COLUMN shares_seen_micros, DROP COLUMN shares_look_at;
-DROP INDEX ledger_transfers_moving_shares, ledger_transfers_from_payable, ledger_transfers_to_payable,
-  ledger_transfers_refunding, ledger_transfers_of_source;
+DROP INDEX ledger_transfers_moving_shares, ledger_transfers_refunding, ledger_transfers_of_source;
 ALTER TABLE ledger_transfers DROP COLUMN source_id;
 RESET ROLE;
