@@ -47,11 +47,13 @@ from api.invoices import routes as invoices
 from api.keys import routes as keys
 from api.login import elsewhere, mailed
 from api.login import pages as login_pages
-from api.operator import admin, billing_runs, dead_letters, health, refunds
+from api.operator import admin, billing_runs, dead_letters, health, payout_runs, refunds
 from api.operator import credits as credit_admin
 from api.operator.metrics import Metrics
 from api.operator.probes import Probes
 from api.operator.sampler import NOTE_EVERY_S, Sampler
+from api.payouts import page as payouts_page
+from api.payouts import routes as payouts
 from api.privacy import erasure
 from api.privacy import routes as privacy
 from api.proxies import Proxies
@@ -124,11 +126,14 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *following.ROUTES,
         *billing.ROUTES,
         *billing_page.ROUTES,
+        *payouts.ROUTES,
+        *payouts_page.ROUTES,
         *stripe_webhook.ROUTES,
         *internal.ROUTES,
         *health.ROUTES,
         *admin.ROUTES,
         *billing_runs.ROUTES,
+        *payout_runs.ROUTES,
         *dead_letters.ROUTES,
         *refunds.ROUTES,
         *credit_admin.ROUTES,

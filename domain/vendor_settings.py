@@ -21,6 +21,8 @@ class StripeSettings(msgspec.Struct, frozen=True, kw_only=True):
     price_pro: str | None
     """Stripe's id of the price of plan pro; None: nobody subscribes to it."""
     api_base: str
+    connect_webhook_secret: Secret[str] | None = None
+    """What Stripe signs news of creators' accounts with; None: nothing of them is believed but by the one above."""
     price_enterprise: str | None = None
     """The same of plan enterprise."""
     grace_days: int = GRACE_DAYS_DEFAULT
@@ -30,6 +32,12 @@ class StripeSettings(msgspec.Struct, frozen=True, kw_only=True):
     def grace(self) -> timedelta:
         """The same as a duration."""
         return timedelta(days=self.grace_days)
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """What an event may be signed with."""
+        secrets = (self.webhook_secret, self.connect_webhook_secret)
+        return tuple(secret.reveal() for secret in secrets if secret is not None)
 
     @property
     def prices(self) -> PlanPrices:
@@ -44,11 +52,13 @@ class StripeSettings(msgspec.Struct, frozen=True, kw_only=True):
         name = "STRIPE_SECRET_KEY" if reader.text("STRIPE_SECRET_KEY") else "STRIPE_API_KEY"
         secret_key = reader.optional(name, _stripe_key, None)
         webhook_secret = reader.optional("STRIPE_WEBHOOK_SECRET", plain_secret, None)
+        connect_webhook_secret = reader.optional("STRIPE_CONNECT_WEBHOOK_SECRET", plain_secret, None)
         if secret_key is None or webhook_secret is None:
             return None
         return cls(
             secret_key=secret_key,
             webhook_secret=webhook_secret,
+            connect_webhook_secret=connect_webhook_secret,
             price_pro=reader.text("STRIPE_PRICE_PRO"),
             price_enterprise=reader.text("STRIPE_PRICE_ENTERPRISE"),
             grace_days=grace_days,

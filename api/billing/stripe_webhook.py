@@ -46,7 +46,7 @@ async def receive_event(request: Request[Any, Any, Any], services: Services) -> 
         verify(
             body,
             request.headers.get("stripe-signature"),
-            secret=stripe.settings.webhook_secret.reveal(),
+            secrets=stripe.settings.webhook_secrets,
             now=services.now(),
         )
     except BadSignature as bad:

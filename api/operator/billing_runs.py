@@ -5,7 +5,7 @@ done, or after some seconds with how far it is: asked again, the same run is tol
 """
 
 import asyncio
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 from uuid import uuid4
 
@@ -30,7 +30,7 @@ ACCOUNTS_SHOWN_MAX: Final = 1_000
 
 
 class ProcessMonthlyBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which month to bill."""
+    """Which month is meant."""
 
     period: str | None = None
     """YYYY-MM, a month that is over; left out: the last one."""
@@ -73,10 +73,7 @@ async def process_monthly(services: Services, data: ProcessMonthlyBody | None = 
     if services.settings.stripe is None:
         raise refuse(Code.NOT_AVAILABLE, "Billing is off: set STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET.")
     now = services.now()
-    period = _period(None if data is None else data.period, now.date(), last_month(now))
-    if not is_over(period, now):
-        fault = Fault(location="period", message="the month is not over", fix="Name one that is, or leave it out.")
-        raise RefusedError(invalid([fault]))
+    period = period_of(data, now)
     async with transaction(services.engine_pool) as connection:
         await start_run(connection, period=period, run_id=uuid4(), now=now)
     clock_s = asyncio.get_running_loop().time
@@ -116,13 +113,16 @@ async def show_run(services: Services, period: str) -> BillingRunView:
     )
 
 
-def _period(text: str | None, today: date, default: date) -> date:
-    if text is None:
-        return default
-    period = parse_month(text)
+def period_of(data: ProcessMonthlyBody | None, now: datetime) -> date:
+    """Return the month that is meant, by default the last one. Raises RefusedError for one that is not over."""
+    if data is None or data.period is None:
+        return last_month(now)
+    period = parse_month(data.period)
     if period is None:
-        example = f"{today:%Y-%m}"
-        fault = Fault(location="period", message="it is no month", fix=f"Write it like {example}.")
+        fault = Fault(location="period", message="it is no month", fix=f"Write it like {now:%Y-%m}.")
+        raise RefusedError(invalid([fault]))
+    if not is_over(period, now):
+        fault = Fault(location="period", message="the month is not over", fix="Name one that is, or leave it out.")
         raise RefusedError(invalid([fault]))
     return period
 

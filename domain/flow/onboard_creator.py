@@ -7,27 +7,18 @@ step is a flow of its own, and each may run twice.
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
-
 from domain.flow.audit import audit
 from domain.flow.creation import lock_active_account
 from domain.model.audit import PLATFORM, Action, Actor
 from domain.model.payouts import PayoutAccount
 from domain.model.stripe_money import ConnectedAccount
-from domain.store import billing, identity
+from domain.store import identity
 from domain.store import payout_accounts as store
 from domain.store.connection import Connection
 
 
-class Payee(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is to be paid, and who he is at Stripe so far."""
-
-    account: PayoutAccount
-    email: str | None
-
-
-async def begin_onboarding(conn: Connection, *, account_id: UUID, actor: Actor) -> Payee:
-    """Return who is to be paid, with a row to remember it in. Needs Role.ENGINE.
+async def begin_onboarding(conn: Connection, *, account_id: UUID, actor: Actor) -> PayoutAccount:
+    """Return who the creator is at Stripe so far, with a row to remember it in. Needs Role.ENGINE.
 
     Raises RefusedError: not_found, forbidden for a suspended account.
     """
@@ -38,9 +29,7 @@ async def begin_onboarding(conn: Connection, *, account_id: UUID, actor: Actor) 
     if is_new:
         action = Action.PAYOUT_ACCOUNT_CREATE
         await audit(conn, actor, action, account_id=account_id, target_id=account_id, after=account, now=now)
-    payer = await billing.payer_get(conn, account_id=account_id)
-    assert payer is not None, "the account is locked"
-    return Payee(account=account, email=payer.email)
+    return account
 
 
 async def keep_connected(conn: Connection, *, account_id: UUID, stripe_account_id: str) -> PayoutAccount:

@@ -19,7 +19,7 @@ class Accounts:
     def __init__(self, link: Link) -> None:
         self._link: Final = link
 
-    async def create(self, *, account_id: str, email: str | None, country: str | None, key: str) -> ConnectedAccount:
+    async def create(self, *, account_id: str, country: str | None, key: str) -> ConnectedAccount:
         """Make an account that can be paid once its owner went through Stripe's page. `country` never changes again.
 
         `account_id` goes into its metadata, by which it can be found again. None: the platform's country.
@@ -35,8 +35,6 @@ class Accounts:
             "capabilities": {"transfers": {"requested": True}},
             "metadata": {ACCOUNT_MARK: account_id},
         }
-        if email is not None:
-            params["email"] = email
         if country is not None:
             params["country"] = country
         accounts = self._link.v1.accounts

@@ -4,6 +4,7 @@ Stripe's library has this too, but with a clock of its own, and it shows the bod
 """
 
 import hmac
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
@@ -24,15 +25,16 @@ class BadSignature(Exception):  # noqa: N818  # a verdict, named like Stripe's o
         self.reason: Final = reason
 
 
-def verify(body: bytes, header: str | None, *, secret: str, now: datetime) -> None:
-    """Raise BadSignature unless Stripe signed exactly these bytes, with our secret, within TOLERANCE of `now`.
+def verify(body: bytes, header: str | None, *, secrets: Sequence[str], now: datetime) -> None:
+    """Raise BadSignature unless Stripe signed exactly these bytes, with a secret of ours, within TOLERANCE of `now`.
 
     Any of several `v1` signatures suffices; other schemes count for nothing. The signature is looked at first, so that
     only who knows the secret learns what the clock here says.
     """
     seconds, signatures = _parts(header)
-    expected = hmac.new(secret.encode(), b"%s.%s" % (seconds.encode(), body), sha256).hexdigest()
-    if not any(hmac.compare_digest(expected.encode(), each.encode()) for each in signatures):
+    signed = b"%s.%s" % (seconds.encode(), body)
+    expected = [hmac.new(secret.encode(), signed, sha256).hexdigest().encode() for secret in secrets]
+    if not any(hmac.compare_digest(one, each.encode()) for one in expected for each in signatures):
         reason = "mismatch"
         raise BadSignature(reason)
     if abs(now.timestamp() - int(seconds)) > TOLERANCE.total_seconds():

@@ -163,10 +163,20 @@ INVOICES: Final = (
     _row("GET", f"{_INVOICE}/casts", _SEE_BILL, stranger=404),
 )
 
+# Nobody can be paid here: there are no keys of Stripe. tests/api/test_payouts.py has them.
+PAYOUTS: Final = (
+    _row("GET", "/v1/payouts", _SEE_BILL),
+    _row("GET", "/v1/payouts/account", _SEE_BILL),
+    _row("POST", "/v1/payouts/onboarding", SESSION, 404),
+    _row("POST", "/v1/payouts/login-link", SESSION, 404),
+)
+
 OPERATORS: Final = (
     _row("POST", "/admin/credits/grants", OPERATOR, 404, json={"handle": "nobody", "credits": 1}),
     # Nobody has paid it.
     _row("POST", "/admin/credits/orders/{order_id:uuid}/refund", OPERATOR, 409, json={}),
+    _row("POST", "/admin/payouts/process-monthly", OPERATOR, 422),
+    _row("GET", "/admin/payouts/runs/{period:str}", OPERATOR, 404),
     # Billing is off here: whoever may is told so. tests/scheduler/test_billing_runs.py has it on.
     _row("POST", "/admin/billing/process-monthly", OPERATOR, 422),
     _row("GET", "/admin/billing/runs/{period:str}", OPERATOR, 404),
@@ -230,6 +240,9 @@ LOGINS: Final = (
     _row("GET", "/dashboard/billing", OPEN, 303, signed_in=200),
     _row("POST", "/dashboard/billing/portal", SESSION, 404),
     _row("POST", "/dashboard/billing/subscribe", SESSION, 404),
+    _row("GET", "/dashboard/payouts", OPEN, 303, signed_in=200),
+    _row("POST", "/dashboard/payouts/onboarding", SESSION, 404),
+    _row("POST", "/dashboard/payouts/stripe", SESSION, 404),
     _row("GET", "/auth/github", PUBLIC, 404),
     _row("GET", "/auth/callback", PUBLIC, 404),
     _row("GET", "/auth/github/callback", PUBLIC, 404),
@@ -259,6 +272,7 @@ ROWS: Final = (
     *USAGE,
     *CREDITS,
     *INVOICES,
+    *PAYOUTS,
     *SESSIONS,
     *PRIVACY,
     *LOGINS,
@@ -289,6 +303,9 @@ UNAUDITED: Final = {
     ("POST", "/v1/billing/portal"): _PAGE,
     ("POST", "/dashboard/billing/subscribe"): _PAGE,
     ("POST", "/dashboard/billing/portal"): _PAGE,
+    ("POST", "/v1/payouts/login-link"): _PAGE,
+    ("POST", "/dashboard/payouts/stripe"): _PAGE,
+    ("POST", "/admin/payouts/process-monthly"): "a run is a row that says when; what it pays is a row of each creator",
     ("POST", "/v1/billing/resume"): "nothing is paused here; test_billing.py::test_pausing sees its entry",
     ("POST", "/webhooks/stripe"): _NEWS,
     ("POST", "/api/stripe/webhook"): _NEWS,
@@ -312,6 +329,8 @@ AUDITED_ELSEWHERE: Final = {
     ("POST", "/admin/dead-letters/{pool:str}/{entry_id:str}/requeue"): "test_audit.py::test_dead_letters",
     ("DELETE", "/admin/dead-letters/{pool:str}/{entry_id:str}"): "test_audit.py::test_dead_letters",
     ("POST", "/admin/casts/{cast_id:uuid}/refund"): "test_receipts.py::test_a_refund_is_made_once_and_told",
+    ("POST", "/v1/payouts/onboarding"): "test_payouts.py::test_a_creator_is_onboarded_once_whoever_asks",
+    ("POST", "/dashboard/payouts/onboarding"): "test_payouts.py::test_the_page_leads_to_stripe_and_shows_what_came",
     ("POST", "/v1/billing/change"): "test_billing.py::test_changing_the_plan",
     ("POST", "/v1/billing/cancel"): "test_billing.py::test_canceling_and_thinking_again",
     ("POST", "/auth/verify"): "test_login_mail.py::test_a_first_login_and_a_second_are_in_the_log",

@@ -7,7 +7,7 @@ from stripe import WebhookSignature
 
 from gateways.stripe.signature import BadSignature, verify
 
-SECRET = "whsec_one"
+SECRET, CONNECT = "whsec_one", "whsec_connect"
 BODY = '{"id": "evt_1", "name": "Zoë"}'
 NOW = datetime(2026, 11, 29, 10, 0, 0, 500_000, tzinfo=UTC)
 SECONDS = int(NOW.timestamp())
@@ -19,7 +19,7 @@ def signed(body: str = BODY, secret: str = SECRET, at: int = SECONDS) -> str:
 
 def reason(header: str | None, *, body: bytes = BODY.encode(), now: datetime = NOW) -> str | None:
     try:
-        verify(body, header, secret=SECRET, now=now)
+        verify(body, header, secrets=(SECRET, CONNECT), now=now)
     except BadSignature as bad:
         return bad.reason
     return None
@@ -27,6 +27,8 @@ def reason(header: str | None, *, body: bytes = BODY.encode(), now: datetime = N
 
 def test_what_stripes_library_signs_is_taken() -> None:
     assert reason(signed()) is None
+    assert reason(signed(secret=CONNECT)) is None
+    assert reason(signed(secret="whsec_other")) == "mismatch"
 
 
 def test_one_of_several_signatures_suffices() -> None:

@@ -18,7 +18,7 @@ FAULTS = (
         "Anybody on the internet tells the platform that an order is paid.",
         (
             "gateways/stripe/signature.py",
-            "if not any(hmac.compare_digest(expected.encode(), each.encode()) for each in signatures):",
+            "if not any(hmac.compare_digest(one, each.encode()) for one in expected for each in signatures):",
             "if not expected:",
         ),
         tests=(

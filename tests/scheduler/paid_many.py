@@ -37,7 +37,7 @@ async def creators_for(world: World, fake: FakeStripe, count: int) -> list[Creat
     made: list[Creator] = []
     async with gateway_of(fake) as gateway:
         for number in range(count):
-            account = await gateway.accounts.create(account_id=str(number), email=None, country=None, key=str(uuid4()))
+            account = await gateway.accounts.create(account_id=str(number), country=None, key=str(uuid4()))
             fake.onboard(account.id)
             made.append(Creator(id=await make_creator(world, account.id), stripe_account_id=account.id))
     return made

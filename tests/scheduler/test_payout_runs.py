@@ -122,7 +122,7 @@ async def test_who_is_skipped_is_told_of_and_paid_when_the_run_is_started_again(
     ]  # fmt: skip
     # He is onboarded by now.
     async with gateway_of(fake) as gateway:
-        connected = await gateway.accounts.create(account_id=str(nobody), email=None, country=None, key="k")
+        connected = await gateway.accounts.create(account_id=str(nobody), country=None, key="k")
     fake.onboard(connected.id)
     await world.rows(
         "INSERT INTO payout_accounts (account_id, tried_at, stripe_account_id, details_submitted, transfers_active,"
