@@ -73,6 +73,7 @@ class Followed(msgspec.Struct, kw_only=True):
     share: int
     parts: Mapping[UUID, int]
     """Of the share, by grant."""
+    settled_at: datetime
     refunded: bool = False
     invoice_id: UUID | None = None
 
@@ -121,13 +122,8 @@ async def places(world: World) -> dict[tuple[UUID, str], int]:
     return {(creator, place): micros for creator, place, micros in rows if micros}
 
 
-async def expected(
-    world: World, casts: Sequence[Followed], *, began: datetime, now: datetime
-) -> dict[tuple[UUID, str], int]:
-    """Return the same from the casts: what each invoice and grant should have done with the shares it pays.
-
-    The ledger's rows are all of the moment the test `began`: their instant is not the clock's that tests move.
-    """
+async def expected(world: World, casts: Sequence[Followed], *, now: datetime) -> dict[tuple[UUID, str], int]:
+    """Return the same from the casts: what each invoice and grant should have done with the shares it pays."""
     where: Counter[tuple[UUID, str]] = Counter()
     invoices = await world.rows("SELECT id, total_cents, status FROM invoices ORDER BY frozen_at, id")
     for cast in casts:
@@ -146,9 +142,7 @@ async def expected(
            FROM credit_grants g LEFT JOIN credit_orders o ON o.id = g.order_id"""
     )
     for row in rows:
-        where.update(
-            _of_grant(Grant(**dict(zip(Grant.__struct_fields__, row, strict=True))), casts, began=began, now=now)
-        )
+        where.update(_of_grant(Grant(**dict(zip(Grant.__struct_fields__, row, strict=True))), casts, now=now))
     return {key: micros for key, micros in where.items() if micros}
 
 
@@ -160,18 +154,21 @@ def _place(invoices: Sequence[tuple], invoice_id: UUID | None) -> str:
     return {"paid": "payable", "uncollectible": "lost", "void": "lost"}.get(status, "pending")
 
 
-def _of_grant(grant: Grant, casts: Sequence[Followed], *, began: datetime, now: datetime) -> Counter[tuple[UUID, str]]:
+def _of_grant(grant: Grant, casts: Sequence[Followed], *, now: datetime) -> Counter[tuple[UUID, str]]:
     where: Counter[tuple[UUID, str]] = Counter()
-    shares: Counter[UUID] = Counter()
+    net: Counter[UUID] = Counter()
+    ripe: Counter[UUID] = Counter()
     for cast in casts:
-        if not cast.refunded:
-            shares[cast.creator_id] += cast.parts.get(grant.id, 0)
-    for creator_id, micros in shares.items():
+        micros = cast.parts.get(grant.id, 0)
+        net[cast.creator_id] += 0 if cast.refunded else micros
+        ripe[cast.creator_id] += micros if (grant.bought_at or cast.settled_at) + WAITS <= now else 0
+    for creator_id, micros in net.items():
         lost = 0
         if grant.price is not None and grant.owed and micros:
             used_price = grant.used * grant.price
             lost = min(micros, -(-micros * grant.owed * grant.granted // used_price))
-        is_collected = (grant.bought_at or began) + WAITS <= now
-        where[creator_id, "lost"] += lost
-        where[creator_id, "payable" if is_collected else "pending"] += micros - lost
+        # What is paid back is taken from the youngest first.
+        payable = min(ripe[creator_id], micros - lost)
+        where.update({(creator_id, "lost"): lost, (creator_id, "payable"): payable})
+        where[creator_id, "pending"] += micros - lost - payable
     return where
