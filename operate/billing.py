@@ -95,11 +95,11 @@ def run(*, period: str | None, dry_run: bool, as_json: bool) -> int:
 
 
 async def _run(url: str, month: date | None, *, dry_run: bool, shows: bool) -> Report:
-    settings = _stripe()
+    settings = stripe_settings()
     async with open_pool(
         url, role=Role.ENGINE, size_max=CONNECTIONS_MAX, statement_timeout_ms=STATEMENT_TIMEOUT_MS, plans=ANY_PLANS
     ) as pool:
-        now = await _now(pool)
+        now = await instant(pool)
         period = month or last_month(now)
         if not is_over(period, now):
             message = f"{period:%Y-%m} is not over; name a month that is"
@@ -114,7 +114,8 @@ async def _run(url: str, month: date | None, *, dry_run: bool, shows: bool) -> R
             return await _follow(pool, period, Outbox(pool, stripe), shows=shows)
 
 
-def _stripe() -> StripeSettings | None:
+def stripe_settings() -> StripeSettings | None:
+    """Return what the environment says of Stripe; None where its keys are not set. Raises CommandError."""
     reader = Reader(os.environ)
     settings = StripeSettings.read(reader)
     try:
@@ -194,7 +195,7 @@ async def _follow(pool: Pool, period: date, outbox: Outbox | None, *, shows: boo
 
 
 async def _go_on(pool: Pool, period: date, outbox: Outbox | None) -> tuple[Run, Summary, int]:
-    now = await _now(pool)
+    now = await instant(pool)
     worked = 0 if outbox is None else await outbox.run_once(now)
     worked += await go_on(pool, now)
     async with transaction(pool) as connection:
@@ -207,7 +208,8 @@ def _advance(bar: Progress, task: TaskID, summary: Summary) -> None:
     bar.update(task, total=summary.users, completed=summary.users - summary.pending)
 
 
-async def _now(pool: Pool) -> datetime:
+async def instant(pool: Pool) -> datetime:
+    """Return Postgres' clock, in UTC."""
     async with transaction(pool) as connection:
         return (await clock(connection)).astimezone(UTC)
 

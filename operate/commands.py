@@ -13,6 +13,7 @@ from operate.doctor import doctor
 from operate.inbox import inbox
 from operate.keys import keys
 from operate.migrate import migrate
+from operate.payouts import payouts
 from operate.refund import refund
 from operate.release import release
 from operate.runtimes import runtimes
@@ -29,6 +30,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     keys,
     credits_,
     billing,
+    payouts,
     dead_letters,
     inbox,
     refund,

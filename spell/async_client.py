@@ -19,6 +19,7 @@ from spell.async_resources import (
     AsyncHolds,
     AsyncInvoices,
     AsyncKeys,
+    AsyncPayouts,
     AsyncSpells,
     AsyncUsageReports,
     AsyncWebhooks,
@@ -84,6 +85,7 @@ class AsyncClient:
         self.holds = AsyncHolds(self)
         self.usage = AsyncUsageReports(self)
         self.invoices = AsyncInvoices(self)
+        self.payouts = AsyncPayouts(self)
         self.webhooks = AsyncWebhooks(self)
         self.cast = self.casts.cast
 

@@ -12,6 +12,7 @@ from spell.operations import (
     identity,
     invoices,
     keys,
+    payouts,
     privacy,
     receipts,
     spells,
@@ -131,6 +132,15 @@ class AsyncInvoices(AsyncResource):
     get = method(invoices.get)
     upcoming = method(invoices.upcoming)
     casts = iterator(invoices.casts)
+
+
+class AsyncPayouts(AsyncResource):
+    """See what a creator is owed and was paid, and open Stripe's pages to be paid at all."""
+
+    list = iterator(payouts.list_payouts)
+    account = method(payouts.account)
+    onboard = method(payouts.onboard)
+    login_link = method(payouts.login_link)
 
 
 class AsyncWebhooks(AsyncResource):

@@ -29,6 +29,7 @@ from spell.commands.init import init
 from spell.commands.invoices import invoices
 from spell.commands.keys import keys
 from spell.commands.login import login, logout, whoami
+from spell.commands.payouts import payouts
 from spell.commands.platform import command_error
 from spell.commands.prices import price, quote
 from spell.commands.publish import publish
@@ -87,14 +88,14 @@ def spell() -> None:
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
     *(init, build, publish, price, store, info, quote, cast, casts, cancel, receipt),
-    *(login, logout, whoami, keys, budgets, credits_, plans, billing, usage, invoices, webhooks, account),
+    *(login, logout, whoami, keys, budgets, credits_, plans, billing, usage, invoices, payouts, webhooks, account),
     completion,
 )
 for command in COMMANDS:
     spell.add_command(command)
 
 # What a plugin puts its own command in the place of.
-PLUGIN_CHANGES: Final = frozenset({"billing", "credits", "keys"})
+PLUGIN_CHANGES: Final = frozenset({"billing", "credits", "keys", "payouts"})
 
 # How `spell --help` shows them; a command of a plugin that is not installed is left out.
 PANELS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -102,7 +103,7 @@ PANELS: Final[Mapping[str, tuple[str, ...]]] = {
     "Cast": ("store", "info", "quote", "cast", "casts", "cancel", "receipt"),
     "Account": (
         *("login", "logout", "whoami", "keys", "budgets", "plans", "billing", "credits"),
-        *("usage", "invoices", "webhooks", "account"),
+        *("usage", "invoices", "payouts", "webhooks", "account"),
     ),
     "Operate a platform": (
         *("demo", "dev", "doctor", "migrate", "release", "runtimes"),

@@ -23,6 +23,7 @@ from spell.resources import (
     Holds,
     Invoices,
     Keys,
+    Payouts,
     Spells,
     UsageReports,
     Webhooks,
@@ -86,6 +87,7 @@ class Client:
         self.holds = Holds(self)
         self.usage = UsageReports(self)
         self.invoices = Invoices(self)
+        self.payouts = Payouts(self)
         self.webhooks = Webhooks(self)
         self.cast = self.casts.cast
 

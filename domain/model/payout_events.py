@@ -11,7 +11,7 @@ from domain.model.invoicing import dollars
 from domain.model.webhooks import EventType
 
 _encode: Final = msgspec.json.Encoder().encode
-_PAGE: Final = "`spell payouts` (GET /v1/payouts) shows all of them."
+_PAGE: Final = "`spell payouts list` (GET /v1/payouts) shows all of them."
 
 
 class PayoutFacts(msgspec.Struct, frozen=True, kw_only=True):

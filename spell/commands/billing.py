@@ -66,7 +66,7 @@ def checkout(*, url: str | None, as_json: bool, plan: str) -> None:
     """Open the page to subscribe to PLAN (pro, if none is named)."""
     with platform(url) as client:
         opened = client.billing.checkout(plan)
-    _lead_to(opened.url, as_json=as_json)
+    lead_to(opened.url, as_json=as_json)
 
 
 @billing.command(cls=RichCommand)
@@ -75,7 +75,7 @@ def portal(*, url: str | None, as_json: bool) -> None:
     """Open the page where the card is changed and invoices are shown."""
     with platform(url) as client:
         opened = client.billing.portal()
-    _lead_to(opened.url, as_json=as_json)
+    lead_to(opened.url, as_json=as_json)
 
 
 @billing.command(cls=RichCommand)
@@ -155,7 +155,7 @@ def _casts(found: Billing) -> str:
     return "accepted as long as free ones or credits pay for them"
 
 
-def _lead_to(page: str, *, as_json: bool) -> None:
+def lead_to(page: str, *, as_json: bool) -> None:
     """Open a page, or print where it is: to whoever has no browser, and to programs."""
     if as_json:
         print_json({"url": page})
