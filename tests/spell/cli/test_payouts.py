@@ -121,7 +121,7 @@ def test_what_stripe_refuses_is_an_error_of_the_run(
         monkeypatch.setenv(name, value)
     done = signed_in("payouts", "run", "--period", "2026-02")
     assert done.code == EXIT_FAILED
-    ((handle, outcome, *_, trouble),) = done.rows
+    (handle, outcome, *_, trouble), *_ = done.rows
     assert (handle, outcome, trouble) == (poor.handle, "refused", "resource_missing")
 
 
