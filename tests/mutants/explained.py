@@ -2,6 +2,7 @@
 
 _NEVER_WAITS = "who skips what is locked waits for nobody, so the order of its locks is nobody's business"
 _PRUNES = "says the same as the join beside it; it is there for the planner, which then opens only the right partitions"
+_PLANS = "follows from what is said beside it; it is there for the planner, which then looks up by key"
 _INSTANT = "differs only in the very microsecond in which something expires"
 
 _IN_VAIN = "only asks for the next casts where none waits, which names none"
@@ -11,7 +12,9 @@ EXPLAINED: dict[str, str] = {
     "admission.accounts_lock_free: drop `ORDER BY id`": _NEVER_WAITS,
     "settlement.accounts_lock_free: drop `ORDER BY id`": _NEVER_WAITS,
     "settlement.casts_start: condition `c.id BETWEEN %(first_id)s AND %(last_id)s` to `true`": _PRUNES,
-    "settlement.casts_end: condition `c.id BETWEEN %(first_id)s AND %(last_id)s` to `true`": _PRUNES,
+    "settlement.casts_end: condition `c.id >= %(first_id)s` to `true`": _PRUNES,
+    "settlement.casts_end: condition `c.id <= ANY(ARRAY[%(last_id)s]::uuid[])` to `true`": _PRUNES,
+    "settlement.casts_end: condition `r.id BETWEEN %(first_id)s AND %(last_id)s` to `true`": _PLANS,
     "admission.state_read: flip `>` to `>=`": _INSTANT,
     "admission.state_read: flip `>` to `>=` #2": _INSTANT,
     "admission.state_read: flip `>` to `>=` #3": _INSTANT,

@@ -8,8 +8,8 @@ GUARDS = "tests/domain/store/test_guards.py::"
 BOOK = "tests/domain/model/test_booking.py::"
 CLAIMS = "tests/domain/model/test_settlement.py::"
 
-_ANY_STATUS = "WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s\nRETURNING"
-_STATUS_FILTER = _ANY_STATUS.replace("\n", " AND c.status IN ('queued', 'running')\n")
+_STATUS_FILTER = "\n  AND c.status NOT IN ('succeeded', 'failed', 'canceled', 'expired')\nRETURNING"
+_ANY_STATUS = "\nRETURNING"
 _ONE_USAGE_EVENT = "%(batch_id)s, clock_timestamp()\nFROM ended\n"
 _ANY_USAGE_EVENT = _ONE_USAGE_EVENT + "ON CONFLICT (id) DO NOTHING\n"
 _COUNTED = "FROM ended GROUP BY account_id,"

@@ -114,6 +114,16 @@ FAULTS = (
         tests=(f"{PLANS}test_a_kept_plan_looks_into_the_months_of_the_ids_alone",),
     ),
     fault(
+        "gate-compares-all-with-all",
+        "Settling a batch looks at every open cast for each of its events.",
+        (
+            GATE,
+            "c.id >= %(first_id)s AND c.id <= ANY(ARRAY[%(last_id)s]::uuid[])",
+            "c.id BETWEEN %(first_id)s AND %(last_id)s",
+        ),
+        tests=(f"{PLANS}test_the_gate_looks_each_cast_up_by_its_key",),
+    ),
+    fault(
         "start-not-written",
         "A running cast looks queued, and its cancellation is free.",
         (GATE, "UPDATE casts c SET status = 'running', started_at", "UPDATE casts c SET started_at"),

@@ -105,6 +105,18 @@ async def test_a_kept_plan_looks_into_the_months_of_the_ids_alone(session: Conne
         assert len(partitions) == 1, f"{name} looks into {partitions}"
 
 
+async def test_the_gate_looks_each_cast_up_by_its_key(pool: Pool) -> None:
+    """As a new platform plans it; the plan is kept until many casts have come."""
+    async with statement(pool) as connection:
+        if connection.info.server_version < GENERIC_PLANS_SINCE:
+            pytest.skip("EXPLAIN (GENERIC_PLAN) needs Postgres 16 or newer; the embedded one is")
+        query, _ = numbered(STATEMENTS["settlement.casts_end"])
+        found = await explained(connection, b"EXPLAIN (GENERIC_PLAN, FORMAT JSON) " + query)
+    conditions = [node.get("Index Cond", "") for node in found if node.get("Relation Name", "").startswith("casts_")]
+    assert conditions
+    assert all("id = r.id" in condition for condition in conditions), conditions
+
+
 def test_every_statement_that_names_casts_says_where_they_are() -> None:
     assert OF_CASTS == [
         "casts.casts_by_id",
