@@ -46,9 +46,10 @@ log: Final = logging.getLogger("spell.ledger")
 # Under load waiting makes one batch of what would be many, each with its statements, an fsync, and a row of its own for
 # each account, window, month, key and counter it moves. An event of 160 accounts in turn cost 205 microseconds of CPU
 # (Postgres and ledger) in batches of a hundred and 150 in batches of two hundred, measured. The more came last, the
-# longer the next batch gathers; where little comes, little waits.
+# longer the next batch gathers; where little comes, little waits. What the last batch took counts: while it holds its
+# accounts their next casts are not admitted, and waiting once more after that leaves the machine idle.
 WINDOW_S_PER_EVENT: Final = 0.001
-WINDOW_S_MAX: Final = 0.040
+WINDOW_S_MAX: Final = 0.020
 BLOCK_MS: Final = 1_000
 ATTEMPTS_MAX: Final = 3
 # After a failure of Postgres or Redis: long enough not to spin, short enough that recovery is not noticed.
@@ -82,14 +83,17 @@ class Ledger:
         self._reader: Final = UsageReader(redis, worker_pool.value, name)
         self._held: list[UsageEntry] = []
         """Read and not finished: a failure or a held account lock; first in the next round."""
+        self._begun_at = 0.0
+        """When the last batch was read and begun, by the loop's clock."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Settle until `stop` is set."""
         window_s = 0.0
+        clock = asyncio.get_running_loop().time
         while not stop.is_set():
             try:
-                if window_s:
-                    await asyncio.sleep(window_s)
+                if (left_s := self._begun_at + window_s - clock()) > 0:
+                    await asyncio.sleep(left_s)
                 window_s = window_after(await self.run_once(block_ms=BLOCK_MS))
             except RedisError as error:
                 REDIS_ERRORS.inc()
@@ -106,6 +110,7 @@ class Ledger:
         entries = self._held
         if not entries:
             entries = self._held = await self._reader.read(block_ms=block_ms)
+        self._begun_at = asyncio.get_running_loop().time()
         if not entries:
             return 0
         for entry in [entry for entry in entries if entry.event is None]:
@@ -204,7 +209,7 @@ class Ledger:
 
 
 def window_after(events: int) -> float:
-    """Return how many seconds the next batch gathers after one of so many events.
+    """Return how many seconds after a batch of so many events was read the next one is.
 
     None behind a lone event, which somebody may wait for, and none behind a full batch: there is a backlog.
     """

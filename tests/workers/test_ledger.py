@@ -173,5 +173,5 @@ async def test_the_place_of_a_settled_cast_goes_to_one_that_waits(setting: Setti
 
 def test_the_more_came_last_the_longer_the_next_batch_gathers_up_to_a_bound() -> None:
     assert [window_after(events) for events in (0, 1)] == [0.0, 0.0], "who waits for one cast does not wait for others"
-    assert window_after(2) < window_after(20) < window_after(200) == WINDOW_S_MAX
+    assert window_after(2) < window_after(10) < window_after(200) == WINDOW_S_MAX
     assert window_after(BATCH_COUNT_MAX) == 0.0, "a backlog does not wait"

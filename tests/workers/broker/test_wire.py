@@ -14,6 +14,7 @@ from workers import keys
 from workers.broker import StreamsBroker, scripts, wire
 from workers.broker.async_link import AsyncLink
 from workers.broker.link import Command, Reply
+from workers.broker.usage import CLAIM_EVERY_S
 
 Jobs = Callable[..., CastJob]
 Events = Callable[..., UsageEvent]
@@ -142,6 +143,18 @@ async def test_unfinished_events_go_to_another_ledger(
     assert [entry.event.cast_id.int for entry in entries if entry.event] == [0, 1, 2]
     await heir.finish(entries)
     assert client.xpending(keys.usage("default"), keys.usage_group())["pending"] == 0
+
+
+async def test_a_ledger_looks_for_what_others_left_once_in_a_while(
+    redis: AsyncRedis, client: Redis, make_event: Events, encode: Encode
+) -> None:
+    heir = wire.UsageReader(redis, "default", "heir", claim_idle_ms=0)
+    assert await heir.read(block_ms=0) == []
+    add_events(client, encode(make_event(1)))
+    assert len(await wire.UsageReader(redis, "default", "dying").read(block_ms=0)) == 1
+    assert await heir.read(block_ms=0) == [], "it has just looked"
+    heir._claim_at -= CLAIM_EVERY_S
+    assert [entry.event for entry in await heir.read(block_ms=0)] == [make_event(1)]
 
 
 async def test_reading_goes_on_after_flushall(
