@@ -26,7 +26,7 @@ CREATE UNIQUE INDEX stripe_comparisons_one_open ON stripe_comparisons ((true)) W
 
 CREATE TABLE stripe_listed (
   comparison_id uuid NOT NULL REFERENCES stripe_comparisons ON DELETE CASCADE,
-  kind text NOT NULL CHECK (kind IN ('invoice', 'payment', 'refund')),
+  kind text NOT NULL CHECK (kind IN ('invoice', 'payment', 'refund', 'transfer')),
   stripe_id text NOT NULL,
   -- The row of ours that made it, as its metadata says.
   mark uuid,
@@ -34,6 +34,8 @@ CREATE TABLE stripe_listed (
   payment text,
   status text NOT NULL,
   amount_cents bigint NOT NULL,
+  -- Of a transfer: what was taken back of it.
+  back_cents bigint NOT NULL DEFAULT 0,
   PRIMARY KEY (comparison_id, kind, stripe_id)
 );
 

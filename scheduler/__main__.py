@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from contextlib import nullcontext
 from typing import Final
 
 from domain.settings import SchedulerSettings, StripeSettings
@@ -39,6 +40,7 @@ async def serve(settings: SchedulerSettings, stop: asyncio.Event) -> None:
             statement_timeout_ms=SLOW_STATEMENT_TIMEOUT_MS,
             plans=ANY_PLANS,
         ) as slow_pool,
+        nullcontext() if settings.stripe is None else StripeGateway(settings.stripe) as stripe,
     ):
         clockwork = Clockwork(
             pool=pool,
@@ -46,6 +48,7 @@ async def serve(settings: SchedulerSettings, stop: asyncio.Event) -> None:
             redis=redis,
             token_key=settings.cast_token_key.reveal(),
             billing=settings.stripe is not None,
+            stripe=stripe,
             credit_micros=settings.credit_micros,
         )
         log.info("scheduler runs")

@@ -21,6 +21,7 @@ from domain.store import outgoing, stripe_events
 from domain.store import schedule as store
 from domain.store.connection import Pool, snapshot, transaction
 from gateways.metrics import Counter, Gauge
+from gateways.stripe.client import StripeGateway
 from workers.broker import wire
 
 log: Final = logging.getLogger("spell.scheduler")
@@ -84,6 +85,7 @@ class Clockwork:
         redis: Redis,
         token_key: bytes,
         billing: bool = False,
+        stripe: StripeGateway | None = None,
         credit_micros: int = CREDIT_MICROS_DEFAULT,
     ) -> None:
         self.pool: Final = pool
@@ -93,6 +95,8 @@ class Clockwork:
         self.token_key: Final = token_key
         self.billing: Final = billing
         """Whether there are keys of Stripe: without them nobody is billed."""
+        self.stripe: Final = stripe
+        """For the one job that asks Stripe; None where there are no keys."""
         self.credit_micros: Final = credit_micros
 
 

@@ -14,6 +14,7 @@ from domain.store import schedule as store
 from domain.store.connection import StoreError, transaction
 from gateways.metrics import Counter
 from scheduler import billing, erasures, exports, jobs, payouts
+from scheduler import compare_stripe as comparing
 from scheduler import credits as credit_jobs
 from scheduler import earnings as earning_jobs
 from scheduler.jobs import Clockwork
@@ -62,6 +63,7 @@ JOBS: Final[Sequence[Job]] = (
     Job(name="trim-stripe-events", every=timedelta(hours=1), run=jobs.trim_stripe_events),
     Job(name="trim", every=timedelta(hours=1), run=jobs.trim),
     Job(name="reconcile", every=timedelta(days=1), run=jobs.reconcile),
+    Job(name="compare-stripe", every=timedelta(minutes=1), run=comparing.compare_stripe),
 )
 
 

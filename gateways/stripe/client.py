@@ -11,6 +11,7 @@ from gateways.stripe.checkout import Checkout
 from gateways.stripe.customers import Customers
 from gateways.stripe.invoices import Invoices
 from gateways.stripe.link import API_VERSION, Link
+from gateways.stripe.listing import Listing
 from gateways.stripe.payments import Payments
 from gateways.stripe.portal import Portal
 from gateways.stripe.prices import Prices
@@ -46,6 +47,7 @@ class StripeGateway:
         self.payments: Final = Payments(link)
         self.accounts: Final = Accounts(link)
         self.transfers: Final = Transfers(link)
+        self.listing: Final = Listing(link)
 
     async def __aenter__(self) -> Self:
         return self
