@@ -14,6 +14,7 @@ from operate.inbox import inbox
 from operate.keys import keys
 from operate.migrate import migrate
 from operate.payouts import payouts
+from operate.reconcile import reconcile
 from operate.refund import refund
 from operate.release import release
 from operate.runtimes import runtimes
@@ -33,6 +34,7 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     payouts,
     dead_letters,
     inbox,
+    reconcile,
     refund,
 )
 

@@ -65,8 +65,9 @@ async def keep_page(
 
 
 async def keep_looks(conn: Connection, comparison: Comparison, listed: Sequence[Listed]) -> None:
-    """Keep objects that were asked for once more."""
-    await store.listed_put(conn, comparison.id, listed)
+    """Keep objects that were asked for once more, some of them twice: as the last answer has them."""
+    newest = {(one.kind, one.stripe_id): one for one in listed}
+    await store.listed_put(conn, comparison.id, list(newest.values()))
 
 
 async def compare_listed(conn: Connection, comparison: Comparison) -> list[StripeBook]:

@@ -5,6 +5,7 @@ from tests.planted_faults.fault import fault
 FREEZE = "tests/domain/flow/test_freeze_invoice.py::"
 
 BOOKS = "tests/domain/flow/test_reconcile_billing.py::"
+STRIPE = "tests/scheduler/test_compare_stripe.py::"
 NAMED = f"{BOOKS}test_a_difference_is_named_and_nothing_is_mended"
 
 FAULTS = (
@@ -55,6 +56,61 @@ FAULTS = (
             " <> coalesce(b.micros, 0)",
         ),
         tests=(f"{BOOKS}test_a_debt_of_a_refund_is_owed_beside_the_invoices",),
+    ),
+    fault(
+        "statuses-at-stripe-not-compared",
+        "An invoice that was paid stays open here for ever, because the event that said so was lost.",
+        (
+            "domain/store/stripe_listing.sql",
+            "  WHERE t.status <> CASE o.status WHEN 'pending' THEN 'draft' ELSE o.status END\n",
+            "  WHERE t.status IS NULL\n",
+        ),
+        tests=(f"{STRIPE}test_an_invoice_that_differs_is_named_and_left_as_it_is",),
+    ),
+    fault(
+        "second-invoices-not-noticed",
+        "A customer is billed twice for a month, and the books are said to be equal.",
+        (
+            "domain/store/stripe_listing.sql",
+            "  WHERE t.status <> 'void' AND coalesce(o.stripe_id <> t.stripe_id, t.alike > 1)\n",
+            "  WHERE t.status IS NULL\n",
+        ),
+        tests=(f"{STRIPE}test_an_invoice_that_differs_is_named_and_left_as_it_is",),
+    ),
+    fault(
+        "news-on-its-way-reported",
+        "Every invoice that is paid while the lists are read is an alarm.",
+        (
+            "scheduler/compare_stripe.py",
+            "for listed in await _look(stripe, book.book, row)]\n",
+            "for listed in await _look(stripe, book.book, row)][:0]\n",
+        ),
+        tests=(f"{STRIPE}test_stripe_that_changes_between_the_looks_is_asked_again",),
+    ),
+    fault(
+        "stripe-away-is-balanced",
+        "Nobody is told that nothing was compared.",
+        (
+            "domain/flow/compare_stripe.py",
+            "    balanced = report.compared and not any(report.differing.values())\n",
+            "    balanced = not any(report.differing.values())\n",
+        ),
+        tests=(f"{STRIPE}test_stripe_away_is_said_and_is_no_failure",),
+    ),
+    fault(
+        "pages-read-once",
+        "Of a thousand invoices a hundred are compared, and the others are missing.",
+        (
+            "domain/model/stripe_listing.py",
+            "    if page.last_id is not None:\n",
+            "    if page.last_id is not None and comparison.last_id is None:\n",
+        ),
+        (
+            "gateways/stripe/listing.py",
+            "last_id=objects[-1].stripe_id if objects and found.has_more else None)",
+            "last_id=None)",
+        ),
+        tests=(f"{STRIPE}test_pages_are_read_one_behind_the_other_and_killed_it_goes_on",),
     ),
     fault(
         "last-month-not-compared",
