@@ -128,8 +128,14 @@ def _stripe_rows(stripe: StripeReport | None) -> list[_Row]:
     if stripe is None:
         return []
     return [
-        (f"stripe_{book.book}s", str(row.account_id or "-"), f"{row.subject} {row.stripe_id}".strip(), row.fault)
-        + (row.expected or "-", row.found or "-")
+        (
+            f"stripe_{book.book}s",
+            str(row.account_id or "-"),
+            f"{row.subject} {row.stripe_id}".strip(),
+            row.fault,
+            row.expected or "-",
+            row.found or "-",
+        )
         for book in stripe.books
         for row in book.rows
     ]

@@ -107,7 +107,7 @@ PANELS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "Operate a platform": (
         *("demo", "dev", "doctor", "migrate", "release", "runtimes"),
-        *("users", "dead-letters", "inbox", "refund"),
+        *("users", "dead-letters", "inbox", "reconcile", "refund"),
     ),
     "This program": ("completion",),
 }
