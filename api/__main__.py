@@ -17,7 +17,7 @@ import uvloop
 
 from api.access_log import Log, install, write_stdout
 from api.app import create_app
-from api.protocol import KEEP_ALIVE_S, GatheringProtocol, close_overdue
+from api.protocol import KEEP_ALIVE_S, LeanProtocol, close_overdue
 from api.shutdown import Shutdown
 from domain.settings import ApiSettings, SettingsError, load
 from gateways.collector import collect_rarely
@@ -73,7 +73,7 @@ async def serve(settings: ApiSettings, log: Log) -> None:
         host=_host(settings.public_url),
         port=settings.port,
         loop="uvloop",
-        http=GatheringProtocol,
+        http=LeanProtocol,
         ws="none",
         lifespan="on",
         access_log=False,

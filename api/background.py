@@ -18,7 +18,10 @@ PAUSE_AFTER_ERROR_S: Final = 0.5
 
 
 class Loop(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the list of background work: `work` is run every `every_s` seconds."""
+    """One line of the list of background work: `work` is run every `every_s` seconds.
+
+    With 0 it is run again at once: it must wait for something itself.
+    """
 
     name: str
     every_s: float
@@ -54,4 +57,5 @@ async def _run(loop: Loop) -> None:
         except Exception:
             _logger.exception("%s failed and goes on", loop.name)
             pause_s = max(pause_s, PAUSE_AFTER_ERROR_S)
-        await asyncio.sleep(pause_s)
+        if pause_s:  # else whoever was answered would all go on before the next batch leaves for Postgres
+            await asyncio.sleep(pause_s)

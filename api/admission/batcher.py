@@ -7,25 +7,23 @@ machine. One account that somebody else holds never stops the others; one bad ro
 import asyncio
 import logging
 import os
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
+from api.admission.line import BATCH_REQUESTS_MAX, Admitted, Line, Pending
 from api.admission.over_rate import OverRate
-from api.admission.rate import Allowance, Caller, RateLimiter
+from api.admission.rate import Caller, RateLimiter
 from api.admission.waiting import Waiter, Waiting
 from api.admission.wire import Wire
-from api.errors import overloaded
 from api.operator.metrics import Metrics
 from domain.flow.reserve import NotLocked, reserve
 from domain.model.admission import Accepted, AdmissionRequest, Judged, Verdict
 from domain.model.admission_state import Terms
-from domain.model.errors import Code, Refusal, RefusedError
+from domain.model.errors import Code, Refusal
 from domain.model.ids import ENTROPY_BYTES
-from domain.model.limits import MIB
 from domain.store.casts import casts_exist
 from domain.store.connection import (
     BadRowError,
@@ -43,14 +41,8 @@ _logger: Final = logging.getLogger(__name__)
 
 # Long enough to fill a batch at thousands of requests a second, shorter than the fsync it saves.
 WINDOW_S: Final = 0.004
-BATCH_REQUESTS_MAX: Final = 256
-BATCH_CASTS_MAX: Final = 1_024
-BATCH_BYTES_MAX: Final = 8 * MIB
 # Who has waited this long has given up, or will; nothing is held for a request that was dropped here.
 WAIT_S_MAX: Final = 2.0
-# What two seconds of the fastest machine admit; more in line than that could only be dropped.
-LINE_REQUESTS_MAX: Final = 20_000
-LINE_BYTES_MAX: Final = 64 * MIB
 # A deadlock or a serialization failure is over when the other side is done.
 ATTEMPTS_MAX: Final = 3
 # The lane of held accounts tries again this often.
@@ -71,42 +63,6 @@ _CANNOT_STORE: Final = Refusal(
     code=Code.VALIDATION, detail="A value of this request cannot be stored. Nothing was held; it has been logged."
 )
 _INTERNAL: Final = Refusal(code=Code.INTERNAL, detail="Something went wrong on our side. Nothing was held.")
-
-
-class Admitted(msgspec.Struct, frozen=True):
-    """The verdict on a request, what is left of its rate, and the waiter of a single accepted cast that was to wait."""
-
-    verdict: Verdict
-    allowance: Allowance
-    waiter: Waiter | None
-
-
-class Pending:
-    """A request in line. `refused` short-cuts the answer."""
-
-    __slots__ = ("allowance", "arrived", "caller", "casts", "future", "request", "size_bytes", "waits")
-
-    def __init__(self, request: AdmissionRequest, caller: Caller, arrived: float, *, waits: bool) -> None:
-        self.request = request
-        self.caller = caller
-        self.arrived = arrived
-        self.waits = waits
-        self.casts = len(request.casts)
-        self.size_bytes = sum(len(spec.input) for spec in request.casts)
-        self.allowance: Allowance | None = None
-        self.future: asyncio.Future[Admitted] = asyncio.get_running_loop().create_future()
-
-    def refuse(self, refusal: Refusal) -> None:
-        """Answer with a refusal."""
-        if not self.future.done():
-            self.future.set_exception(RefusedError(refusal))
-            self.future.exception()  # its caller may have gone
-
-    def answer(self, verdict: Verdict, waiter: Waiter | None = None) -> None:
-        """Answer with a verdict."""
-        assert self.allowance is not None, "the rate is asked before the verdict"
-        if not self.future.done():
-            self.future.set_result(Admitted(verdict, self.allowance, waiter))
 
 
 class Batcher:
@@ -131,79 +87,82 @@ class Batcher:
         self._over_rate = OverRate(engine_pool, clock=clock)
         self.terms: Terms | None = None
         """Read from the price book by a loop; None until it was read once."""
-        self._line: deque[Pending] = deque()
-        self._line_bytes = 0
-        self._arrived = asyncio.Event()
+        self._line = Line()
         self._busy_until = 0.0
+        self._admitting = False
+        self._ahead: tuple[list[Pending], asyncio.Task[None]] | None = None
+        """A full batch whose rates are asked for while the one before it is in Postgres."""
         self._lane: list[Pending] = []
         self._lane_accounts: set[UUID] = set()
         self._beside: set[asyncio.Task[None]] = set()
 
     def submit(self, request: AdmissionRequest, caller: Caller, *, waits: bool) -> asyncio.Future[Admitted]:
         """Put a request in line. The future ends with a verdict or RefusedError. Raises RefusedError when full."""
-        if len(self._line) >= LINE_REQUESTS_MAX or self._line_bytes >= LINE_BYTES_MAX:
-            raise RefusedError(overloaded("Too many requests are in line. Nothing was held; try again."))
         pending = Pending(request, caller, self._clock(), waits=waits)
-        self._line.append(pending)
-        self._line_bytes += pending.size_bytes
-        self._arrived.set()
+        self._line.add(pending)
+        if self._admitting and self._ahead is None and self._line.fills_a_batch:
+            batch = self._take()
+            self._ahead = batch, asyncio.create_task(self._ask_rates(batch))
         return pending.future
 
     async def run_once(self) -> int:
         """Wait for requests, admit one batch, and return how many were in it."""
-        await self._arrived.wait()
-        if self._clock() < self._busy_until:
-            await asyncio.sleep(WINDOW_S)
-        batch = self._take()
+        if self._ahead is None:
+            await self._line.arrived.wait()
+            # A batch that is full already gains nothing by waiting.
+            if self._clock() < self._busy_until and not self._line.fills_a_batch:
+                await asyncio.sleep(WINDOW_S)
+        batch, asked = self._ahead or (self._take(), None)
+        self._ahead = None
         try:
+            await (self._ask_rates(batch) if asked is None else asked)
+            self._admitting = True
             await self._admit(batch)
         except Exception:
             _logger.exception("a batch of %s requests failed", len(batch))
             for pending in batch:
                 pending.refuse(_INTERNAL)
+        finally:
+            self._admitting = False
         if len(batch) > 1:  # requests come together: it is worth waiting for more of them
             self._busy_until = self._clock() + 2 * WINDOW_S
         return len(batch)
 
     async def close(self) -> None:
         """Admit what is still in line, and wait for everything under way; after the loop has stopped."""
-        while self._line:
+        while self._line or self._ahead:
             await self.run_once()
         while self._beside:
             await asyncio.gather(*self._beside, return_exceptions=True)
 
     def _take(self) -> list[Pending]:
-        batch: list[Pending] = []
-        casts = size_bytes = 0
-        while self._line and len(batch) < BATCH_REQUESTS_MAX:
-            pending = self._line[0]
-            casts += pending.casts
-            size_bytes += pending.size_bytes
-            if batch and (casts > BATCH_CASTS_MAX or size_bytes > BATCH_BYTES_MAX):
-                break
-            batch.append(self._line.popleft())
-            self._line_bytes -= pending.size_bytes
-        if not self._line:
-            self._arrived.clear()
+        batch = self._line.take()
         self._metrics.batch_size.observe(len(batch))
         return batch
 
+    async def _ask_rates(self, batch: list[Pending]) -> None:
+        """Take the requests from their callers' rates, those that are still to be admitted."""
+        asked = self._fresh(batch)
+        if self.terms is None:
+            return
+        allowances, answers = await self._limiter.take([pending.caller for pending in asked], self._wire.questions())
+        self._wire.learn(answers)
+        for pending, allowance in zip(asked, allowances, strict=True):
+            pending.allowance = allowance
+
     async def _admit(self, batch: list[Pending]) -> None:
         terms = self.terms
-        batch = self._fresh(batch)
         if terms is None:
-            for pending in batch:
-                pending.refuse(_NO_PRICES)
+            self._refuse_all(batch, _NO_PRICES)
             return
-        allowances, answers = await self._limiter.take([pending.caller for pending in batch], self._wire.questions())
-        self._wire.learn(answers)
         if full_pools := self._wire.full_pools:
             terms = msgspec.structs.replace(terms, full_pools=full_pools)
         over: list[Pending] = []
         ready: list[Pending] = []
-        for pending, allowance in zip(batch, allowances, strict=True):
-            pending.allowance = allowance
-            if allowance.retry_after_s is not None:
+        for pending in self._fresh(batch):
+            if pending.allowance is None:
+                pending.refuse(_NO_PRICES)  # there were none yet when rates were asked
+            elif pending.allowance.retry_after_s is not None:
                 over.append(pending)
             elif pending.request.account_id in self._lane_accounts:
                 self._lane.append(pending)

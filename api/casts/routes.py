@@ -14,7 +14,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.handlers import asgi as raw_handler
 
 from api.access import Access, needs
-from api.admission.batcher import Admitted
+from api.admission.line import Admitted
 from api.admission.waiting import Waiter
 from api.auth import Principal
 from api.call import Call, call_of

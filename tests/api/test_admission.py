@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from api.admission.batcher import WAIT_S_MAX, Admitted, Batcher
+from api.admission.batcher import WAIT_S_MAX, Batcher
+from api.admission.line import Admitted
 from api.admission.rate import Caller, RateLimiter
 from api.admission.waiting import Waiting
 from api.admission.wire import Wire
@@ -23,7 +24,7 @@ from domain.model.errors import Code, Refusal, RefusedError
 from domain.model.limits import CastLimits
 from domain.model.messages import Pool
 from domain.model.pricing import Price
-from domain.store.connection import Role, open_pool
+from domain.store.connection import LOCK_TIMEOUT_MS, Role, open_pool, transaction
 from tests.api.platform import DEAD_REDIS_URL, Account, Rows
 
 TERMS = Terms(
@@ -35,8 +36,8 @@ TERMS = Terms(
 
 
 @asynccontextmanager
-async def batcher_on(url: str) -> AsyncGenerator[Batcher]:
-    """A batcher whose loop runs; without Redis, which must not matter."""
+async def batcher_on(url: str, *, alone: bool = True) -> AsyncGenerator[Batcher]:
+    """A batcher whose loop runs, unless not `alone`; without Redis, which must not matter."""
     metrics, redis = Metrics(), Redis.from_url(DEAD_REDIS_URL)
     async with open_pool(url, role=Role.ENGINE, size_max=4) as pool:
         batcher = Batcher(
@@ -48,7 +49,7 @@ async def batcher_on(url: str) -> AsyncGenerator[Batcher]:
             clock=time.monotonic,
         )
         batcher.terms = TERMS
-        async with running([Loop(name="admission", every_s=0, work=batcher.run_once)]):
+        async with running([Loop(name="admission", every_s=0, work=batcher.run_once)] if alone else []):
             yield batcher
     await redis.aclose()
 
@@ -229,6 +230,26 @@ async def test_who_waited_too_long_is_dropped_before_a_transaction(rows: Rows, a
     await redis.aclose()
     assert refused.value.refusal.code is Code.OVERLOADED
     assert len(casts_of(rows, account)) == 1
+
+
+async def test_a_full_batch_behind_one_in_postgres_is_counted_once_and_not_left_behind(
+    rows: Rows, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.admission.line.BATCH_REQUESTS_MAX", 3)
+    caller, request = Caller(account.key_id.hex, 100), request_of(rows, account)
+    async with batcher_on(rows.url, alone=False) as batcher, open_pool(rows.url, role=Role.ENGINE, size_max=1) as pool:
+        futures = [batcher.submit(request, caller, waits=False) for _ in range(3)]
+        async with transaction(pool) as holding:
+            await holding.execute(b"SELECT FROM accounts WHERE id = %s FOR UPDATE", (account.id,))
+            admitting = asyncio.create_task(batcher.run_once())
+            await asyncio.sleep(LOCK_TIMEOUT_MS / 1000 / 2)  # it waits for the lock
+            futures += [batcher.submit(request, caller, waits=False) for _ in range(3)]
+        assert await admitting == 3
+        await batcher.close()
+    assert all(future.done() for future in futures)
+    admitted = [future.result() for future in futures]
+    assert sorted(one.allowance.remaining for one in admitted) == list(range(94, 100))
+    assert sorted(accepted(one).cast_id for one in admitted) == sorted(casts_of(rows, account))
 
 
 async def test_while_redis_is_silent_only_so_many_casts_are_accepted_on_trust(

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from api.protocol import BODY_S, HEAD_BYTES_MAX, HEAD_S, KEEP_ALIVE_S, GatheringProtocol, close_overdue
+from api.protocol import BODY_S, HEAD_BYTES_MAX, HEAD_S, KEEP_ALIVE_S, LeanProtocol, close_overdue
 from tests.api.platform import Api
 from tests.api.test_protocol import RecordingTransport
 
@@ -24,14 +24,10 @@ async def answer(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": b""})
 
 
-class ReadingTransport(RecordingTransport):
-    """The same for a protocol that stops reading now and then."""
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
+async def refuse(scope: Any, receive: Any, send: Any) -> None:
+    del scope, receive
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
 
 
 class Connection:
@@ -39,9 +35,9 @@ class Connection:
 
     def __init__(self) -> None:
         self.state = ServerState()
-        config = uvicorn.Config(answer, http=GatheringProtocol, lifespan="off", timeout_keep_alive=KEEP_ALIVE_S)
-        self.protocol = GatheringProtocol(config, self.state, {})
-        self.recorded = ReadingTransport()
+        config = uvicorn.Config(answer, http=LeanProtocol, lifespan="off", timeout_keep_alive=KEEP_ALIVE_S)
+        self.protocol = LeanProtocol(config, self.state, {})
+        self.recorded = RecordingTransport()
         self.protocol.connection_made(self.recorded)
 
     async def receive(self, data: bytes) -> None:
@@ -96,13 +92,14 @@ async def test_a_whole_request_is_answered_however_long_that_takes(connection: C
     assert not connection.close(10 * BODY_S)
     await asyncio.gather(*connection.state.tasks)
     assert connection.written.startswith(b"HTTP/1.1 204")
-    assert not connection.close(10 * BODY_S)  # idle connections are uvicorn's
+    assert not connection.close(KEEP_ALIVE_S - SLACK_S)
+    assert connection.close(KEEP_ALIVE_S + 1)
 
 
 async def test_empty_lines_keep_no_connection_open(connection: Connection) -> None:
     await connection.receive(HEAD + b"\r\nabcd")
     await connection.receive(b"\r\n")
-    assert connection.close(HEAD_S + 1)
+    assert connection.close(KEEP_ALIVE_S + 1)
 
 
 async def test_a_second_request_has_its_own_time(connection: Connection) -> None:
@@ -110,7 +107,17 @@ async def test_a_second_request_has_its_own_time(connection: Connection) -> None
     await connection.receive(b"\r\n")
     await connection.receive(HEAD + b"\r\nabcd")
     assert connection.written.count(b"HTTP/1.1 204") == 2
-    assert not connection.close(10 * BODY_S)
+    assert not connection.close(KEEP_ALIVE_S - SLACK_S)
+
+
+async def test_what_is_left_of_a_body_is_taken_in_its_time_after_an_early_answer(connection: Connection) -> None:
+    connection.protocol.app = refuse
+    await connection.receive(HEAD + b"\r\nab")
+    assert connection.written.startswith(b"HTTP/1.1 204")
+    assert not connection.close(BODY_S - SLACK_S)
+    await connection.receive(b"cd")
+    assert not connection.close(KEEP_ALIVE_S - SLACK_S)
+    assert connection.close(KEEP_ALIVE_S + 1)
 
 
 async def test_who_is_not_read_from_is_not_late(connection: Connection) -> None:

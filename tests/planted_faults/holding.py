@@ -134,10 +134,18 @@ FAULTS = (
         "The rate limit limits nothing.",
         (
             "api/admission/batcher.py",
-            "            if allowance.retry_after_s is not None:\n",
-            "            if allowance.limit < 0:\n",
+            "            elif pending.allowance.retry_after_s is not None:\n",
+            "            elif pending.allowance.limit < 0:\n",
         ),
         tests=("tests/api/test_refusals.py::test_budget_comes_before_rate_and_rate_before_the_queue",),
+    ),
+    fault(
+        "left-behind-in-line",
+        "An api that stops under load leaves a batch of requests without an answer.",
+        ("api/admission/batcher.py", "        while self._line or self._ahead:\n", "        while self._line:\n"),
+        tests=(
+            "tests/api/test_admission.py::test_a_full_batch_behind_one_in_postgres_is_counted_once_and_not_left_behind",
+        ),
     ),
     fault(
         "acknowledged-before-commit",

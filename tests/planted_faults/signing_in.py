@@ -101,4 +101,20 @@ FAULTS = (
         ("api/protocol.py", "if connection.overdue_at < now]", "if connection.overdue_at < -now]"),
         tests=(f"{SLOW}test_half_a_head_is_waited_for_shortly",),
     ),
+    fault(
+        "idle-for-ever",
+        "Whoever has been answered once holds a connection for as long as he likes.",
+        ("api/protocol.py", "        elif self.overdue_at == math.inf:\n", "        elif self.overdue_at < 0:\n"),
+        tests=(f"{SLOW}test_a_whole_request_is_answered_however_long_that_takes",),
+    ),
+    fault(
+        "headers-that-begin-others",
+        "What a caller may put into a header of an answer becomes headers and pages of his own.",
+        (
+            "api/protocol.py",
+            "        if len(text.translate(None, _CONTROL)) != len(text) - len(_END) * (len(lines) - 1):\n",
+            "        if not text:\n",
+        ),
+        tests=("tests/api/test_protocol.py::test_no_header_can_begin_another",),
+    ),
 )

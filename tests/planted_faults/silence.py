@@ -50,4 +50,14 @@ FAULTS: Final[tuple[Fault, ...]] = (
         ),
         tests=(f"{_LOCKS}{_IN_ORDER}",),
     ),
+    fault(
+        "answers-of-somebody-else",
+        "After one round trip to Redis that took too long everybody gets the answers to what another asked.",
+        (
+            "workers/broker/async_link.py",
+            "            await lane.drop(self._pool)\n            raise\n",
+            "            self._free.append(lane)\n            raise\n",
+        ),
+        tests=("tests/workers/broker/test_async_link.py::test_an_answer_that_nobody_waited_for_is_nobody_elses",),
+    ),
 )
