@@ -50,8 +50,9 @@ WHERE id = %(id)s AND status = 'pending' AND step = %(step)s AND epoch = %(epoch
 SELECT id FROM accounts WHERE id = %(account_id)s FOR NO KEY UPDATE
 
 -- name: rows_now
--- Operators' "try again now": what waits for its pause, or for somebody to look, is due; what is worked on is not.
-UPDATE outbox SET next_attempt_at = %(now)s
+-- Operators' "try again now": what waits for its pause, or for somebody to look, is due, and in trouble only when it is
+-- refused again; what is worked on is left alone.
+UPDATE outbox SET next_attempt_at = %(now)s, is_blocked = false, attempts = 0
 WHERE status = 'pending' AND kind = %(kind)s AND lease_until IS NULL AND next_attempt_at > %(now)s
 
 -- name: standing_read

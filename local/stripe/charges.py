@@ -7,7 +7,7 @@ from local.stripe.answers import listing, page_of
 from local.stripe.customers import ADDRESS, refusal_of
 from local.stripe.shapes import METADATA, RANGE, TEXT, Params, Shape, listed, plain
 from local.stripe.store import Body
-from local.stripe.world import World, merged_metadata
+from local.stripe.world import World, reworded
 
 RETRIEVE: Final = plain("ChargeRetrieveParams")
 UPDATE: Final = Shape("ChargeModifyParams", {"description": TEXT, "metadata": METADATA, "receipt_email": TEXT})
@@ -21,12 +21,7 @@ def retrieve(world: World, _params: Params, identifier: str) -> Body:
 
 def update(world: World, params: Params, identifier: str) -> Body:
     """Change what a charge says."""
-    body = world.get("charge", identifier)
-    before = dict(body)
-    body |= {name: value for name, value in params.items() if name in {"description", "receipt_email"}}
-    world.update(body, metadata=merged_metadata(body["metadata"], params))
-    world.tell_changes("charge.updated", body, before)
-    return body
+    return reworded(world, "charge", identifier, params, fields={"description", "receipt_email"})
 
 
 def list_all(world: World, params: Params) -> Body:

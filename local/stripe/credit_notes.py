@@ -21,7 +21,7 @@ from local.stripe.shapes import (
     plain,
 )
 from local.stripe.store import Body
-from local.stripe.world import World, merged_metadata
+from local.stripe.world import World, merged_metadata, reworded
 
 CREATE: Final = Shape(
     "CreditNoteCreateParams",
@@ -91,12 +91,7 @@ def create(world: World, params: Params) -> Body:
 
 def update(world: World, params: Params, identifier: str) -> Body:
     """Change what a note says."""
-    body = world.get("credit_note", identifier)
-    before = dict(body)
-    body |= {name: value for name, value in params.items() if name == "memo"}
-    world.update(body, metadata=merged_metadata(body["metadata"], params))
-    world.tell_changes("credit_note.updated", body, before)
-    return body
+    return reworded(world, "credit_note", identifier, params, fields={"memo"})
 
 
 def retrieve(world: World, _params: Params, identifier: str) -> Body:

@@ -7,7 +7,7 @@ from local.stripe.answers import page_of
 from local.stripe.errors import refuse, refuse_without
 from local.stripe.shapes import INTEGER, METADATA, RANGE, TEXT, Params, Shape, listed, one_of, plain
 from local.stripe.store import Body
-from local.stripe.world import World, merged_metadata
+from local.stripe.world import World, merged_metadata, reworded
 
 CREATE: Final = Shape(
     "RefundCreateParams",
@@ -103,11 +103,7 @@ def fail(world: World, body: Body, *, reason: str) -> Body:
 
 def update(world: World, params: Params, identifier: str) -> Body:
     """Change a refund's metadata."""
-    body = world.get("refund", identifier)
-    before = dict(body)
-    world.update(body, metadata=merged_metadata(body["metadata"], params))
-    world.tell_changes("refund.updated", body, before)
-    return body
+    return reworded(world, "refund", identifier, params)
 
 
 def retrieve(world: World, _params: Params, identifier: str) -> Body:

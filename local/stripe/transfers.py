@@ -9,7 +9,7 @@ from local.stripe.catalog import currency_of
 from local.stripe.errors import refuse, refuse_without
 from local.stripe.shapes import INTEGER, METADATA, RANGE, TEXT, Params, Shape, listed, one_of, plain
 from local.stripe.store import Body
-from local.stripe.world import World, merged_metadata
+from local.stripe.world import World, merged_metadata, reworded
 
 CREATE: Final = Shape(
     "TransferCreateParams",
@@ -77,12 +77,7 @@ def create(world: World, params: Params) -> Body:
 
 def update(world: World, params: Params, identifier: str) -> Body:
     """Change what a transfer says."""
-    body = world.get("transfer", identifier)
-    before = dict(body)
-    body |= {name: value for name, value in params.items() if name == "description"}
-    world.update(body, metadata=merged_metadata(body["metadata"], params))
-    world.tell_changes("transfer.updated", body, before)
-    return body
+    return reworded(world, "transfer", identifier, params, fields={"description"})
 
 
 def retrieve(world: World, _params: Params, identifier: str) -> Body:

@@ -3,7 +3,7 @@
 import secrets
 import string
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -133,6 +133,16 @@ class World:
         }
         if previous:
             self.tell(event_type, body, previous=previous, account=account)
+
+
+def reworded(world: World, kind: str, identifier: str, params: Params, *, fields: Collection[str] = ()) -> Body:
+    """Change what an object says, its metadata and these fields, and tell of it where something changed."""
+    body = world.get(kind, identifier)
+    before = dict(body)
+    body |= {name: value for name, value in params.items() if name in fields}
+    world.update(body, metadata=merged_metadata(body["metadata"], params))
+    world.tell_changes(f"{kind}.updated", body, before)
+    return body
 
 
 def merged_metadata(before: dict[str, str] | None, params: Params) -> dict[str, str]:
