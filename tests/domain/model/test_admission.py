@@ -12,14 +12,17 @@ from domain.model.admission import (
     Replayed,
 )
 from domain.model.admission_state import IdempotencyState
-from domain.model.creator_price import CreatorPrice
+from domain.model.creator_price import NO_PRICE, CreatorPrice
 from domain.model.errors import Code, Refusal, Standing
 from domain.model.funding import Funding
 from domain.model.ids import cast_id
+from domain.model.limits import CastLimits
 from domain.model.messages import Pool
 from domain.model.modes import Mode
 from domain.model.periods import Period
 from domain.model.places import NO_CAST
+from domain.model.pricing import Price
+from domain.model.quote import QuotedTerms
 from tests.domain.model.judging import NEXT_MONTH, RANDOM, TOMORROW, accept, judge, refuse, results, terms
 from tests.domain.model.states import (
     ACCOUNT,
@@ -33,6 +36,7 @@ from tests.domain.model.states import (
     key,
     request,
     spec,
+    standing,
     state,
     window,
 )
@@ -42,7 +46,7 @@ def test_an_accepted_cast_says_all_its_hold_consists_of() -> None:
     asked = request(spec(creator_price_micros=500))
     (verdict,) = judge(state(windows=[window(11, 10_000, spent_micros=40, held_micros=2)]), asked)
     hold = HOLD + 500
-    standing = Standing(
+    shown = Standing(
         limit_id=UUID(int=11),
         scope="account",
         scope_id=ACCOUNT,
@@ -65,7 +69,7 @@ def test_an_accepted_cast_says_all_its_hold_consists_of() -> None:
         window_ids=(window(11, 0).id,),
         grants=(),
         on_wire=True,
-        budget=standing,
+        budget=shown,
         open_casts=1,
         open_casts_max=1_000,
     )
@@ -107,6 +111,58 @@ def test_a_session_casts_without_a_key() -> None:
     assert verdict.results[0].open_casts_max == 1_000
 
 
+ENDED = Refusal(code=Code.UNAUTHORIZED, detail="This session has ended or expired. Sign in again.")
+
+
+def test_a_session_must_be_alive_still_under_the_lock() -> None:
+    asked = request(key_id=None, session_id=UUID(int=41))
+    (alive,) = judge(state(keys=[], sessions=[UUID(int=40), UUID(int=41)]), asked)
+    assert isinstance(alive, Judged)
+    assert isinstance(alive.results[0], Accepted)
+    assert judge(state(keys=[], sessions=[UUID(int=40)]), asked) == [ENDED]
+    assert judge(state(keys=[], sessions=[], accounts=[account(status="suspended")]), asked) == [ENDED]
+
+
+@pytest.mark.parametrize(
+    ("made_with", "dead"), [(None, False), ("sk_live_new", False), ("sk_live_old", False), ("sk_live_older", True)]
+)
+def test_a_secret_that_was_rotated_away_casts_nothing(made_with: str | None, *, dead: bool) -> None:
+    rotated = key(prefix="sk_live_new", previous_prefix="sk_live_old")
+    (verdict,) = judge(state(keys=[rotated]), request(key_prefix=made_with))
+    assert (verdict == DEAD_KEY) is dead
+    assert judge(state(keys=[key(alive=False, prefix="sk_live_new")]), request(key_prefix="sk_live_new")) == [DEAD_KEY]
+
+
+def test_a_quote_is_good_until_its_last_millisecond() -> None:
+    quote = QuotedTerms(
+        id=OTHER,
+        price=Price(version=6, per_cast_micros=900, per_gfuel_micros=100, platform_share_percent=20),
+        creator_price=NO_PRICE,
+        expires_ms=NOW_MS + 1,
+    )
+    (accepted,) = accept(state(), spec(quote=quote))
+    assert (accepted.held_micros, accepted.price_version) == (1_000, 6)
+    expired = spec(quote=msgspec.structs.replace(quote, expires_ms=NOW_MS))
+    detail = "The quote has expired. Ask for a new one, or leave it out."
+    assert refuse(state(), expired) == Refusal(code=Code.QUOTE_EXPIRED, detail=detail)
+
+
+def test_a_price_of_output_is_held_for_all_the_output_there_may_be() -> None:
+    asks = CreatorPrice(per_output_kib_micros=3)
+    (accepted,) = accept(state(), spec(price=standing(asks), limits=CastLimits(output_bytes=2_049)))
+    assert accepted.held_micros == HOLD + 3 * 3
+
+
+def test_a_test_cast_says_whose_it_is_and_counts_among_the_keys_open_ones() -> None:
+    asked = request()
+    (verdict,) = judge(state(keys=[key(prefix="sk_test_x", open_casts_max=5)]), asked)
+    assert isinstance(verdict, Judged)
+    (accepted,) = verdict.results
+    assert isinstance(accepted, Accepted)
+    assert (accepted.request, accepted.funding, accepted.held_micros) == (asked, Funding.TEST, 0)
+    assert (accepted.open_casts, accepted.open_casts_max) == (1, 5)
+
+
 def test_spending_that_is_paused_refuses_even_what_a_budget_would_too() -> None:
     given = state(accounts=[account(spend_paused=True)], windows=[window(1, 0)])
     detail = "Spending is paused for this account. Resume it to cast."
@@ -119,7 +175,7 @@ def test_a_budget_with_exactly_the_room_accepts_and_with_a_micro_less_names_itse
     assert accepted.budget is not None
     assert accepted.budget.held_micros == 200 + HOLD
     refusal = refuse(state(windows=[window(1, 499 + HOLD, **full)]))
-    standing = Standing(
+    shown = Standing(
         limit_id=UUID(int=1),
         scope="account",
         scope_id=ACCOUNT,
@@ -131,7 +187,7 @@ def test_a_budget_with_exactly_the_room_accepts_and_with_a_micro_less_names_itse
         resets_at=TOMORROW,
     )
     detail = "The daily account budget of 2999 micros has no room for 2500: 300 spent, 200 held."
-    assert refusal == Refusal(code=Code.BUDGET_EXCEEDED, detail=detail, limit=standing)
+    assert refusal == Refusal(code=Code.BUDGET_EXCEEDED, detail=detail, limit=shown)
 
 
 def test_every_budget_that_applies_is_held_in_and_no_other() -> None:
@@ -284,6 +340,18 @@ REUSED = Refusal(
     code=Code.IDEMPOTENCY_KEY_REUSED,
     detail="This Idempotency-Key was used with another request. Use a new key for a new request.",
 )
+
+
+@pytest.mark.parametrize(("prefix", "replayed"), [("sk_live_x", 2), ("sk_test_x", 3)])
+def test_what_a_test_key_sent_is_remembered_apart(prefix: str, replayed: int) -> None:
+    rows = [
+        IdempotencyState(account_id=ACCOUNT, mode=mode, key="k", request_hash=b"h", cast_ids=(UUID(int=number),))
+        for mode, number in ((Mode.LIVE, 2), (Mode.TEST, 3))
+    ]
+    for remembered in (rows, rows[::-1]):
+        given = state(keys=[key(prefix=prefix)], idempotency=remembered)
+        again = judge(given, request(idempotency_key="k", request_hash=b"h"))
+        assert again == [Replayed(cast_ids=(UUID(int=replayed),))]
 
 
 def test_a_remembered_request_is_replayed_and_another_under_its_key_refused() -> None:

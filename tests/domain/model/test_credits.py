@@ -127,11 +127,59 @@ def test_unused_credits_are_worth_whole_cents_and_no_more_than_they_cost(
     assert (money == price * CENT) == (unused == granted)
 
 
+def booked(moves: tuple[Move, ...]) -> list[Move]:
+    return sorted(move for move in moves if move.micros > 0)
+
+
+@pytest.mark.parametrize(
+    ("granted", "expected"),
+    [
+        (37, [Move(CASH, credits_of(ACCOUNT), 30), Move("promotion:platform", credits_of(ACCOUNT), 7)]),
+        (30, [Move(CASH, credits_of(ACCOUNT), 30)]),
+        (23, [Move(CASH, credits_of(ACCOUNT), 23), Move(CASH, "promotion:platform", 7)]),
+    ],
+)
+def test_what_credits_are_worth_beyond_their_price_or_below_is_promotion(granted: int, expected: list[Move]) -> None:
+    assert booked(purchase_moves(order(30, granted))) == expected
+
+
+@pytest.mark.parametrize(
+    ("taken", "expected"),
+    [
+        (25, [Move(credits_of(ACCOUNT), CASH, 20), Move(credits_of(ACCOUNT), "promotion:platform", 5)]),
+        (20, [Move(credits_of(ACCOUNT), CASH, 20)]),
+        (15, [Move(credits_of(ACCOUNT), CASH, 15), Move("promotion:platform", CASH, 5)]),
+    ],
+)
+def test_going_back_undoes_the_promotion_too_and_books_what_is_owed(taken: int, expected: list[Move]) -> None:
+    takeback = Takeback(
+        id=UUID(int=3),
+        order_id=UUID(int=2),
+        kind="refund",
+        reference="x",
+        money_micros=30,
+        credits_micros=taken,
+        owed_micros=10,
+        reversed_at=None,
+    )
+    assert booked(takeback_moves(ACCOUNT, takeback)) == sorted([*expected, Move(receivable_of(ACCOUNT), CASH, 10)])
+
+
+def test_credits_that_are_gone_are_owed_in_proportion_and_not_by_a_float() -> None:
+    huge = 10**17 + 1
+    taking = take(order(huge, huge), back_micros=0, money_micros=huge, free_micros=huge - 2)
+    assert (taking.covered_micros, taking.owed_micros) == (huge - 2, 2)
+    assert unused_money(order(huge, huge), huge) == 10**17
+
+
 def test_transfers_follow_from_their_cause_and_leave_out_nothing_but_zeros() -> None:
     moves = [Move("a", "b", 5), Move("a", "c", 0), Move("c", "a", -5)]
     rows = transfers("credit_grant", moves, cause=UUID(int=7), account_id=ACCOUNT, month=NOW.date())
     (row,) = rows
     assert (row.debit, row.credit, row.amount_micros, row.batch_id) == ("a", "b", 5, UUID(int=7))
+    assert (row.kind, row.account_id, row.month) == ("credit_grant", ACCOUNT, NOW.date())
+    (least,) = transfers("credit_grant", [Move("a", "b", 1)], cause=UUID(int=7), account_id=ACCOUNT, month=NOW.date())
+    assert least.amount_micros == 1
     again = transfers("credit_grant", moves, cause=UUID(int=7), account_id=ACCOUNT, month=NOW.date())
     assert again == rows
     other = transfers("credit_grant", moves, cause=UUID(int=8), account_id=ACCOUNT, month=NOW.date())

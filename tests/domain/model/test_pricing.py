@@ -22,6 +22,16 @@ def test_a_hold_is_the_most_a_cast_can_cost() -> None:
     assert most.cost_micros == 2_570
 
 
+def test_a_price_of_output_and_units_is_held_at_its_most_and_charged_as_used() -> None:
+    asks = CreatorPrice(per_output_kib_micros=100, per_unit_micros=10, units_max=5)
+    assert hold_micros(PRICE, asks, fuel_limit=0) == 1_000 + 5 * 10
+    assert hold_micros(PRICE, asks, fuel_limit=0, output_bytes_limit=1_025) == 1_000 + 2 * 100 + 5 * 10
+    ended = {"held_micros": 10**6, "outcome": Outcome.SUCCEEDED, "fuel": 0, "started": True}
+    assert charge(PRICE, asks, **ended) == Charge(cost_micros=1_000, platform_micros=1_000, creator_micros=0)
+    used = charge(PRICE, asks, **ended, output_bytes=1, units=2)
+    assert used == Charge(cost_micros=1_120, platform_micros=1_024, creator_micros=96)
+
+
 def charge_of(
     outcome: Outcome, *, fuel: int | None = 10**9, creator: int = 503, held: int = 10**6, started: bool = True
 ) -> Charge:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from domain.model.funding import GrantPart
-from domain.model.limits import CastLimits
+from domain.model.limits import UNITS_MAX, CastLimits
 from domain.model.messages import Outcome, UsageEvent, cast_token
 from domain.model.pricing import NOTHING, Charge, Price
 from domain.model.settlement import (
@@ -49,6 +49,7 @@ def claim(**fields: object) -> UsageEvent:
 def test_a_claim_at_every_limit_is_believed() -> None:
     check_origin(claim(), held_cast(), KEY)
     check_claim(claim(), held_cast())
+    check_claim(claim(units=UNITS_MAX), held_cast())
     check_claim(claim(fuel=0, cpu_us=0, memory_bytes_peak=0, wall_us=0, attempts=0, log=b"", output=b""), held_cast())
     check_claim(claim(outcome=Outcome.WALL_TIME_EXCEEDED, fuel=None, output=None, exit_code=None), held_cast())
     check_claim(claim(outcome=Outcome.CANCELED), held_cast(cancel_requested=True))
@@ -62,6 +63,8 @@ def test_a_claim_at_every_limit_is_believed() -> None:
         ({"fuel": 10**9 + 1}, "fuel is negative or over the cast's limit"),
         ({"output": b"x" * 1_001}, "the output is longer than the cast's limit"),
         ({"log": b"y" * 101}, "the log is longer than the cast's limit"),
+        ({"units": -1}, "the units are negative or more than anybody can report"),
+        ({"units": UNITS_MAX + 1}, "the units are negative or more than anybody can report"),
         ({"cpu_us": -1}, "a measured figure is negative"),
         ({"memory_bytes_peak": -1}, "a measured figure is negative"),
         ({"wall_us": -1}, "a measured figure is negative"),
@@ -130,6 +133,13 @@ def test_an_ending_holds_what_was_claimed_and_the_price_the_cast_was_accepted_un
         log=b"y" * 100,
     )
     assert (ending.status, ending.error_code) == (Status.SUCCEEDED, None)
+
+
+def test_output_and_units_cost_what_the_creator_asks_for_them() -> None:
+    cast = held_cast(creator_price_micros=0, creator_rates=(100, 10, 5), held_micros=10_000)
+    ending = ending_of(claim(units=3, fuel=0), cast, {7: PRICE})
+    assert ending.units == 3
+    assert ending.charge == Charge(cost_micros=1_130, platform_micros=1_026, creator_micros=104)
 
 
 def test_times_a_worker_does_not_know_are_left_open() -> None:
