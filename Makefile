@@ -10,7 +10,7 @@ SEED ?= random
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench chaos hosts faults mutants broker-conformance spells lock
+.PHONY: help setup demo run test check bench chaos hosts faults mutants model-mutants broker-conformance spells lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-25s %s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ faults: setup ## make each planted mistake in a copy and expect the tests to not
 mutants: setup ## make small mistakes in the SQL of money, one by one, and expect the tests to notice
 	$(PYTHON) -m tests.mutants.run $(ARGS)
 
+model-mutants: setup ## the same in the pure rules of money
+	$(PYTHON) -m tests.mutants.model $(ARGS)
+
 broker-conformance: setup ## run Dramatiq's own tests on our broker
 	$(PYTHON) -m tests.conformance.run $(ARGS)
 
@@ -58,7 +61,7 @@ spells: setup ## build the example spells from their sources
 	$(PYTHON) -m spells.build
 
 # uv keeps the versions it finds in the file it writes; its own first line, which this file's own replaces, is left out.
-lock: setup ## write requirements.lock anew: make lock ARGS=--upgrade
+lock: setup ## write requirements.lock and mutants.lock anew: make lock ARGS=--upgrade
 	@sed 1d requirements.lock > .build/requirements.tmp
 	.build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS) \
 	    --extra server --extra local --extra toolchain --group dev --group bench \
@@ -66,3 +69,5 @@ lock: setup ## write requirements.lock anew: make lock ARGS=--upgrade
 	@{ sed -n 1p requirements.lock; cat .build/requirements.tmp; } > .build/requirements.new
 	@mv .build/requirements.new requirements.lock
 	@rm .build/requirements.tmp
+	@.build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(ARGS) \
+	    --constraint requirements.lock --group mutants --output-file mutants.lock

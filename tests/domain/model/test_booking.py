@@ -14,6 +14,7 @@ from domain.model.booking import (
     REVENUE,
     Bookings,
     CountRow,
+    CreditsRow,
     HeldRow,
     MonthRow,
     TransferRow,
@@ -170,6 +171,19 @@ def test_credits_pay_from_the_grants_that_were_held_platform_first() -> None:
     )
 
 
+def test_the_history_of_credits_says_what_each_accounts_casts_took_and_of_how_many() -> None:
+    taken = {"funding": Funding.CREDITS, "grant_ids": (OTHER,), "grant_micros": (2_500,)}
+    one, two, free, others = (held_cast(number, **taken) for number in range(1, 5))
+    others = msgspec.structs.replace(others, account_id=OTHER)
+    result = booked(ending(one, FEE), ending(two), ending(free, NOTHING, Outcome.POISON), ending(others, FEE))
+    assert result.credits == [
+        CreditsRow(account_id=ACCOUNT, micros=2_500, casts=2),
+        CreditsRow(account_id=OTHER, micros=1_000, casts=1),
+    ]
+    assert booked(ending(free, NOTHING, Outcome.POISON)).credits == []
+    assert booked(ending(held_cast(), FEE)).credits == []
+
+
 def test_a_grant_of_two_casts_is_one_row() -> None:
     taken = {"funding": Funding.CREDITS, "grant_ids": (OTHER,), "grant_micros": (2_500,)}
     result = booked(ending(held_cast(1, **taken), FEE), ending(held_cast(2, **taken), NOTHING, Outcome.POISON))
@@ -179,7 +193,7 @@ def test_a_grant_of_two_casts_is_one_row() -> None:
 
 def test_fundings_in_one_batch_do_not_hide_each_other() -> None:
     taken = {"funding": Funding.CREDITS, "grant_ids": (OTHER,), "grant_micros": (2_500,)}
-    fundings = [taken, {"funding": Funding.FREE}, {"funding": Funding.METERED}]
+    fundings = [taken, {"funding": Funding.TEST}, {"funding": Funding.FREE}, {"funding": Funding.METERED}]
     endings = [ending(held_cast(number, **fields), FEE) for number, fields in enumerate(fundings)]
     payers = {ALLOWANCE, f"receivable:{ACCOUNT}", f"credits:{ACCOUNT}"}
     for order in (endings, endings[::-1]):

@@ -63,5 +63,5 @@ def test_parts_are_spent_in_the_order_they_were_held(cost: int, spent: tuple[Gra
 
 
 def test_more_than_was_held_is_an_impossible_state() -> None:
-    with pytest.raises(AssertionError, match="a charge is never more than its hold"):
+    with pytest.raises(AssertionError, match=r"^a charge is never more than its hold$"):
         spend_parts(parts((1, 10)), 11)

@@ -9,6 +9,7 @@ from domain.model.invoicing import (
     NEVER,
     Difference,
     Freeze,
+    carry_of,
     dollars,
     is_over,
     last_month,
@@ -27,12 +28,11 @@ def difference(micros: int, *, month: date = OCTOBER, calls: int = 1, spell: int
 
 
 def test_micros_become_cents_once_and_what_is_left_is_carried() -> None:
-    statement = state(
-        OCTOBER,
-        [difference(1_234_999, calls=7), difference(4_321_999, calls=5, spell=1)],
-        carry_in_micros=9_999,
-    )
+    lines = [difference(1_234_999, calls=7), difference(4_321_999, calls=5, spell=1)]
+    statement = state(OCTOBER, lines, carry_in_micros=9_999)
     assert statement is not None
+    assert (statement.period, statement.lines, statement.calls) == (OCTOBER, tuple(lines), 12)
+    assert statement.carry_in_micros == 9_999
     assert (statement.usage_micros, statement.total_cents, statement.carry_out_micros) == (5_556_998, 556, 6_997)
     assert statement.description == "Spell Platform API Usage - October 2026 (12 calls, $5.56)"
     assert [(item.amount_cents, item.description) for item in statement.items] == [(556, statement.description)]
@@ -135,6 +135,13 @@ def test_a_freeze_covers_its_month_and_those_before_and_none_behind() -> None:
     assert settled_after(OCTOBER, freezes[1:]) == NEVER
     assert settled_after(SEPTEMBER, freezes[1:]) == first
     assert settled_after(OCTOBER, []) == NEVER
+
+
+def test_what_is_carried_is_what_the_latest_invoice_left_over() -> None:
+    latest = Freeze(period=OCTOBER, frozen_at=NEVER, carry_out_micros=7)
+    before = Freeze(period=SEPTEMBER, frozen_at=NEVER, carry_out_micros=9)
+    assert carry_of([latest, before]) == 7
+    assert carry_of([]) == 0
 
 
 def test_amounts_are_written_as_on_every_invoice() -> None:

@@ -1,0 +1,3 @@
+"""Mutants of the rules that no test should notice, each with the reason."""
+
+EXPLAINED: dict[str, str] = {}
