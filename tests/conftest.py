@@ -4,9 +4,14 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from local.servers import Servers
 from tests.servers import TestDatabases, flush_redis, revive, run_test_servers
+
+# How long an example takes, or making one, says how busy the machine is and nothing about the code.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,13 @@
 from collections.abc import AsyncGenerator
+from typing import Final
 
 import pytest
 
 from domain.store.connection import Pool, Role, open_pool
 from tests.domain.world import World, make_world
+
+# A first connection takes milliseconds; a loaded machine may take longer than POOL_TIMEOUT_S, which is for callers.
+PATIENCE_SECONDS: Final = 120.0
 
 
 @pytest.fixture
@@ -14,4 +18,5 @@ async def world(database_url: str) -> World:
 @pytest.fixture
 async def pool(database_url: str) -> AsyncGenerator[Pool]:
     async with open_pool(database_url, role=Role.ENGINE, size_max=8) as opened:
+        await opened.wait(PATIENCE_SECONDS)
         yield opened
