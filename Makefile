@@ -10,7 +10,7 @@ SEED ?= random
 MINUTES ?= 10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench chaos hosts faults mutants model-mutants broker-conformance spells lock
+.PHONY: help setup demo run test check check-code check-types bench chaos hosts faults mutants model-mutants broker-conformance spells lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-25s %s\n", $$1, $$2 }'
@@ -27,13 +27,17 @@ run: setup ## start the platform with its data in .data and keep it running
 test: setup ## run the tests (under ten minutes on two cores)
 	$(PYTHON) -m pytest $(SPREAD) --ignore=tests/chaos $(ARGS)
 
-check: setup ## run everything that judges the code without running it
+check: check-code check-types ## run everything that judges the code without running it (make -j2 check: on two cores)
+
+check-code: setup
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
-	.venv/bin/basedpyright
 	.venv/bin/lint-imports
 	$(PYTHON) -m pytest -q tests/test_tidy.py tests/test_processes.py
 	$(PYTHON) -m spells.build --check
+
+check-types: setup
+	.venv/bin/basedpyright
 
 bench: setup ## measure against the peers and write bench/results
 	$(PYTHON) -m bench
