@@ -86,16 +86,15 @@ class Cors:
         self._key_origins = key_origins
         self._public_url = public_url
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; what no browser's page sent passes through."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Serve one request; what no browser's page sent passes through, without a coroutine of ours."""
         call = call_of(scope) if scope["type"] == "http" else None
         origin = None if call is None else call.headers.get(b"origin")
         if call is None or origin is None:
-            await self._app(scope, receive, send)
-        elif scope["method"] == "OPTIONS" and b"access-control-request-method" in call.headers:
-            await self._preflight(call, scope, send, origin)
-        else:
-            await self._app(scope, receive, self._opening(call, send, origin))
+            return self._app(scope, receive, send)
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in call.headers:
+            return self._preflight(call, scope, send, origin)
+        return self._app(scope, receive, self._opening(call, send, origin))
 
     def _opening(self, call: Call, send: Send, origin: bytes) -> Send:
         text = origin.decode("latin-1")

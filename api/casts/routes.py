@@ -54,19 +54,21 @@ class CastEndpoints:
         self._services = services
         self._public_url = services.settings.public_url
         self._names: dict[UUID, VersionName] = {}
+        self._cast_methods: Methods = {"POST": (_WRITE, self._waited)}
+        self._casts_methods: Methods = {"POST": (_WRITE, self._at_once), "GET": (_READ, self._list)}
+        self._batch_methods: Methods = {"POST": (_WRITE, self._many)}
 
     async def cast(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve /v1/cast: wait for the result by default."""
-        await self._serve(scope, receive, send, {"POST": (_WRITE, self._waited)})
+        await self._serve(scope, receive, send, self._cast_methods)
 
     async def casts(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve /v1/casts: accept and answer at once, or list."""
-        methods: Methods = {"POST": (_WRITE, self._at_once), "GET": (_READ, self._list)}
-        await self._serve(scope, receive, send, methods)
+        await self._serve(scope, receive, send, self._casts_methods)
 
     async def batch(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve /v1/casts/batch."""
-        await self._serve(scope, receive, send, {"POST": (_WRITE, self._many)})
+        await self._serve(scope, receive, send, self._batch_methods)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, methods: Methods) -> None:
         call = call_of(scope)
@@ -87,11 +89,11 @@ class CastEndpoints:
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _waited(self, call: Call, principal: Principal, scope: Scope, receive: Receive) -> Answer:
-        return await self._create(call, principal, scope, receive, WAIT_S_DEFAULT)
+    def _waited(self, call: Call, principal: Principal, scope: Scope, receive: Receive) -> Awaitable[Answer]:
+        return self._create(call, principal, scope, receive, WAIT_S_DEFAULT)
 
-    async def _at_once(self, call: Call, principal: Principal, scope: Scope, receive: Receive) -> Answer:
-        return await self._create(call, principal, scope, receive, 0)
+    def _at_once(self, call: Call, principal: Principal, scope: Scope, receive: Receive) -> Awaitable[Answer]:
+        return self._create(call, principal, scope, receive, 0)
 
     async def _many(self, call: Call, principal: Principal, scope: Scope, receive: Receive) -> Answer:
         idempotency_key = idempotency_key_of(call.headers.get(b"idempotency-key"))

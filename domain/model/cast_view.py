@@ -9,6 +9,7 @@ import msgspec
 
 from domain.model.admission import Accepted
 from domain.model.advice import CastWarning
+from domain.model.ids import text_of
 from domain.model.manifest import OutputEncoding
 from domain.model.modes import Mode, mode_of_funding
 from domain.model.pricing import MICROS_PER_CENT
@@ -161,7 +162,7 @@ def view_of_accepted(accepted: Accepted, name: VersionName, *, casts_url: str) -
         data_expires_at=None,
         data_expired=False,
         attempts=0,
-        urls=_urls(f"{casts_url}/{accepted.cast_id}"),
+        urls=_urls(f"{casts_url}/{text_of(accepted.cast_id)}"),
         metadata=msgspec.Raw(accepted.spec.metadata),
     )
 
@@ -196,7 +197,7 @@ def view_of_row(row: CastRow, name: VersionName, *, casts_url: str) -> CastView:
         data_expires_at=row.data_expires_at,
         data_expired=row.data_expired,
         attempts=row.attempts or 0,
-        urls=_urls(f"{casts_url}/{row.id}"),
+        urls=_urls(f"{casts_url}/{text_of(row.id)}"),
         metadata=msgspec.Raw(row.metadata),
     )
 

@@ -146,7 +146,7 @@ async def lock_and_read(
     found = _decode_state(value(read))
     if priced:
         found.prices = spell_prices.latest_of(priced[0])
-    return set(uuids(locked)), found
+    return set(uuids(locked)) if skip_locked else set(account_ids), found
 
 
 async def read(

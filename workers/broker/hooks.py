@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 import dramatiq
 from dramatiq.broker import MessageProxy
 from dramatiq.middleware import SkipMessage
+from dramatiq.worker import ConsumerThread
 
 from workers.broker.entries import StreamMessage
-from workers.broker.work_queue import WorkQueue
+from workers.broker.work_queue import DelayQueue, WorkQueue
 
 if TYPE_CHECKING:
     from workers.broker.streams import StreamsBroker
@@ -23,6 +24,11 @@ class EntryHooks(dramatiq.Middleware):
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:  # noqa: ARG002  Dramatiq's signature
         """Give the worker a faster queue, before any of its threads exists."""
         worker.work_queue = self._broker.work_queue = WorkQueue()
+
+    def after_consumer_thread_boot(self, broker: dramatiq.Broker, thread: threading.Thread) -> None:  # noqa: ARG002  Dramatiq's signature
+        """Give the thread a queue that is cheaper to find empty, before it looks into it."""
+        assert isinstance(thread, ConsumerThread), "Dramatiq sends this signal from no other"
+        thread.delay_queue = DelayQueue()
 
     def before_worker_thread_shutdown(self, broker: dramatiq.Broker, thread: threading.Thread) -> None:  # noqa: ARG002  Dramatiq's signature
         """Let the worker find what its thread had reserved, so that it is given back."""

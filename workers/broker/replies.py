@@ -8,7 +8,7 @@ import msgspec
 from workers.broker.link import Reply
 
 
-class StreamEntry(msgspec.Struct, frozen=True, kw_only=True):
+class StreamEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One entry of a stream; `fields` is None when the entry was deleted while it was pending."""
 
     entry_id: bytes

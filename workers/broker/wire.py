@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 from redis.asyncio import Redis
 
+from domain.model.ids import text_of
 from domain.model.limits import DEADLINE_MS_MAX, INLINE_BYTES_MAX, MIB
 from domain.model.messages import CastJob
 from workers import keys
@@ -163,7 +164,7 @@ def encode_message(pool: str, job: CastJob) -> bytes:
     message = _CastMessage(
         queue_name=pool,
         args=(_encoder.encode(job),),
-        message_id=str(job.cast_id),
+        message_id=text_of(job.cast_id),
         message_timestamp=job.accepted_ms,
     )
     return _encoder.encode(message)

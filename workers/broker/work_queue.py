@@ -127,3 +127,17 @@ class WorkQueue(PriorityQueue[Any]):  # Any: Dramatiq keeps its items' type to i
             except IndexError:
                 return  # it found something by itself
             waiting.release()
+
+
+class DelayQueue(PriorityQueue[Any]):
+    """A PriorityQueue that says without a lock that it is empty: Dramatiq asks after every message it hands on.
+
+    For its consumer threads' own queue of delayed messages, which one thread alone uses; with this broker they wait in
+    Redis instead, so it is always empty.
+    """
+
+    def get_nowait(self) -> Any:
+        """Take the first item; queue.Empty when there is none."""
+        if not self.queue:
+            raise Empty
+        return super().get_nowait()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.model.ids import ENTROPY_BYTES, SEQUENCE_MAX, cast_id, instant_ms_of
+from domain.model.ids import ENTROPY_BYTES, SEQUENCE_MAX, cast_id, instant_ms_of, text_of
 from domain.model.periods import Period, day_of_ms, month_of, month_of_ms, next_month, resets_at, starts_on
 
 # Still the last day of February in UTC.
@@ -104,3 +104,8 @@ def test_numbers_and_randomness_that_do_not_fit_are_impossible_states(sequence: 
 def test_the_bounds_of_a_batch() -> None:
     assert (ENTROPY_BYTES, SEQUENCE_MAX) == (8, 4096)
     assert cast_id(0, sequence=SEQUENCE_MAX - 1, entropy=bytes(8)).int >> 64 == 0x7FFF
+
+
+@given(st.uuids())
+def test_an_id_reads_as_everywhere(identifier: UUID) -> None:
+    assert text_of(identifier) == str(identifier)
