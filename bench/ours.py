@@ -86,8 +86,16 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
 class Ours:
     """A running platform and the requests of its customers."""
 
-    def __init__(self, platform: Platform, supervisor: Supervisor, requests: list[bytes], port: int) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        supervisor: Supervisor,
+        customers: Sequence[Customer],
+        requests: list[bytes],
+        port: int,
+    ) -> None:
         self.platform: Final = platform
+        self.customers: Final = customers
         self.supervisor: Final = supervisor
         self.requests: Final = requests
         self.port: Final = port
@@ -173,7 +181,7 @@ def running_platform(
             _publish(platform)
             customers = asyncio.run(make_customers(platform.database_url, accounts))
             requests = [_request(path, customer.key, headers) for customer in customers]
-            ours = Ours(platform, supervisor, requests, port)
+            ours = Ours(platform, supervisor, customers, requests, port)
             try:
                 yield ours
                 if (ended := supervisor.ended()) is not None and ended.exit_code:

@@ -57,6 +57,16 @@ async def receivables_drift(connection: Connection) -> Compared:
     return await _compare(connection, "receivables", "receivables_drift")
 
 
+async def shares_drift(connection: Connection) -> Compared:
+    """Compare what became payable to creators with what was collected for it."""
+    return await _compare(connection, "shares", "shares_drift")
+
+
+async def payouts_drift(connection: Connection) -> Compared:
+    """Compare payouts with what the ledger says went to creators."""
+    return await _compare(connection, "payouts", "payouts_drift")
+
+
 async def _compare(connection: Connection, book: str, query: str) -> Compared:
     cursor = await connection.execute(_QUERIES[query], {"limit": ROWS_SHOWN_MAX})
     found = await cursor.fetchall()
@@ -69,5 +79,7 @@ BOOKS: Final[tuple[Callable[[Connection], Awaitable[Compared]], ...]] = (
     invoices_drift,
     invoice_transfers_drift,
     receivables_drift,
+    shares_drift,
+    payouts_drift,
 )
 """Every comparison, in the order of the report. Each reads in the caller's snapshot and writes nothing."""

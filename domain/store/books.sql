@@ -116,3 +116,47 @@ FROM balance b
 FULL JOIN unbilled u USING (account_id) FULL JOIN invoiced i USING (account_id) FULL JOIN debts d USING (account_id)
 WHERE coalesce(u.micros, 0) + coalesce(i.micros, 0) + coalesce(d.micros, 0) <> coalesce(b.micros, 0)
 ORDER BY account_id LIMIT %(limit)s
+
+-- name: shares_drift
+-- Of an account's invoices no more became payable to creators than it paid.
+WITH collected AS (
+  SELECT account_id, sum(total_cents) * 10000 AS micros FROM invoices WHERE status = 'paid' GROUP BY account_id
+), moved AS (
+  SELECT source_id AS account_id,
+    sum(CASE WHEN starts_with(credit, 'payable:') THEN amount_micros ELSE -amount_micros END) AS micros
+  FROM ledger_transfers
+  WHERE kind IN ('share_collected', 'share_returned', 'share_lost')
+    AND (starts_with(credit, 'payable:') OR starts_with(debit, 'payable:'))
+    AND source_id IN (SELECT id FROM accounts)
+  GROUP BY source_id
+)
+SELECT account_id, 'shares of its invoices', 'payable_above_collected', coalesce(c.micros, 0)::bigint, m.micros::bigint,
+  count(*) OVER () AS differing
+FROM moved m LEFT JOIN collected c USING (account_id)
+WHERE m.micros > coalesce(c.micros, 0)
+ORDER BY account_id LIMIT %(limit)s
+
+-- name: payouts_drift
+-- What is on its way to creators, and what they were paid: the payouts are what the ledger says.
+WITH frozen AS (
+  SELECT account_id, sum(amount_cents) FILTER (WHERE status = 'pending') * 10000 AS paying,
+    sum(amount_cents - reversed_cents) FILTER (WHERE status = 'paid') * 10000 AS paid
+  FROM payouts GROUP BY account_id
+), moved AS (
+  SELECT account_id,
+    sum(CASE 'paying:' || account_id WHEN credit THEN amount_micros WHEN debit THEN -amount_micros ELSE 0 END) AS paying,
+    sum(CASE
+      WHEN starts_with(debit, 'paying:') AND credit = 'cash:stripe' THEN amount_micros
+      WHEN debit = 'cash:stripe' THEN -amount_micros ELSE 0 END) AS paid
+  FROM ledger_transfers
+  WHERE starts_with(debit, 'paying:') OR starts_with(credit, 'paying:')
+    OR (debit = 'cash:stripe' AND starts_with(credit, 'payable:'))
+  GROUP BY account_id
+)
+SELECT account_id, 'payouts', fault, expected::bigint, found::bigint, count(*) OVER () AS differing
+FROM frozen f FULL JOIN moved m USING (account_id)
+CROSS JOIN LATERAL (VALUES
+  ('paying_micros', coalesce(f.paying, 0), coalesce(m.paying, 0)), ('paid_micros', coalesce(f.paid, 0), coalesce(m.paid, 0))
+) AS pair(fault, expected, found)
+WHERE expected <> found
+ORDER BY account_id, fault LIMIT %(limit)s

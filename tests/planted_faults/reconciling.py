@@ -113,6 +113,12 @@ FAULTS = (
         tests=(f"{STRIPE}test_pages_are_read_one_behind_the_other_and_killed_it_goes_on",),
     ),
     fault(
+        "shares-not-compared",
+        "Creators are paid what no customer ever paid, and the books are said to be equal.",
+        ("domain/store/books.sql", "WHERE m.micros > coalesce(c.micros, 0)\n", "WHERE m.micros < 0\n"),
+        tests=(NAMED,),
+    ),
+    fault(
         "last-month-not-compared",
         "What goes wrong on the last day of a month is never looked at.",
         (

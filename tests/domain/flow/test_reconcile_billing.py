@@ -78,7 +78,7 @@ async def test_months_of_everything_do_not_differ(billed: Billed) -> None:
             await months_of_everything(billed)
     assert set(found.differing) == {
         *("casts", "credits", "holds", "ledger_sum"),
-        *("invoice_lines", "invoices", "invoice_transfers", "receivables"),
+        *("invoice_lines", "invoices", "invoice_transfers", "receivables", "shares", "payouts"),
     }
     assert found.months == ["2026-11", "2026-12"]
 
@@ -150,7 +150,33 @@ PLANTED = {
     ),
     "open here although the ledger has its money": (
         "UPDATE invoices SET status = 'open', closed_at = NULL WHERE status = 'paid'",
-        {("invoice_transfers", "invoice_paid"), ("receivables", "balance_micros")},
+        {
+            *(("invoice_transfers", "invoice_paid"), ("receivables", "balance_micros")),
+            ("shares", "payable_above_collected"),
+        },
+    ),
+    "more is payable than was paid": (
+        "UPDATE ledger_transfers SET amount_micros = 10000000 WHERE kind = 'share_collected'",
+        {("shares", "payable_above_collected")},
+    ),
+    "a payout that took nothing": (
+        (
+            "WITH run AS (INSERT INTO payout_runs (id, period, started_at)"
+            " VALUES (gen_random_uuid(), '2026-10-01', now()) RETURNING id)"
+            " INSERT INTO payouts (id, account_id, run_id, period, frozen_at, payable_micros, held_back_micros,"
+            " amount_cents, stripe_account_id)"
+            " SELECT gen_random_uuid(), b.account_id, run.id, '2026-10-01', now(), 10000, 0, 1, 'acct_1'"
+            " FROM run, billing_accounts b"
+        ),
+        {("payouts", "paying_micros")},
+    ),
+    "paid out and no payout": (
+        (
+            "INSERT INTO ledger_transfers (id, batch_id, kind, debit, credit, amount_micros, account_id, month)"
+            " SELECT gen_random_uuid(), gen_random_uuid(), 'payout_paid', 'paying:' || account_id, 'cash:stripe', 7,"
+            " account_id, '2026-10-01' FROM billing_accounts"
+        ),
+        {("payouts", "paying_micros"), ("payouts", "paid_micros")},
     ),
     "a debt nobody knows of": (
         (
