@@ -12,6 +12,7 @@ from domain.model.invoicing import dollars
 from domain.model.outbox import Done, OutboxRow
 from domain.model.stripe_money import Invoice
 from gateways.stripe.client import StripeGateway
+from gateways.stripe.errors import StripeRefused
 from scheduler.outbox.steps import Step, StepError, is_marked, marks
 
 log: Final = logging.getLogger("spell.billing")
@@ -26,12 +27,21 @@ SINCE: Final = timedelta(days=1)
 
 async def _draft(stripe: StripeGateway, row: OutboxRow) -> Done:
     intent = _intent(row)
-    invoice = await stripe.invoices.draft(
-        customer_id=intent.customer_id,
-        description=intent.description,
-        metadata=marks(row, **{RUN_MARK: intent.run_id}),
-        key=row.key,
-    )
+    try:
+        invoice = await stripe.invoices.draft(
+            customer_id=intent.customer_id,
+            description=intent.description,
+            metadata=marks(row, **{RUN_MARK: intent.run_id}),
+            key=row.key,
+        )
+    except StripeRefused as refusal:
+        if not refusal.is_missing or refusal.param != "customer":
+            raise
+        message = (
+            f"{refusal}. Stripe restores no customer that was deleted: the amount stays owed here, and is to be settled"
+            " with the account itself; docs/billing-runs.md says how"
+        )
+        raise StepError(message) from None
     return _drafted(invoice)
 
 

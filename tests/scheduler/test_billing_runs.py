@@ -141,6 +141,7 @@ async def test_one_users_failure_stops_no_other_and_is_made_up_for(
     failures = [line for line in lines_of(caplog) if line.startswith("Failed to bill user")]
     assert len(failures) == 1
     assert failures[0].startswith(f"Failed to bill user {broken}: Stripe refused")
+    assert "Stripe restores no customer that was deleted" in failures[0]
     # It is tried again by itself, rarely, and stays frozen for the customer it was frozen for.
     later = NOW + BLOCKED_PAUSE + timedelta(minutes=1)
     await send(pool, fake, later)
