@@ -1,7 +1,8 @@
 """Group commit: the requests of a moment share one round trip to Redis and one transaction in Postgres.
 
 At rest nothing waits. Under load each batch opens a window of a few milliseconds, because tiny batches eat the
-machine. One account that somebody else holds never stops the others; one bad row fails alone.
+machine; where a whole batch waits already, its rates are asked while the one before it is in Postgres. One account that
+somebody else holds never stops the others; one bad row fails alone.
 """
 
 import asyncio

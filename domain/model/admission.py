@@ -38,7 +38,7 @@ from domain.model.modes import Mode, refuse_test_cast
 from domain.model.periods import Period, resets_at
 from domain.model.places import NO_CAST, placed
 from domain.model.quote import QuotedTerms
-from domain.model.tightest import standing_of, tightest_of
+from domain.model.tightest import room_of, standing_of, tightest_of
 
 # A share of the wire that keeps every worker slot of a small deployment busy while one account fills it,
 # and is small enough that the next account's first cast waits for a fraction of a second.
@@ -188,7 +188,7 @@ class _Batch:
             if before is not None:
                 return _replay(request, *before)
         judged = Judged(results=tuple([judge_cast(request, spec, account, key) for spec in request.casts]))
-        if (cast_ids := judged.remembered(request)) and request.idempotency_key is not None:
+        if request.idempotency_key is not None and (cast_ids := judged.remembered(request)):
             remembered[account.id, request.idempotency_key] = (request.request_hash, cast_ids)
         return judged
 
@@ -216,9 +216,9 @@ class _Batch:
         limits = spec.limits
         needed = pricing.hold_micros(price, creator, fuel_limit=limits.fuel, output_bytes_limit=limits.output_bytes)
         windows = [window for window in self._windows.get(account.id, ()) if _applies(window, request, spec)]
-        tightest = self._tightest(windows, needed)
-        if tightest is not None and tightest.limit_micros - tightest.spent_micros - tightest.held_micros < needed:
-            return budget_exceeded(tightest)
+        tightest = tightest_of(windows)
+        if tightest is not None and room_of(tightest) < needed:
+            return budget_exceeded(self._standing(tightest, needed))
         funded = self._fund(account, spec, creator, needed)
         if isinstance(funded, Refusal):
             return funded
@@ -248,11 +248,7 @@ class _Batch:
         asks = spec.creator_id != account.id and creator.raises(NO_PRICE)
         return price, creator if asks else NO_PRICE
 
-    def _tightest(self, windows: list[WindowState], needed: int) -> Standing | None:
-        """Return the hard budget with the least room left; among equals the first by window id."""
-        window = tightest_of(windows)
-        if window is None:
-            return None
+    def _standing(self, window: WindowState, needed: int) -> Standing:
         return standing_of(window, needed_micros=needed, resets_at=self._resets_at[window.period])
 
     def _fund(
@@ -353,7 +349,7 @@ class _Batch:
             window_ids=tuple(window.id for window in windows),
             grants=parts,
             on_wire=account.take_wire_place(spec.pool, ON_WIRE_PER_ACCOUNT_MAX),
-            budget=self._tightest(windows, 0),
+            budget=None if (tightest := tightest_of(windows)) is None else self._standing(tightest, 0),
             open_casts=account.open_casts if limit_of_key is None else limit_of_key.open_casts,
             open_casts_max=account.open_casts_max if limit_of_key is None else limit_of_key.open_casts_max or 0,
         )

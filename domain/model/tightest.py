@@ -20,10 +20,16 @@ def tightest_of(windows: Iterable[WindowState]) -> WindowState | None:
     for window in windows:
         if window.hard_limit_micros is None:
             continue
-        room = window.hard_limit_micros - window.spent_micros - window.held_micros
+        room = room_of(window)
         if tightest is None or room < least:
             tightest, least = window, room
     return tightest
+
+
+def room_of(window: WindowState) -> int:
+    """Return what a hard budget has left, in micros; below nothing where its limit was lowered since."""
+    assert window.hard_limit_micros is not None, "only a hard limit leaves room"
+    return window.hard_limit_micros - window.spent_micros - window.held_micros
 
 
 def standing_of(window: WindowState, *, needed_micros: int, resets_at: datetime) -> Standing:

@@ -68,13 +68,8 @@ FAULTS = (
         "A hard budget is passed by everything that is open.",
         (
             "domain/model/tightest.py",
-            "        room = window.hard_limit_micros - window.spent_micros - window.held_micros\n",
-            "        room = window.hard_limit_micros - window.spent_micros\n",
-        ),
-        (
-            "domain/model/admission.py",
-            "tightest.limit_micros - tightest.spent_micros - tightest.held_micros < needed:",
-            "tightest.limit_micros - tightest.spent_micros < needed:",
+            "    return window.hard_limit_micros - window.spent_micros - window.held_micros\n",
+            "    return window.hard_limit_micros - window.spent_micros\n",
         ),
         (
             "domain/store/admission.sql",
@@ -180,8 +175,8 @@ FAULTS = (
         "A 402 is replayed for a day, although the budget was raised.",
         (
             "domain/model/admission.py",
-            "        if (cast_ids := judged.remembered(request)) and request",
-            "        if (cast_ids := judged.remembered(request)) is not None and request",
+            " and (cast_ids := judged.remembered(request)):\n",
+            " and (cast_ids := judged.remembered(request)) is not None:\n",
         ),
         tests=(f"{DECIDE}test_what_was_refused_whole_is_not_remembered",),
     ),
