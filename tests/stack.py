@@ -1,6 +1,7 @@
 """The platform's own processes on the run's servers, to be used, killed and started again by tests of the whole."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import msgspec
 from redis import Redis
 
 from local.ports import new_port
+from local.servers import Servers
 from operate.dev_secrets import DEV_KEY, DevSecrets
 from operate.processes import (
     API,
@@ -28,12 +30,17 @@ from operate.stack import prepare, wait_ready
 from operate.supervisor import Child, Supervisor
 from tests.api.platform import Account, Rows
 from tests.domain.invariants import broken
+from tests.servers import TestDatabases, flush_redis, revive
 from tests.system.guests import GUESTS
 
 API_2 = "api-2"
 AnyStack = TypeVar("AnyStack", bound="Stack")
 PATIENCE_SECONDS = 120.0
 EVERYBODY = (API, API_2, SCHEDULER, WORKER, WORKER_LARGE, LEDGER)
+# Nothing of the developer's own settings may reach the processes.
+CLEAN = {
+    name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "PYTHONPATH", "SPELL_JAIL"}
+}
 SETTINGS = {
     "LOG_LEVEL": "warning",
     # Load is what these tests make; the default limit of accounts without a budget is tested elsewhere.
@@ -189,6 +196,22 @@ def run_stack(folder: Path, database_url: str, redis_url: str, environ: Mapping[
     """Run everything with the guests published, and kill it at the end."""
     with running(Stack(folder, database_url, redis_url, environ)) as stack:
         yield stack
+
+
+@contextmanager
+def run_fresh_stack(
+    test_databases: TestDatabases, template_database_url: str, servers: Servers, folder: Path
+) -> Generator[Stack]:
+    """Run everything on a database of its own and an emptied Redis, without the developer's settings."""
+    revive(servers)
+    flush_redis(servers.redis_url)
+    database_url = test_databases.create(template=template_database_url)
+    try:
+        with run_stack(folder, database_url, servers.redis_url, CLEAN) as stack:
+            yield stack
+    finally:
+        revive(servers)
+        test_databases.drop(database_url)
 
 
 @contextmanager

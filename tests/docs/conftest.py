@@ -16,8 +16,7 @@ from spell.building.toolchains import rust_compilers
 from tests.api.platform import REPOSITORY
 from tests.docs.wheel import install_wheel
 from tests.servers import TestDatabases, flush_redis, revive
-from tests.stack import API_2, PATIENCE_SECONDS, Stack
-from tests.system.conftest import CLEAN
+from tests.stack import API_2, CLEAN, PATIENCE_SECONDS, Stack
 
 CACHE = REPOSITORY / ".build"
 

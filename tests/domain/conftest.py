@@ -1,9 +1,10 @@
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from typing import Final
 
 import pytest
 
 from domain.store.connection import Pool, Role, open_pool
+from tests.domain.setting import Setting
 from tests.domain.world import World, make_world
 
 # A first connection takes milliseconds; a loaded machine may take longer than POOL_TIMEOUT_S, which is for callers.
@@ -20,3 +21,10 @@ async def pool(database_url: str) -> AsyncGenerator[Pool]:
     async with open_pool(database_url, role=Role.ENGINE, size_max=8) as opened:
         await opened.wait(PATIENCE_SECONDS)
         yield opened
+
+
+@pytest.fixture
+def setting(database_url: str) -> Generator[Setting]:
+    made = Setting(database_url)
+    yield made
+    made.close()

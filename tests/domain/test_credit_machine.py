@@ -1,15 +1,13 @@
 """Every order of buying, giving, casting, consuming, refunds, disputes, expiry and top-ups, with news that is old and
 work that dies: after every step the grants, the ledger and the history say the same, and nothing is below zero."""
 
-import asyncio
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -33,12 +31,13 @@ from domain.model.intents import TopupIntent
 from domain.model.jobs import job_of
 from domain.model.messages import CastJob, Outcome
 from domain.model.outbox import Finished, OutboxStatus
-from domain.store.connection import Connection, Pool, Role, open_pool, transaction
+from domain.store.connection import Connection, transaction
 from domain.store.credit_grants import NewGrant
 from tests.domain import fake_clock
 from tests.domain.credit_books import CREDIT, PRICE, broken_credits
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
+from tests.domain.setting import Setting
 from tests.domain.world import TOKEN_KEY, World, admit, make_world
 
 Result = TypeVar("Result")
@@ -51,31 +50,6 @@ UNKNOWN = Facts(payment="unpaid")
 
 class KilledError(Exception):
     """The process dies before its COMMIT."""
-
-
-class Setting:
-    """The loop, pool and database all examples share."""
-
-    def __init__(self, database_url: str) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.database_url = database_url
-        self.run(fake_clock.install(database_url))
-        self.pool: Pool = open_pool(database_url, role=Role.ENGINE, size_max=2)
-        self.run(self.pool.open())
-
-    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return self.loop.run_until_complete(work)
-
-    def close(self) -> None:
-        self.run(self.pool.close())
-        self.loop.close()
-
-
-@pytest.fixture
-def setting(database_url: str) -> Generator[Setting]:
-    made = Setting(database_url)
-    yield made
-    made.close()
 
 
 class CreditMachine(RuleBasedStateMachine):

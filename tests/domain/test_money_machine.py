@@ -1,15 +1,13 @@
 """Every order of reserving, running, settling twice, canceling, expiring, budget changes and month changes, against a
 model of a hundred lines. Held is the sum of the open holds after every step, and each verdict is the one due."""
 
-import asyncio
 import os
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
@@ -27,11 +25,12 @@ from domain.model.errors import Code, Refusal
 from domain.model.jobs import job_of
 from domain.model.messages import CastJob, Outcome
 from domain.model.periods import Period
-from domain.store.connection import Pool, Role, brief_transaction, open_pool, transaction
+from domain.store.connection import brief_transaction, transaction
 from tests.domain import fake_clock
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
 from tests.domain.money_model import ModelBudget, ModelCast, MoneyModel
+from tests.domain.setting import Setting
 from tests.domain.world import HOLD, TOKEN_KEY, World, admit, make_world
 
 Result = TypeVar("Result")
@@ -45,31 +44,6 @@ PAID = {Outcome.SUCCEEDED: (1_002, True), Outcome.TRAP: (1_002, False), Outcome.
 
 class CrashedError(Exception):
     """The process ends here."""
-
-
-class Setting:
-    """The loop, pool and database all examples share."""
-
-    def __init__(self, database_url: str) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.database_url = database_url
-        self.run(fake_clock.install(database_url))
-        self.pool: Pool = open_pool(database_url, role=Role.ENGINE, size_max=2)
-        self.run(self.pool.open())
-
-    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return self.loop.run_until_complete(work)
-
-    def close(self) -> None:
-        self.run(self.pool.close())
-        self.loop.close()
-
-
-@pytest.fixture
-def setting(database_url: str) -> Generator[Setting]:
-    made = Setting(database_url)
-    yield made
-    made.close()
 
 
 class MoneyMachine(RuleBasedStateMachine):

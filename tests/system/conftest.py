@@ -1,16 +1,10 @@
-import os
 from collections.abc import Generator
 
 import pytest
 
 from local.servers import Servers
-from tests.servers import TestDatabases, flush_redis, revive
-from tests.stack import Stack, run_stack
-
-# Nothing of the developer's own settings may reach the processes.
-CLEAN = {
-    name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG", "PYTHONPATH", "SPELL_JAIL"}
-}
+from tests.servers import TestDatabases
+from tests.stack import Stack, run_fresh_stack
 
 
 @pytest.fixture(scope="module")
@@ -21,15 +15,9 @@ def module_stack(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Generator[Stack]:
     """The whole platform, started once for the tests of a file."""
-    revive(servers)
-    flush_redis(servers.redis_url)
-    database_url = test_databases.create(template=template_database_url)
-    try:
-        with run_stack(tmp_path_factory.mktemp("stack"), database_url, servers.redis_url, CLEAN) as stack:
-            yield stack
-    finally:
-        revive(servers)
-        test_databases.drop(database_url)
+    folder = tmp_path_factory.mktemp("stack")
+    with run_fresh_stack(test_databases, template_database_url, servers, folder) as stack:
+        yield stack
 
 
 @pytest.fixture

@@ -20,8 +20,7 @@ from local.servers import Servers
 from operate.processes import ProcessPlan
 from tests.api.platform import Account, Signed, free_port
 from tests.servers import TestDatabases, flush_redis, revive
-from tests.stack import Stack, running, until
-from tests.system.conftest import CLEAN
+from tests.stack import CLEAN, Stack, running, until
 
 SECRET_SETTINGS: Final = (
     "ADMIN_SECRET",

@@ -17,9 +17,8 @@ from local.servers import Servers
 from spell.cli import PLUGIN_GROUP, load_plugins, run
 from spell.cli import spell as program
 from tests.api.platform import REPOSITORY, Account
-from tests.servers import TestDatabases, flush_redis, revive
-from tests.stack import Stack, run_stack
-from tests.system.conftest import CLEAN
+from tests.servers import TestDatabases
+from tests.stack import Stack, run_fresh_stack
 
 CACHE = REPOSITORY / ".build"
 PROGRAM = (sys.executable, "-c", "from spell.cli import main; main()")
@@ -53,15 +52,9 @@ def package_stack(
     servers: Servers,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Generator[Stack]:
-    revive(servers)
-    flush_redis(servers.redis_url)
-    database_url = test_databases.create(template=template_database_url)
-    try:
-        with run_stack(tmp_path_factory.mktemp("stack"), database_url, servers.redis_url, CLEAN) as stack:
-            yield stack
-    finally:
-        revive(servers)
-        test_databases.drop(database_url)
+    folder = tmp_path_factory.mktemp("stack")
+    with run_fresh_stack(test_databases, template_database_url, servers, folder) as running:
+        yield running
 
 
 @pytest.fixture

@@ -30,11 +30,10 @@ from spell import (
     webhooks,
 )
 from tests.api.modules import module
-from tests.servers import TestDatabases, flush_redis, revive
+from tests.servers import TestDatabases
 from tests.spell.sdk.clients import Do
 from tests.spell.sdk.servers import CuttingProxy, closing
-from tests.stack import Stack, run_stack
-from tests.system.conftest import CLEAN
+from tests.stack import Stack, run_fresh_stack
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +43,9 @@ def stack(
     servers: Servers,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Generator[Stack]:
-    revive(servers)
-    flush_redis(servers.redis_url)
-    database_url = test_databases.create(template=template_database_url)
-    try:
-        with run_stack(tmp_path_factory.mktemp("stack"), database_url, servers.redis_url, CLEAN) as running:
-            yield running
-    finally:
-        revive(servers)
-        test_databases.drop(database_url)
+    folder = tmp_path_factory.mktemp("stack")
+    with run_fresh_stack(test_databases, template_database_url, servers, folder) as running:
+        yield running
 
 
 @pytest.fixture
