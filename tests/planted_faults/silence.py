@@ -51,6 +51,18 @@ FAULTS: Final[tuple[Fault, ...]] = (
         tests=(f"{_LOCKS}{_IN_ORDER}",),
     ),
     fault(
+        "answers-of-another-thread",
+        "After one round trip of a worker that took too long its next ones get the answers to what was asked before.",
+        (
+            "workers/broker/link.py",
+            "            self._drop(lane)\n            raise\n",
+            "            self._free.append(lane)\n            raise\n",
+        ),
+        tests=(
+            "tests/workers/broker/test_link.py::test_a_silent_server_is_not_waited_for_and_its_late_answer_is_nobodys",
+        ),
+    ),
+    fault(
         "answers-of-somebody-else",
         "After one round trip to Redis that took too long everybody gets the answers to what another asked.",
         (

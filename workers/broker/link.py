@@ -1,16 +1,21 @@
 """The one seam between the broker's threads and redis-py: commands in, raw replies out, one round trip.
 
-redis-py's own pipeline costs 15 microseconds a command and hides where a retry happens. Here nothing is repeated
-behind the caller's back: a broken connection surfaces, and who calls decides what may run twice.
+redis-py opens the connections (addresses, TLS, users, versions of the protocol) and counts them. What is sent and read
+afterwards goes past it: its pipeline costs 15 microseconds a command, reading a reply four and taking a connection 30,
+and it hides where a retry happens. Here nothing is repeated behind the caller's back: a broken connection surfaces, and
+who calls decides what may run twice.
 """
 
+import os
+import select
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
+import hiredis
 import redis
 from hiredis import pack_command  # pyright: ignore[reportUnknownVariableType]  its stub leaves the result open
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import InvalidResponse, NoScriptError, ResponseError
 
 from workers.broker.scripts import Script
 
@@ -21,6 +26,10 @@ Reply: TypeAlias = "bytes | str | int | float | bool | ResponseError | list[Repl
 # Blocking reads end after 100 ms; a server silent for five seconds is gone, or as good as gone.
 SOCKET_TIMEOUT_S: Final = 5
 CONNECT_TIMEOUT_S: Final = 2
+READ_BYTES: Final = 65_536
+_MORE: Final = object()
+_LOST: Final = "The connection to Redis broke."
+_SILENT: Final = f"Redis did not answer within {SOCKET_TIMEOUT_S} s."
 
 # After this the kernel gives up on what was sent and not acknowledged. Closing a socket does not take it back: without
 # a limit a command that we counted as lost a minute ago is still delivered when the network is back.
@@ -60,27 +69,55 @@ def tcp_options(url: str) -> Mapping[str, Any]:
     return {"socket_keepalive": True, "socket_keepalive_options": options}
 
 
-class _Connection(Protocol):
-    """What is used of redis-py's connection, which has no types of its own."""
+class _Lane:
+    """A connection that redis-py has opened, for one round trip at a time."""
 
-    def send_packed_command(self, command: list[bytes]) -> None: ...
-    def read_response(self, *, disable_decoding: bool) -> Reply: ...
-    def disconnect(self) -> None: ...
+    def __init__(self, connection: Any) -> None:  # redis-py's connection keeps what is needed here to itself
+        self.connection: Final = connection
+        self._socket: Final[socket.socket] = connection._sock  # noqa: SLF001
+        parse_error: Callable[[str], Exception] = connection._parser.parse_error  # noqa: SLF001
+        self._replies: Final = hiredis.Reader(
+            protocolError=InvalidResponse, replyError=parse_error, notEnoughData=_MORE
+        )
+        self._idle: Final = select.poll()
+        self._idle.register(self._socket, select.POLLIN)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has closed it; nothing is to come, so what there is to read can only be the end."""
+        return self.connection._sock is self._socket and not self._idle.poll(0)  # noqa: SLF001
 
-class _Pool(Protocol):
-    """What is used of redis-py's connection pool."""
+    def run(self, sent: bytes, count: int) -> list[Reply]:
+        """Send commands and return their replies. Raises redis.ConnectionError or redis.TimeoutError."""
+        try:
+            self._socket.sendall(sent)
+            return [self._reply() for _ in range(count)]
+        except TimeoutError as error:
+            raise redis.TimeoutError(_SILENT) from error
+        except OSError as error:
+            raise redis.ConnectionError(_LOST) from error
 
-    def get_connection(self) -> _Connection: ...
-    def release(self, connection: _Connection) -> None: ...
-    def disconnect(self) -> None: ...
+    def _reply(self) -> Reply:
+        while True:
+            reply = self._replies.gets()
+            if reply is _MORE:
+                data = self._socket.recv(READ_BYTES)
+                if not data:
+                    raise redis.ConnectionError(_LOST)
+                self._replies.feed(data)
+            elif isinstance(reply, redis.ConnectionError):  # it is loading, or does not know us any more
+                raise reply
+            elif not isinstance(reply, hiredis.PushNotification):
+                return cast("Reply", reply)
 
 
 class Link:
-    """Sends commands from any thread over a pool of connections."""
+    """Sends commands from any thread, over as many connections as threads do so at once."""
 
     def __init__(self, pool: redis.ConnectionPool) -> None:
-        self._pool = cast("_Pool", pool)
+        self._pool: Final = cast("Any", pool)  # its methods are untyped
+        self._free: list[_Lane] = []
+        self._process = os.getpid()
 
     def run(self, commands: Sequence[Command]) -> list[Reply]:
         """Send all commands at once and return their replies in order; an error reply is returned, not raised.
@@ -89,16 +126,33 @@ class Link:
         """
         if not commands:
             return []
-        connection = self._pool.get_connection()
+        lane = self._lane()
         try:
-            connection.send_packed_command([packed(commands)])
-            return [_read(connection) for _ in commands]
+            answers = lane.run(packed(commands), len(commands))
         except BaseException:
             # Replies may be half read: this socket cannot be used again.
-            connection.disconnect()
+            self._drop(lane)
             raise
-        finally:
-            self._pool.release(connection)
+        self._free.append(lane)
+        return answers
+
+    def _lane(self) -> _Lane:
+        if self._process != os.getpid():
+            # After a fork what is free here belongs to the parent; so says redis-py's pool of its own.
+            self._free, self._process = [], os.getpid()
+        while self._free:
+            try:
+                lane = self._free.pop()
+            except IndexError:
+                break  # another thread was faster
+            if lane.is_open:
+                return lane
+            self._drop(lane)
+        return _Lane(self._pool.get_connection())
+
+    def _drop(self, lane: _Lane) -> None:
+        lane.connection.disconnect()
+        self._pool.release(lane.connection)
 
     def call(self, *command: Argument) -> Reply:
         """Send one command; an error reply is raised as ResponseError."""
@@ -127,10 +181,3 @@ def checked(reply: Reply) -> Reply:
     if isinstance(reply, ResponseError):
         raise reply
     return reply
-
-
-def _read(connection: _Connection) -> Reply:
-    try:
-        return connection.read_response(disable_decoding=True)
-    except ResponseError as error:
-        return error

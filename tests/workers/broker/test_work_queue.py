@@ -6,7 +6,7 @@ from queue import Empty
 
 import pytest
 
-from workers.broker.work_queue import WorkQueue
+from workers.broker.work_queue import DelayQueue, WorkQueue
 
 
 class Item:
@@ -112,3 +112,14 @@ def test_what_is_given_back_comes_first_for_every_thread(queue: WorkQueue) -> No
     thread.start()
     thread.join()
     assert others == ["a", "b", "c", "d"]
+
+
+def test_a_delay_queue_is_a_priority_queue_that_says_at_once_that_it_is_empty() -> None:
+    queue = DelayQueue()
+    with pytest.raises(Empty):
+        queue.get_nowait()
+    for number in (2, 1, 3):
+        queue.put(number)
+    assert [queue.get_nowait() for _ in range(3)] == [1, 2, 3]
+    with pytest.raises(Empty):
+        queue.get_nowait()
