@@ -143,6 +143,11 @@ def test_what_nobody_knows_is_none_and_costs_nothing() -> None:
     )
 
 
+def test_a_result_without_output_or_units_pays_for_none() -> None:
+    made = receipt(changed(outcome="exit_nonzero", output_bytes=None, units=None, cost_micros=1_701))
+    assert [line.amount_micros for line in made.lines if line.charged] == [1_000, 601, 100, 0, 0]
+
+
 @pytest.mark.parametrize(
     ("outcome", "started", "pays_for", "cost"),
     [
@@ -181,12 +186,12 @@ def test_a_test_cast_says_what_a_live_one_would_have_paid() -> None:
 
 @pytest.mark.parametrize("cost", [1_729, 1_731])
 def test_no_receipt_says_other_than_what_was_charged(cost: int) -> None:
-    with pytest.raises(AssertionError, match="a receipt says what was charged"):
+    with pytest.raises(AssertionError, match=r"^a receipt says what was charged$"):
         receipt(changed(cost_micros=cost))
 
 
 def test_an_open_cast_has_no_receipt() -> None:
-    with pytest.raises(AssertionError, match="it has ended"):
+    with pytest.raises(AssertionError, match=r"^it has ended$"):
         receipt(changed(cost_micros=None))
 
 
