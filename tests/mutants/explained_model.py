@@ -1,6 +1,7 @@
 """Mutants of the pure rules that no test can notice, each with the reason."""
 
 _ZERO = "rounded towards zero from either side, nothing is nothing"
+_NOTHING = "a price of nothing adds nothing: the branch spares the additions"
 _ANY_OUTCOME = "bookings follow from the charge; an ending has an outcome, and nobody looks at it here"
 
 EXPLAINED: dict[str, str] = {
@@ -11,5 +12,5 @@ EXPLAINED: dict[str, str] = {
     " `Ending(cast=cast, outcome=None, charge=charged)`": _ANY_OUTCOME,
     "refund.refund_transfers: `Ending(cast=cast, outcome=Outcome.SUCCEEDED, charge=charged)` to"
     " `Ending(cast=cast, outcome=None, charge=charged)`": _ANY_OUTCOME,
-    "pricing.hold_micros: `NO_PRICE else` to `NO_PRICE and False else`": "a price of nothing adds nothing: the branch spares the additions",
+    "pricing.hold_micros: `NO_PRICE else` to `NO_PRICE and False else`": _NOTHING,
 }

@@ -58,6 +58,7 @@ def transfer(kind: str, debit: str, credit: str, micros: int, casts: int, grant:
         batch_id=BATCH,
         amount_micros=micros,
         casts=casts,
+        source_id=grant if kind == "creator_share" else None,
     )
 
 
