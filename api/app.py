@@ -41,6 +41,8 @@ from api.credits import checkout as credit_checkout
 from api.credits import consuming as credit_consuming
 from api.credits import routes as credit_routes
 from api.docs import openapi_config
+from api.earnings import page as earnings_page
+from api.earnings import routes as earnings
 from api.edge import App, Edge, Shortcut
 from api.guard import admit_preflight, judge_first, provide_principal, provide_visitor
 from api.invoices import routes as invoices
@@ -121,6 +123,8 @@ def routes(services: Services) -> list[ControllerRouterHandler]:
         *credit_checkout.ROUTES,
         *credit_consuming.ROUTES,
         *invoices.ROUTES,
+        *earnings.ROUTES,
+        *earnings_page.ROUTES,
         *webhooks.ROUTES,
         *deliveries.ROUTES,
         *following.ROUTES,

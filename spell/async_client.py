@@ -16,6 +16,7 @@ from spell.async_resources import (
     AsyncBudgets,
     AsyncCasts,
     AsyncCredits,
+    AsyncEarningsReports,
     AsyncHolds,
     AsyncInvoices,
     AsyncKeys,
@@ -84,6 +85,7 @@ class AsyncClient:
         self.credits = AsyncCredits(self)
         self.holds = AsyncHolds(self)
         self.usage = AsyncUsageReports(self)
+        self.earnings = AsyncEarningsReports(self)
         self.invoices = AsyncInvoices(self)
         self.payouts = AsyncPayouts(self)
         self.webhooks = AsyncWebhooks(self)

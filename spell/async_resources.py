@@ -9,6 +9,7 @@ from spell.operations import (
     billing,
     budgets,
     casts,
+    earnings,
     identity,
     invoices,
     keys,
@@ -114,6 +115,15 @@ class AsyncHolds(AsyncResource):
 
     list = iterator(budgets.list_holds)
     summary = method(budgets.holds_summary)
+
+
+class AsyncEarningsReports(AsyncResource):
+    """See what the account's spells earned it."""
+
+    now = method(earnings.now)
+    daily = method(earnings.daily)
+    by_spell = method(earnings.by_spell)
+    export = method(earnings.export)
 
 
 class AsyncUsageReports(AsyncResource):

@@ -25,6 +25,7 @@ from spell.commands.cast import cast
 from spell.commands.casts import cancel, casts
 from spell.commands.completion import completion
 from spell.commands.credits import credits as credits_
+from spell.commands.earnings import earnings
 from spell.commands.init import init
 from spell.commands.invoices import invoices
 from spell.commands.keys import keys
@@ -88,7 +89,8 @@ def spell() -> None:
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
     *(init, build, publish, price, store, info, quote, cast, casts, cancel, receipt),
-    *(login, logout, whoami, keys, budgets, credits_, plans, billing, usage, invoices, payouts, webhooks, account),
+    *(login, logout, whoami, keys, budgets, credits_, plans, billing, usage, invoices),
+    *(earnings, payouts, webhooks, account),
     completion,
 )
 for command in COMMANDS:
@@ -103,7 +105,7 @@ PANELS: Final[Mapping[str, tuple[str, ...]]] = {
     "Cast": ("store", "info", "quote", "cast", "casts", "cancel", "receipt"),
     "Account": (
         *("login", "logout", "whoami", "keys", "budgets", "plans", "billing", "credits"),
-        *("usage", "invoices", "payouts", "webhooks", "account"),
+        *("usage", "invoices", "earnings", "payouts", "webhooks", "account"),
     ),
     "Operate a platform": (
         *("demo", "dev", "doctor", "migrate", "release", "runtimes"),

@@ -20,6 +20,7 @@ from spell.resources import (
     Budgets,
     Casts,
     Credits,
+    EarningsReports,
     Holds,
     Invoices,
     Keys,
@@ -86,6 +87,7 @@ class Client:
         self.credits = Credits(self)
         self.holds = Holds(self)
         self.usage = UsageReports(self)
+        self.earnings = EarningsReports(self)
         self.invoices = Invoices(self)
         self.payouts = Payouts(self)
         self.webhooks = Webhooks(self)

@@ -163,6 +163,8 @@ INVOICES: Final = (
     _row("GET", f"{_INVOICE}/casts", _SEE_BILL, stranger=404),
 )
 
+EARNINGS: Final = tuple(_row("GET", f"/v1/earnings{path}", _SEE_BILL) for path in ("", "/daily", "/spells", "/export"))
+
 # Nobody can be paid here: there are no keys of Stripe. tests/api/test_payouts.py has them.
 PAYOUTS: Final = (
     _row("GET", "/v1/payouts", _SEE_BILL),
@@ -240,6 +242,7 @@ LOGINS: Final = (
     _row("GET", "/dashboard/billing", OPEN, 303, signed_in=200),
     _row("POST", "/dashboard/billing/portal", SESSION, 404),
     _row("POST", "/dashboard/billing/subscribe", SESSION, 404),
+    _row("GET", "/dashboard/earnings", OPEN, 303, signed_in=200),
     _row("GET", "/dashboard/payouts", OPEN, 303, signed_in=200),
     _row("POST", "/dashboard/payouts/onboarding", SESSION, 404),
     _row("POST", "/dashboard/payouts/stripe", SESSION, 404),
@@ -272,6 +275,7 @@ ROWS: Final = (
     *USAGE,
     *CREDITS,
     *INVOICES,
+    *EARNINGS,
     *PAYOUTS,
     *SESSIONS,
     *PRIVACY,

@@ -27,6 +27,7 @@ FOUND_BEFORE: Final = {
     "budgets.window_limit_update": "the flow has found the budget among its account's",
     "casts.casts_exist": "ids that were minted for this very batch",
     "casts.casts_status": "one query a tick for all who wait; each is told of the casts it may see",
+    "earned.months_read": "the ledger's own name of what a creator has has him in it",
     "identity.account_insert": "makes the owner",
     "identity.key_revoke_leaked": "whoever shows the secret may end it, and the operator alone gets so far",
     "identity.keys_use": "when keys of all accounts were last used, in one statement",
