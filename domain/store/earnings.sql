@@ -81,9 +81,11 @@ WHERE id = %(grant_id)s AND account_id = %(account_id)s
   AND (shares_seen_micros, shares_look_at) IS DISTINCT FROM (%(used_micros)s, %(look_at)s::timestamptz)
 
 -- name: grants_due
--- A page of grants whose shares are to be looked at: something was used since, unless it is known until when it waits.
-SELECT id, account_id FROM credit_grants
-WHERE id > %(after)s AND CASE WHEN shares_look_at IS NULL
-  THEN granted_micros - balance_micros - expired_micros - taken_back_micros <> shares_seen_micros
-  ELSE shares_look_at <= %(now)s END
+-- A page of grants whose shares are to be looked at: it is time, or something was used since. While all of them wait
+-- for a known instant that makes no difference, unless part of the purchase went back.
+SELECT id, account_id FROM credit_grants g
+WHERE id > %(after)s AND (
+  shares_look_at <= %(now)s
+  OR granted_micros - balance_micros - expired_micros - taken_back_micros <> shares_seen_micros
+    AND (shares_look_at IS NULL OR EXISTS (SELECT FROM credit_takebacks t WHERE t.order_id = g.order_id)))
 ORDER BY id LIMIT %(limit)s
