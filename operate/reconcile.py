@@ -13,8 +13,9 @@ from domain.flow.compare_stripe import StripeReport
 from domain.flow.reconcile import Reconciliation
 from domain.flow.reconcile import reconcile as compare
 from domain.store import ops
+from domain.store.books import ROWS_SHOWN_MAX
 from domain.store.connection import ANY_PLANS, Role, StoreError, open_pool, snapshot
-from domain.store.schedule import clock
+from domain.store.schedule import Drift, clock
 from operate.users import database_url
 from spell.exits import EXIT_FAILED, CommandError
 from spell.screen import Column, print_json, print_rows, say, when
@@ -88,9 +89,8 @@ def _show(found: Books) -> None:
     rows = [*_own_rows(found.books), *_stripe_rows(found.stripe)]
     print_rows(_COLUMNS, rows, empty="The books are equal.")
     differing = {**found.books.differing, **_named(found.stripe)}
-    more = sum(differing.values()) - len(rows)
-    if more > 0:
-        say(f"{more} more differ: {', '.join(f'{book} {count}' for book, count in differing.items() if count)}")
+    if any(count > ROWS_SHOWN_MAX for count in differing.values()):
+        say(f"There are more: {', '.join(f'{book} {count}' for book, count in differing.items() if count)}")
     if found.stripe is None or found.stripe_made_at is None:
         say("Stripe was not compared yet: the scheduler does it once a day, where there are keys of Stripe.")
     elif not found.stripe.compared:
@@ -109,12 +109,15 @@ def _own_rows(books: Reconciliation) -> list[_Row]:
         ("holds", "-", "held and open holds", "micros", "0", f"{books.holds.drift_micros}"),
     ]
     casts = [
-        ("casts", str(one.account_id), f"{one.month:%Y-%m}", "micros", f"{one.casts_micros}", f"{one.counters_micros}")
+        ("casts", str(one.account_id), f"{one.month:%Y-%m}", fault, f"{expected}", f"{found}")
         for one in books.drifts
+        for fault, expected, found in _cast_faults(one)
     ]
     credited = [
-        ("credits", str(one.account_id), "balance", "micros", f"{one.grants_micros}", f"{one.ledger_micros}")
+        ("credits", str(one.account_id), "balance", fault, f"{one.grants_micros}", f"{found}")
         for one in books.credit_drifts
+        for fault, found in (("history_micros", one.history_micros), ("ledger_micros", one.ledger_micros))
+        if found != one.grants_micros
     ]
     billed = [
         (book.book, str(row.account_id), row.subject, row.fault, f"{row.expected}", f"{row.found}")
@@ -122,6 +125,19 @@ def _own_rows(books: Reconciliation) -> list[_Row]:
         for row in book.rows
     ]
     return [*[row for row in sums if books.differing[row[0]]], *casts, *credited, *billed]
+
+
+def _cast_faults(drift: Drift) -> list[tuple[str, int, int]]:
+    """Return which books say something else of a month than its casts do."""
+    said = (
+        ("usage_casts", drift.casts, drift.usage_events),
+        ("counted_casts", drift.casts, drift.counted_casts),
+        ("usage_micros", drift.casts_micros, drift.usage_micros),
+        ("counters_micros", drift.casts_micros, drift.counters_micros),
+        ("ledger_micros", drift.casts_micros, drift.ledger_micros),
+        ("month_micros", drift.casts_micros, drift.month_micros),
+    )
+    return [(fault, expected, found) for fault, expected, found in said if expected != found]
 
 
 def _stripe_rows(stripe: StripeReport | None) -> list[_Row]:

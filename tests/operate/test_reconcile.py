@@ -40,8 +40,23 @@ def test_what_differs_is_shown_and_is_an_exit_code(database_url: str, capfd: pyt
     assert run(["reconcile"]) == EXIT_FAILED
     row = ["receivables", str(account_id), f"receivable:{account_id}", "balance_micros", "0", "7"]
     assert capfd.readouterr().out == "\t".join(row) + "\n"
+    counter = (account_id, account_id)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("DELETE FROM ledger_transfers")
+        connection.execute(
+            "INSERT INTO usage_counters (account_id, dimension, subject_id, period, starts_on, funding, casts, failed,"
+            " fuel, cpu_us, cost_micros) VALUES (%s, 'account', %s, 'month',"
+            " date_trunc('month', now() AT TIME ZONE 'UTC'), 'free', 1, 0, 1, 1, 9)",
+            counter,
+        )
+    assert run(["reconcile"]) == EXIT_FAILED
+    shown_rows = [line.split("\t") for line in capfd.readouterr().out.splitlines()]
+    assert [(row[0], *row[3:]) for row in shown_rows] == [
+        ("casts", "counted_casts", "0", "1"),
+        ("casts", "counters_micros", "0", "9"),
+    ]
     assert run(["reconcile", "--json"]) == EXIT_FAILED
-    assert json.loads(capfd.readouterr().out)["books"]["differing"]["receivables"] == 1
+    assert json.loads(capfd.readouterr().out)["books"]["differing"]["casts"] == 1
 
 
 def test_that_stripe_was_not_compared_is_said(database_url: str, capfd: pytest.CaptureFixture[str]) -> None:
