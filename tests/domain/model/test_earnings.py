@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.model.earnings import (
@@ -122,6 +122,7 @@ def test_shares_go_where_they_belong(found: GrantShare, decided: GrantFunds, flo
     st.lists(MICROS, max_size=5), st.integers(1, 10**12), st.integers(1, 10**12), MICROS, MICROS, MICROS, MICROS,
     st.integers(0, 30),
 )  # fmt: skip
+@example([1, 1, 1], 3, 3, 0, 1, 0, 0, 0)  # rounded down, nobody would lose anything
 def test_whatever_happened_one_look_is_enough_and_all_keep_no_more_than_is_paid_for(
     nets: list[int], granted: int, price: int, extra: int, owed: int, payable: int, lost: int, days: int
 ) -> None:
