@@ -183,6 +183,8 @@ def test_the_history_of_credits_says_what_each_accounts_casts_took_and_of_how_ma
     ]
     assert booked(ending(free, NOTHING, Outcome.POISON)).credits == []
     assert booked(ending(held_cast(), FEE)).credits == []
+    micro = Charge(cost_micros=1, platform_micros=1, creator_micros=0)
+    assert booked(ending(one, micro)).credits == [CreditsRow(account_id=ACCOUNT, micros=1, casts=1)]
 
 
 def test_a_grant_of_two_casts_is_one_row() -> None:
