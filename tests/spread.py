@@ -4,6 +4,7 @@ A file is never divided, for its tests may share what is slow to start; nor are 
 one platform. What takes longest goes first, so that at the end no process waits long for another.
 """
 
+import gc
 import os
 from typing import Final
 
@@ -48,3 +49,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Spread:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # one of several processes
         items.sort(key=lambda item: rank(item.nodeid))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is imported and collected lives until the end, so the collector need not look through it again and again."""
+    if hasattr(session.config, "workerinput"):
+        gc.freeze()

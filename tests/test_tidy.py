@@ -1,10 +1,11 @@
 """Rules of style that no linter has. A message says what to do instead."""
 
 import ast
+import gc
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -67,6 +68,15 @@ def tracked() -> tuple[Path, ...]:
 def python_files(*folders: str) -> list[Path]:
     roots = tuple(ROOT / folder for folder in folders)
     return [path for path in tracked() if path.suffix == ".py" and any(path.is_relative_to(root) for root in roots)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trees_are_no_garbage() -> Generator[None]:  # pyright: ignore[reportUnusedFunction]  # pytest calls it
+    """A million nodes that live until the end: to look through them again and again takes longer than to make them."""
+    gc.disable()
+    yield
+    tree_of.cache_clear()
+    gc.enable()
 
 
 @cache
