@@ -53,6 +53,7 @@ async def billing_page(services: Services, visitor: Principal | None, checkout: 
         _limits(limits, account_id=account_id),
         _credits(balance),
         _invoices(rows),
+        '<p><a href="/dashboard/payouts">What your spells are paid</a></p>',
     ]
     return page("Billing", "".join(parts))
 

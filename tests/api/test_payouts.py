@@ -1,6 +1,9 @@
 """Creators over HTTP: onboarded at the stand-in for Stripe, paid, shown what came, and run by the operator."""
 
+import asyncio
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -8,10 +11,14 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from domain.store.connection import Role, open_pool
 from local.servers import Servers
 from local.stripe.fake import FakeStripe
+from scheduler.outbox.loop import Outbox
+from scheduler.payouts import go_on
 from tests.api.paying import follow, run_shop
-from tests.api.platform import Account, Api, Rows, Signed
+from tests.api.platform import ADMIN_SECRET, Account, Api, Rows, Signed
+from tests.scheduler.billed_many import gateway_of
 
 CONNECT = "whsec_of_connected_accounts"
 Shop = tuple[Api, FakeStripe]
@@ -199,7 +206,8 @@ def pay(rows: Rows, creator: Account, month: int, status: str, back_cents: int, 
         "id": payout_id, "who": creator.id, "period": period, "status": status, "back": back_cents, "code": code,
     }  # fmt: skip
     rows.execute(
-        "INSERT INTO payout_runs (id, period, started_at) VALUES (%(id)s, %(period)s, now()) ON CONFLICT DO NOTHING",
+        "INSERT INTO payout_runs (id, period, started_at, listed_at, finished_at)"
+        " VALUES (%(id)s, %(period)s, now(), now(), now()) ON CONFLICT DO NOTHING",
         parameters,
     )
     rows.execute(
@@ -210,6 +218,42 @@ def pay(rows: Rows, creator: Account, month: int, status: str, back_cents: int, 
         parameters,
     )
     return str(payout_id)
+
+
+def test_the_operator_starts_a_run_and_sees_what_became_of_everybody(
+    shop: Shop, rows: Rows, api_database_url: str, creator: Account, signed: Signed
+) -> None:
+    api, stripe = shop
+    url = ask(api, signed, "onboarding").json()["url"]
+    httpx.post(url, data={"do": "submit"})
+    follow(api_database_url, stripe)
+    owe(rows, creator, 25_000_001)
+    stripe.add_funds(100_00)
+    admin = {"X-Admin-Secret": ADMIN_SECRET}
+    for period in ("soon", "2999-01"):
+        refused = api.http.post("/admin/payouts/process-monthly", json={"period": period}, headers=admin)
+        assert refused.status_code == 422
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(lambda: api.http.post("/admin/payouts/process-monthly", headers=admin, timeout=120))
+        while not asked.done():
+            asyncio.run(go_on_once(api_database_url, stripe))
+    found = asked.result().json()
+    assert (found["successful"], found["errors"], found["pending"], found["paid_cents"]) == (1, 0, 0, 25_00)
+    shown = api.http.get(f"/admin/payouts/runs/{found['period']}", headers=admin).json()
+    assert shown["finished"]
+    (mine,) = [one for one in shown["data"] if one["account_id"] == str(creator.id)]
+    assert (mine["outcome"], mine["status"], mine["amount_cents"], mine["trouble"]) == ("frozen", "paid", 25_00, None)
+    assert mine["stripe_transfer_id"] in {one["id"] for one in stripe.objects("transfer")}
+    for period in ("soon", "2001-01"):
+        assert api.http.get(f"/admin/payouts/runs/{period}", headers=admin).status_code == 404
+
+
+async def go_on_once(database_url: str, stripe: FakeStripe) -> None:
+    """Do what the scheduler does in a moment."""
+    async with gateway_of(stripe) as gateway, open_pool(database_url, role=Role.ENGINE, size_max=4) as pool:
+        now = datetime.now(UTC)
+        await go_on(pool, now)
+        await Outbox(pool, gateway).run_once(now)
 
 
 def test_the_page_leads_to_stripe_and_shows_what_came(
