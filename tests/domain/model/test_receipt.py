@@ -62,6 +62,16 @@ ROW = ReceiptRow(
 # 100 a cast, 7 a KiB, 3 a unit up to 5 units.
 CAST = held_cast(creator_price_micros=100, creator_rates=(7, 3, 5), held_micros=2_650, output_bytes_limit=4_096)
 CREATORS = 129 - 129 * 20 // 100
+CHARGED = charge(
+    PRICE,
+    CAST.creator_price,
+    held_micros=2_650,
+    outcome=Outcome.SUCCEEDED,
+    fuel=ROW.fuel,
+    started=True,
+    output_bytes=1_025,
+    units=6,
+)
 
 
 def receipt(row: ReceiptRow = ROW, cast: HeldCast = CAST, refunds: tuple[TransferRow, ...] = ()) -> Receipt:
@@ -234,19 +244,9 @@ def test_credits_are_named_grant_by_grant() -> None:
 
 
 def test_a_refund_goes_the_same_way_back() -> None:
-    charged = charge(
-        PRICE,
-        CAST.creator_price,
-        held_micros=2_650,
-        outcome=Outcome.SUCCEEDED,
-        fuel=ROW.fuel,
-        started=True,
-        output_bytes=1_025,
-        units=6,
-    )
     cast = credited_cast()
-    there = transfers_of(Ending(cast=cast, outcome=Outcome.SUCCEEDED, charge=charged), batch_id=cast.id)
-    back = refund_transfers(cast, charged)
+    there = transfers_of(Ending(cast=cast, outcome=Outcome.SUCCEEDED, charge=CHARGED), batch_id=cast.id)
+    back = refund_transfers(cast, CHARGED)
     assert [(row.debit, row.credit, row.amount_micros) for row in back] == [
         (row.credit, row.debit, row.amount_micros) for row in there
     ]
@@ -268,6 +268,18 @@ def test_a_refund_goes_the_same_way_back() -> None:
         ),
     )
     assert receipt(ROW, cast, tuple(back)).refund is None
+
+
+def test_a_share_is_taken_out_of_where_it_came_from() -> None:
+    """Of the grant that paid it; of a line of an invoice where it was billed; of nothing where it was not yet."""
+    line = UUID(int=0x11E)
+
+    def sources(cast: HeldCast, line_id: UUID | None) -> set[tuple[str, UUID | None]]:
+        return {(row.kind, row.source_id) for row in refund_transfers(cast, CHARGED, line_id=line_id)}
+
+    assert sources(CAST, None) == {("refund_fee", None), ("refund_share", None)}
+    assert sources(CAST, line) == {("refund_fee", None), ("refund_share", line)}
+    assert sources(credited_cast(), line) == {("refund_fee", None), *(("refund_share", grant) for grant in GRANTS)}
 
 
 def test_every_outcome_says_what_it_pays_for() -> None:
