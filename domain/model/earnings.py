@@ -77,7 +77,7 @@ class GrantShare(msgspec.Struct, frozen=True, kw_only=True):
     net_micros: int
     """All shares the grant paid, less what was paid back."""
     ripe_micros: int
-    """Those among them that have waited long enough, paid back or not."""
+    """Those among them that have waited long enough."""
     payable_micros: int
     lost_micros: int
 

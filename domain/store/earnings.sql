@@ -63,7 +63,10 @@ FROM (
     CASE kind WHEN 'creator_share' THEN substr(credit, 9)::uuid WHEN 'refund_share' THEN substr(debit, 9)::uuid
       ELSE account_id END AS creator_id,
     CASE kind WHEN 'creator_share' THEN amount_micros WHEN 'refund_share' THEN -amount_micros ELSE 0 END AS net,
-    CASE WHEN kind = 'creator_share' AND created_at <= %(ripe_until)s THEN amount_micros ELSE 0 END AS ripe,
+    CASE WHEN kind = 'creator_share' AND created_at <= %(ripe_until)s THEN amount_micros
+      WHEN kind = 'refund_share' AND coalesce(
+        (SELECT settled_at FROM usage_events u WHERE u.id = batch_id) <= %(ripe_until)s, true) THEN -amount_micros
+      ELSE 0 END AS ripe,
     CASE WHEN credit LIKE 'payable:%%' THEN amount_micros WHEN debit LIKE 'payable:%%' THEN -amount_micros
       ELSE 0 END AS payable,
     CASE %(uncollected)s WHEN credit THEN amount_micros WHEN debit THEN -amount_micros ELSE 0 END AS lost,

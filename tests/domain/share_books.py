@@ -161,13 +161,13 @@ def _of_grant(grant: Grant, casts: Sequence[Followed], *, now: datetime) -> Coun
     for cast in casts:
         micros = cast.parts.get(grant.id, 0)
         net[cast.creator_id] += 0 if cast.refunded else micros
-        ripe[cast.creator_id] += micros if (grant.bought_at or cast.settled_at) + WAITS <= now else 0
+        is_ripe = not cast.refunded and (grant.bought_at or cast.settled_at) + WAITS <= now
+        ripe[cast.creator_id] += micros if is_ripe else 0
     for creator_id, micros in net.items():
         lost = 0
         if grant.price is not None and grant.owed and micros:
             used_price = grant.used * grant.price
             lost = min(micros, -(-micros * grant.owed * grant.granted // used_price))
-        # What is paid back is taken from the youngest first.
         payable = min(ripe[creator_id], micros - lost)
         where.update({(creator_id, "lost"): lost, (creator_id, "payable"): payable})
         where[creator_id, "pending"] += micros - lost - payable
