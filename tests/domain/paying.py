@@ -43,7 +43,7 @@ def subscription(account_id: UUID, status: str = "active", **changed: object) ->
 async def make_customer(world: World, pool: Pool, account_id: UUID | None = None) -> None:
     """Bill the account, which is a customer from now on, and give it a user with an address."""
     account_id = account_id or world.account_id
-    await world.rows("UPDATE accounts SET billing = 'on' WHERE id = %s", account_id)
+    await world.rows("UPDATE accounts SET billing = 'on', subscription_active = false WHERE id = %s", account_id)
     await world.rows(
         "INSERT INTO users (id, account_id, email) VALUES (gen_random_uuid(), %s, %s)",
         *(account_id, f"{account_id.hex}@example.com"),
