@@ -39,7 +39,7 @@ TABLES = """
 
 @pytest.fixture
 async def world(database_url: str) -> World:
-    return await make_world(database_url)
+    return await make_world(database_url, billing="off", subscribed=False)
 
 
 @pytest.fixture
