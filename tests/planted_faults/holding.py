@@ -102,11 +102,11 @@ FAULTS = (
         "A caller without money is told to wait and tries for ever.",
         (
             "domain/model/admission.py",
-            "        if account.spend_paused:\n",
+            "        if account.spend_paused or spec.quote is not None:\n",
             (
                 "        if (early := self._refuse_load(request, spec, account, key)) is not None:\n"
                 "            return early\n"
-                "        if account.spend_paused:\n"
+                "        if account.spend_paused or spec.quote is not None:\n"
             ),
         ),
         tests=(
