@@ -46,7 +46,7 @@ async def payouts_page(services: Services, visitor: Principal | None, onboarding
         _owed(view),
         _account(view, is_on=services.stripe is not None),
         _history([payout_view(row) for row in rows]),
-        '<p><a href="/dashboard/billing">What you pay</a></p>',
+        '<p><a href="/dashboard/earnings">What you earn</a>, <a href="/dashboard/billing">what you pay</a></p>',
     ]
     return page("Payouts", "".join(parts))
 
