@@ -104,6 +104,12 @@ FAULTS = (
         tests=(f"{PLANS}test_sessions_keep_their_plans",),
     ),
     fault(
+        "statements-compiled",
+        "Where the server compiles what looks dear, a look at a creator's shares takes a quarter of a second.",
+        ("domain/store/connection.py", ' -c jit=off"', '"'),
+        tests=(f"{PLANS}test_no_statement_is_compiled",),
+    ),
+    fault(
         "every-month-looked-into",
         "What a cast costs grows with the months that are kept.",
         (

@@ -9,12 +9,22 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any, Final, cast
 from uuid import UUID
 
+import psycopg
 import pytest
 from psycopg import sql
 
 from domain.model.ids import ENTROPY_BYTES, cast_id
 from domain.store import admission, casts, principals, settlement
-from domain.store.connection import Connection, Pool, statement
+from domain.store.connection import (
+    ANY_PLANS,
+    KEYED_PLANS,
+    Connection,
+    Pool,
+    Role,
+    open_pool,
+    statement,
+    transaction,
+)
 from domain.store.queries import load
 
 # EXPLAIN (GENERIC_PLAN).
@@ -76,6 +86,19 @@ async def test_every_statement_finds_its_rows_by_key(session: Connection) -> Non
 async def test_sessions_keep_their_plans(session: Connection) -> None:
     cursor = await session.execute(b"SHOW plan_cache_mode")
     assert await cursor.fetchone() == ("force_generic_plan",)
+
+
+async def test_no_statement_is_compiled(database_url: str) -> None:
+    """As servers are that nobody has set up for this."""
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as owner:
+        await owner.execute(sql.SQL("ALTER DATABASE {} SET jit = on").format(sql.Identifier(owner.info.dbname)))
+    for plans in (KEYED_PLANS, ANY_PLANS):
+        async with (
+            open_pool(database_url, role=Role.ENGINE, size_max=1, plans=plans) as pool,
+            transaction(pool) as connection,
+        ):
+            cursor = await connection.execute(b"SHOW jit")
+            assert await cursor.fetchone() == ("off",)
 
 
 async def test_a_kept_plan_looks_into_the_months_of_the_ids_alone(session: Connection) -> None:
