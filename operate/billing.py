@@ -1,39 +1,25 @@
 """`spell billing run`, the operator's, beside the user's commands: bill a month, on DATABASE_URL."""
 
-import asyncio
-import os
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
 import click
 import msgspec
-from rich.progress import Progress, TaskID
 from rich_click import RichCommand, RichGroup
 
-from domain.environment import Reader, SettingsError
 from domain.flow.freeze_invoice import Judged, judge_invoice
-from domain.model.invoicing import is_over, last_month
-from domain.model.usage import parse_month
-from domain.settings import StripeSettings
 from domain.store import billing_runs as store
 from domain.store.billing_runs import Run, RunAccount, Summary
-from domain.store.connection import ANY_PLANS, Pool, Role, StoreError, open_pool, transaction
-from domain.store.schedule import clock
-from gateways.stripe.client import StripeGateway
+from domain.store.connection import Pool, transaction
+from operate.monthly import ACCOUNTS_SHOWN_MAX, follow, instant, month_named, opened, reported, sending, stripe_settings
 from operate.users import database_url
 from scheduler.billing import ACCOUNTS_LISTED_MAX, go_on, start
 from scheduler.outbox.loop import Outbox
 from spell.commands.billing import billing as user_billing
-from spell.exits import EXIT_FAILED, EXIT_USAGE, CommandError
+from spell.exits import EXIT_FAILED
 from spell.screen import Column, dollars, print_json, print_rows, progress, say
 
-CONNECTIONS_MAX: Final = 6
-STATEMENT_TIMEOUT_MS: Final = 60_000
-# A request to Stripe takes some hundred milliseconds; with nothing moving for so long somebody else is waited for.
-STILL_SECONDS_MAX: Final = 20.0
-PAUSE_S: Final = 0.3
-ACCOUNTS_SHOWN_MAX: Final = 1_000
 _MICROS_PER_CENT: Final = 10_000
 _FIRST: Final = UUID(int=0)
 _COLUMNS: Final = (
@@ -78,15 +64,8 @@ def run(*, period: str | None, dry_run: bool, as_json: bool) -> int:
 
     Needs the platform's DATABASE_URL, and STRIPE_SECRET_KEY to send from here.
     """
-    month = None if period is None else parse_month(period)
-    if period is not None and month is None:
-        message = f"{period!r} is no month; write it like 2026-10"
-        raise click.UsageError(message)
-    try:
-        report = asyncio.run(_run(database_url(), month, dry_run=dry_run, shows=not as_json))
-    except StoreError as error:
-        message = f"the database did not do it: {error}; run the same command again, it goes on where it stopped"
-        raise CommandError(message) from error
+    month = month_named(period)
+    report = reported(_run(database_url(), month, dry_run=dry_run, shows=not as_json))
     if as_json:
         print_json(report)
     else:
@@ -96,33 +75,12 @@ def run(*, period: str | None, dry_run: bool, as_json: bool) -> int:
 
 async def _run(url: str, month: date | None, *, dry_run: bool, shows: bool) -> Report:
     settings = stripe_settings()
-    async with open_pool(
-        url, role=Role.ENGINE, size_max=CONNECTIONS_MAX, statement_timeout_ms=STATEMENT_TIMEOUT_MS, plans=ANY_PLANS
-    ) as pool:
-        now = await instant(pool)
-        period = month or last_month(now)
-        if not is_over(period, now):
-            message = f"{period:%Y-%m} is not over; name a month that is"
-            raise CommandError(message, exit_code=EXIT_USAGE)
+    async with opened(url, month) as (pool, period, now):
         if dry_run:
             return await _plan(pool, period, now, shows=shows)
         await start(pool, period, now)
-        if settings is None:
-            say("STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET are not set here: the scheduler sends what is frozen.")
-            return await _follow(pool, period, None, shows=shows)
-        async with StripeGateway(settings) as stripe:
-            return await _follow(pool, period, Outbox(pool, stripe), shows=shows)
-
-
-def stripe_settings() -> StripeSettings | None:
-    """Return what the environment says of Stripe; None where its keys are not set. Raises CommandError."""
-    reader = Reader(os.environ)
-    settings = StripeSettings.read(reader)
-    try:
-        reader.raise_problems()
-    except SettingsError as error:
-        raise CommandError(str(error), exit_code=EXIT_USAGE) from error
-    return settings
+        async with sending(pool, settings) as outbox:
+            return await _follow(pool, period, outbox, shows=shows)
 
 
 async def _plan(pool: Pool, period: date, now: datetime, *, shows: bool) -> Report:
@@ -166,20 +124,9 @@ def _planned(account_id: UUID, judged: Judged) -> Planned:
 
 
 async def _follow(pool: Pool, period: date, outbox: Outbox | None, *, shows: bool) -> Report:
-    """Do the run, beside whoever else does, until it is finished or nothing moves any more."""
-    clock_s = asyncio.get_running_loop().time
-    with progress(enabled=shows) as bar:
-        task = bar.add_task(f"billing {period:%Y-%m}", total=None)
-        before, still_since_s = None, clock_s()
-        while True:
-            found, summary, worked = await _go_on(pool, period, outbox)
-            if summary != before:
-                before, still_since_s = summary, clock_s()
-                _advance(bar, task, summary)
-            if found.finished_at is not None or clock_s() - still_since_s > STILL_SECONDS_MAX:
-                break
-            if not worked:
-                await asyncio.sleep(PAUSE_S)
+    found, summary = await follow(
+        lambda: _go_on(pool, period, outbox), f"billing {period:%Y-%m}", done=_done, shows=shows
+    )
     async with transaction(pool) as connection:
         accounts = await store.accounts_of_run(connection, found, limit=ACCOUNTS_SHOWN_MAX)
     return Report(
@@ -204,14 +151,8 @@ async def _go_on(pool: Pool, period: date, outbox: Outbox | None) -> tuple[Run, 
         return found, await store.summary_read(connection, found), worked
 
 
-def _advance(bar: Progress, task: TaskID, summary: Summary) -> None:
-    bar.update(task, total=summary.users, completed=summary.users - summary.pending)
-
-
-async def instant(pool: Pool) -> datetime:
-    """Return Postgres' clock, in UTC."""
-    async with transaction(pool) as connection:
-        return (await clock(connection)).astimezone(UTC)
+def _done(summary: Summary) -> tuple[int, int]:
+    return summary.users - summary.pending, summary.users
 
 
 def _show(report: Report) -> None:

@@ -1,36 +1,23 @@
 """`spell payouts run`, the operator's, beside the creator's commands: pay a month out, on DATABASE_URL."""
 
-import asyncio
 from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
 import click
 import msgspec
-from rich.progress import Progress, TaskID
 from rich_click import RichCommand, RichGroup
 
 from domain.flow.freeze_payout import JudgedPayout, judge_payout
-from domain.model.invoicing import is_over, last_month
-from domain.model.usage import parse_month
 from domain.store import payout_runs as store
-from domain.store.connection import ANY_PLANS, Pool, Role, StoreError, open_pool, transaction
+from domain.store.connection import Pool, transaction
 from domain.store.payout_runs import PayoutRun, PayoutRunAccount, PayoutSummary
-from gateways.stripe.client import StripeGateway
-from operate.billing import (
-    ACCOUNTS_SHOWN_MAX,
-    CONNECTIONS_MAX,
-    PAUSE_S,
-    STATEMENT_TIMEOUT_MS,
-    STILL_SECONDS_MAX,
-    instant,
-    stripe_settings,
-)
+from operate.monthly import ACCOUNTS_SHOWN_MAX, follow, instant, month_named, opened, reported, sending, stripe_settings
 from operate.users import database_url
 from scheduler.outbox.loop import Outbox
 from scheduler.payouts import ACCOUNTS_LISTED_MAX, FIRST, go_on, start
 from spell.commands.payouts import payouts as creators_payouts
-from spell.exits import EXIT_FAILED, EXIT_USAGE, CommandError
+from spell.exits import EXIT_FAILED
 from spell.screen import Column, dollars, print_json, print_rows, progress, say
 
 _MICROS_PER_CENT: Final = 10_000
@@ -77,15 +64,8 @@ def run(*, period: str | None, dry_run: bool, as_json: bool) -> int:
 
     Needs the platform's DATABASE_URL, and STRIPE_SECRET_KEY to send from here.
     """
-    month = None if period is None else parse_month(period)
-    if period is not None and month is None:
-        message = f"{period!r} is no month; write it like 2026-10"
-        raise click.UsageError(message)
-    try:
-        report = asyncio.run(_run(database_url(), month, dry_run=dry_run, shows=not as_json))
-    except StoreError as error:
-        message = f"the database did not do it: {error}; run the same command again, it goes on where it stopped"
-        raise CommandError(message) from error
+    month = month_named(period)
+    report = reported(_run(database_url(), month, dry_run=dry_run, shows=not as_json))
     if as_json:
         print_json(report)
     else:
@@ -95,22 +75,12 @@ def run(*, period: str | None, dry_run: bool, as_json: bool) -> int:
 
 async def _run(url: str, month: date | None, *, dry_run: bool, shows: bool) -> PayoutReport:
     settings = stripe_settings()
-    async with open_pool(
-        url, role=Role.ENGINE, size_max=CONNECTIONS_MAX, statement_timeout_ms=STATEMENT_TIMEOUT_MS, plans=ANY_PLANS
-    ) as pool:
-        now = await instant(pool)
-        period = month or last_month(now)
-        if not is_over(period, now):
-            message = f"{period:%Y-%m} is not over; name a month that is"
-            raise CommandError(message, exit_code=EXIT_USAGE)
+    async with opened(url, month) as (pool, period, now):
         if dry_run:
             return await _plan(pool, period, now, shows=shows)
         await start(pool, period, now)
-        if settings is None:
-            say("STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRET are not set here: the scheduler sends what is frozen.")
-            return await _follow(pool, period, None, shows=shows)
-        async with StripeGateway(settings) as stripe:
-            return await _follow(pool, period, Outbox(pool, stripe), shows=shows)
+        async with sending(pool, settings) as outbox:
+            return await _follow(pool, period, outbox, shows=shows)
 
 
 async def _plan(pool: Pool, period: date, now: datetime, *, shows: bool) -> PayoutReport:
@@ -151,20 +121,9 @@ def _planned(account_id: UUID, judged: JudgedPayout) -> PlannedPayout:
 
 
 async def _follow(pool: Pool, period: date, outbox: Outbox | None, *, shows: bool) -> PayoutReport:
-    """Do the run, beside whoever else does, until it is finished or nothing moves any more."""
-    clock_s = asyncio.get_running_loop().time
-    with progress(enabled=shows) as bar:
-        task = bar.add_task(f"paying {period:%Y-%m}", total=None)
-        before, still_since_s = None, clock_s()
-        while True:
-            found, summary, worked = await _go_on(pool, period, outbox)
-            if summary != before:
-                before, still_since_s = summary, clock_s()
-                _advance(bar, task, summary)
-            if found.finished_at is not None or clock_s() - still_since_s > STILL_SECONDS_MAX:
-                break
-            if not worked:
-                await asyncio.sleep(PAUSE_S)
+    found, summary = await follow(
+        lambda: _go_on(pool, period, outbox), f"paying {period:%Y-%m}", done=_done, shows=shows
+    )
     async with transaction(pool) as connection:
         accounts = await store.accounts_of_run(connection, found, limit=ACCOUNTS_SHOWN_MAX)
     return PayoutReport(
@@ -190,8 +149,8 @@ async def _go_on(pool: Pool, period: date, outbox: Outbox | None) -> tuple[Payou
         return found, await store.summary_read(connection, found), worked
 
 
-def _advance(bar: Progress, task: TaskID, summary: PayoutSummary) -> None:
-    bar.update(task, total=summary.creators, completed=summary.creators - summary.pending)
+def _done(summary: PayoutSummary) -> tuple[int, int]:
+    return summary.creators - summary.pending, summary.creators
 
 
 def _show(report: PayoutReport) -> None:
