@@ -21,9 +21,12 @@ from tests.api.platform import Account
 from tests.spell.cli.conftest import PATIENCE_SECONDS, PROGRAM, Spell
 from tests.stack import Stack
 
+# Whoever is run in the background of a script ignores Ctrl-C, and hands that on to these programs.
+HEED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+HEEDING = (PROGRAM[0], "-c", HEED + PROGRAM[2])
 # A session's leader takes the terminal for its own, so that Ctrl-C typed there is a signal to it.
 TAKE = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-ON_TERMINAL = (PROGRAM[0], "-c", TAKE + PROGRAM[2])
+ON_TERMINAL = (PROGRAM[0], "-c", TAKE + HEEDING[2])
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 
@@ -150,13 +153,16 @@ def test_ctrl_c_ends_it_in_one_line(environment: dict[str, str]) -> None:
 
 
 def test_a_signal_ends_it_as_well(environment: dict[str, str]) -> None:
-    process = subprocess.Popen(
-        [*PROGRAM, "webhooks", "listen"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    assert process.stderr is not None
-    assert b"Listening" in process.stderr.readline()
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    with subprocess.Popen(
+        [*HEEDING, "webhooks", "listen"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        assert b"Listening" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        try:
+            out, err = process.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            process.kill()
     assert (process.returncode, out, err.strip()) == (EXIT_INTERRUPTED, b"", b"interrupted")
 
 
