@@ -1,10 +1,12 @@
 """Many accounts that owe for metered casts to the local Stripe, and what must be true when all are billed."""
 
+import os
 import random
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import msgspec
@@ -14,9 +16,12 @@ from domain.settings import Secret, StripeSettings
 from domain.store.connection import ANY_PLANS, Connection, Pool, Role, open_pool
 from gateways.stripe.client import StripeGateway
 from local.stripe.fake import FakeStripe
+from scheduler.jobs import Clockwork
+from scheduler.outbox.loop import Outbox
 from scheduler.outbox.steps import OUTBOX_MARK
 from tests.domain.world import World
 
+SEED = int(os.environ.get("SEED", "11"))
 # Long enough for an answer on a busy machine, short enough for a test that waits for many that never come.
 SECONDS_MAX = 0.6
 SILENCE_S = 1.0
@@ -53,6 +58,18 @@ def break_things(fake: FakeStripe) -> None:
         *(("rate_limit", 0.05), ("reset", 0.01), ("reset_after", 0.01)),
     ):
         fake.fail(kind, rate=rate, calls=None, seconds=SILENCE_S)
+
+
+def clockwork_of(pool: Pool, *, billing: bool = True) -> Clockwork:
+    return Clockwork(pool=pool, slow_pool=pool, redis=cast("Any", None), token_key=b"", billing=billing)
+
+
+async def send(pool: Pool, fake: FakeStripe, now: datetime) -> None:
+    """Send what is due, until nothing is."""
+    async with gateway_of(fake) as gateway:
+        outbox = Outbox(pool, gateway)
+        while await outbox.run_once(now):
+            pass
 
 
 def own_pool(world: World) -> Pool:

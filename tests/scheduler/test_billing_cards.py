@@ -1,35 +1,24 @@
 """What pays an invoice of usage: Stripe's checkout gives the card to the subscription alone."""
 
 import random
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import Generator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
-from domain.store.connection import ANY_PLANS, Pool, Role, open_pool
+from domain.store.connection import Pool
 from gateways.stripe.client import StripeGateway
 from local.stripe.fake import PRICE_PRO, FakeStripe
 from scheduler.billing import go_on, start
 from scheduler.outbox.loop import Outbox
-from tests.domain.world import World, make_world
+from tests.domain.world import World
 from tests.scheduler.billed_many import customers_for, gateway_of, owe
 
 OCTOBER = date(2026, 10, 1)
 NOW = datetime(2026, 11, 1, 6, tzinfo=UTC)
 MINUTE = 60
 BAD = "pm_card_chargeCustomerFail"
-
-
-@pytest.fixture
-async def world(database_url: str) -> World:
-    return await make_world(database_url)
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncGenerator[Pool]:
-    async with open_pool(database_url, role=Role.ENGINE, size_max=4, plans=ANY_PLANS) as opened:
-        yield opened
 
 
 @pytest.fixture

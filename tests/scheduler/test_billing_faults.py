@@ -6,10 +6,8 @@ BILLING_ACCOUNTS=1000 makes the long run of it; SEED=7 repeats one.
 import asyncio
 import os
 import random
-from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import cast
 
 import msgspec
@@ -17,16 +15,17 @@ import psycopg
 import pytest
 
 from domain.model.outbox import Done, OutboxKind, OutboxRow
-from domain.store.connection import ANY_PLANS, Pool, Role, open_pool
+from domain.store.connection import Pool
 from gateways.stripe.client import StripeGateway
 from local.stripe.fake import FakeStripe
 from scheduler.billing import go_on, start
 from scheduler.outbox.kinds import KINDS
 from scheduler.outbox.loop import LEASE, Outbox
 from scheduler.outbox.steps import MoneyKind, Step
-from tests.domain.world import World, make_world
+from tests.domain.world import World
 from tests.scheduler.billed_many import (
     SECONDS_MAX,
+    SEED,
     DyingPool,
     KilledError,
     break_things,
@@ -35,36 +34,15 @@ from tests.scheduler.billed_many import (
     gateway_of,
     owe,
     own_pool,
-    stripe_clock,
     use,
 )
 
 ACCOUNTS = int(os.environ.get("BILLING_ACCOUNTS", "16"))
-SEED = int(os.environ.get("SEED", "11"))
 AUGUST, SEPTEMBER, OCTOBER, NOVEMBER = (date(2026, month, 1) for month in (8, 9, 10, 11))
 NOW = datetime(2026, 11, 1, 6, tzinfo=UTC)
 POINTS = 20
 KILLS_RATE = 0.08
 ROUNDS_MAX = 60 + ACCOUNTS
-
-
-@pytest.fixture
-async def world(database_url: str) -> World:
-    return await make_world(database_url)
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncGenerator[Pool]:
-    async with open_pool(database_url, role=Role.ENGINE, size_max=12, plans=ANY_PLANS) as opened:
-        yield opened
-
-
-@pytest.fixture
-def fake(tmp_path: Path) -> Generator[FakeStripe]:
-    made = FakeStripe(tmp_path / "stripe", seed=SEED, clock=stripe_clock)
-    made.start()
-    yield made
-    made.close()
 
 
 def killing(chance: random.Random, killed: list[str]) -> dict[OutboxKind, MoneyKind]:

@@ -2,10 +2,7 @@
 
 import logging
 import random
-from collections.abc import AsyncGenerator, Generator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
-from typing import Any, cast
 from uuid import UUID
 
 import psycopg
@@ -14,46 +11,15 @@ import pytest
 from domain.model.outbox import BLOCKED_PAUSE
 from domain.store import billing_runs
 from domain.store.billing_runs import Summary
-from domain.store.connection import ANY_PLANS, Pool, Role, open_pool, transaction
+from domain.store.connection import Pool, transaction
 from local.stripe.fake import FakeStripe
 from scheduler.billing import bill, go_on, start
-from scheduler.jobs import Clockwork
-from scheduler.outbox.loop import LEASE, Outbox
-from tests.domain.world import World, make_world
-from tests.scheduler.billed_many import check_books, customers_for, gateway_of, owe, stripe_clock, use
+from scheduler.outbox.loop import LEASE
+from tests.domain.world import World
+from tests.scheduler.billed_many import check_books, clockwork_of, customers_for, gateway_of, owe, send, use
 
 OCTOBER = date(2026, 10, 1)
 NOW = datetime(2026, 11, 1, 6, tzinfo=UTC)
-
-
-@pytest.fixture
-async def world(database_url: str) -> World:
-    return await make_world(database_url)
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncGenerator[Pool]:
-    async with open_pool(database_url, role=Role.ENGINE, size_max=8, plans=ANY_PLANS) as opened:
-        yield opened
-
-
-@pytest.fixture
-def fake(tmp_path: Path) -> Generator[FakeStripe]:
-    made = FakeStripe(tmp_path / "stripe", clock=stripe_clock)
-    made.start()
-    yield made
-    made.close()
-
-
-def clockwork_of(pool: Pool, *, billing: bool = True) -> Clockwork:
-    return Clockwork(pool=pool, slow_pool=pool, redis=cast("Any", None), token_key=b"", billing=billing)
-
-
-async def send(pool: Pool, fake: FakeStripe, now: datetime) -> None:
-    async with gateway_of(fake) as gateway:
-        outbox = Outbox(pool, gateway)
-        while await outbox.run_once(now):
-            pass
 
 
 async def summary(pool: Pool, period: date = OCTOBER) -> Summary:

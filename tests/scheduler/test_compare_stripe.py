@@ -12,14 +12,14 @@ import pytest
 
 from domain.flow.compare_stripe import StripeReport
 from domain.model.stripe_listing import GIVE_UP_AFTER, LOOK_AGAIN_AFTER
-from domain.store.connection import ANY_PLANS, Pool, Role, open_pool
+from domain.store.connection import Pool
 from gateways.stripe.client import StripeGateway
 from local.stripe.fake import FakeStripe
 from scheduler.billing import go_on, start
 from scheduler.compare_stripe import compare_stripe
 from scheduler.jobs import Clockwork
 from scheduler.outbox.loop import Outbox
-from tests.domain.world import World, make_world
+from tests.domain.world import World
 from tests.scheduler.billed_many import customers_for, gateway_of, owe
 
 OCTOBER = date(2026, 10, 1)
@@ -30,17 +30,6 @@ LATER = NOW + LOOK_AGAIN_AFTER
 
 def clock() -> float:
     return (BILLED + timedelta(minutes=5)).timestamp()
-
-
-@pytest.fixture
-async def world(database_url: str) -> World:
-    return await make_world(database_url)
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncGenerator[Pool]:
-    async with open_pool(database_url, role=Role.ENGINE, size_max=8, plans=ANY_PLANS) as opened:
-        yield opened
 
 
 @pytest.fixture

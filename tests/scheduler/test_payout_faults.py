@@ -6,17 +6,15 @@ PAYOUT_CREATORS=200 makes the long run of it; SEED=7 repeats one.
 import asyncio
 import os
 import random
-from collections.abc import AsyncGenerator, Generator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import cast
 
 import msgspec
 import pytest
 
 from domain.model.outbox import Done, OutboxKind, OutboxRow
-from domain.store.connection import ANY_PLANS, Pool, Role, open_pool, transaction
+from domain.store.connection import Pool, transaction
 from gateways.stripe.client import StripeGateway
 from local.stripe.fake import FakeStripe
 from scheduler.inbox.flows import Asked, Shop
@@ -26,43 +24,15 @@ from scheduler.outbox.loop import LEASE, Outbox
 from scheduler.outbox.steps import MoneyKind, Step
 from scheduler.payouts import go_on, start
 from tests.domain.creators import BEFORE, DAY, DOLLAR, NOVEMBER, OCTOBER, owe
-from tests.domain.world import World, make_world
-from tests.scheduler.billed_many import (
-    SECONDS_MAX,
-    DyingPool,
-    KilledError,
-    break_things,
-    gateway_of,
-    own_pool,
-    stripe_clock,
-)
+from tests.domain.world import World
+from tests.scheduler.billed_many import SECONDS_MAX, SEED, DyingPool, KilledError, break_things, gateway_of, own_pool
 from tests.scheduler.paid_many import Creator, check_paid, creators_for, expected, owe_some
 
 CREATORS = int(os.environ.get("PAYOUT_CREATORS", "12"))
-SEED = int(os.environ.get("SEED", "11"))
 FRESH = DAY - timedelta(days=2)
 POINTS = 12
 KILLS_RATE = 0.16
 ROUNDS_MAX = 80 + CREATORS
-
-
-@pytest.fixture
-async def world(database_url: str) -> World:
-    return await make_world(database_url)
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncGenerator[Pool]:
-    async with open_pool(database_url, role=Role.ENGINE, size_max=12, plans=ANY_PLANS) as opened:
-        yield opened
-
-
-@pytest.fixture
-def fake(tmp_path: Path) -> Generator[FakeStripe]:
-    made = FakeStripe(tmp_path / "stripe", seed=SEED, clock=stripe_clock)
-    made.start()
-    yield made
-    made.close()
 
 
 def killing(chance: random.Random, killed: list[str]) -> dict[OutboxKind, MoneyKind]:
@@ -168,18 +138,24 @@ async def test_a_stripe_that_fails_and_processes_that_die_pay_everybody_once(
     assert new == wanted, "somebody got more than is payable, or less"
 
 
+async def one_frozen(world: World, pool: Pool, fake: FakeStripe, *, funds_cents: int) -> Creator:
+    """A creator whose payout of $25 is frozen; nobody has asked Stripe for it."""
+    (creator,) = await creators_for(world, fake, 1)
+    creator.old_micros = 25 * DOLLAR
+    await owe(world, creator.id, creator.old_micros)
+    fake.add_funds(funds_cents)
+    await start(pool, OCTOBER, DAY)
+    await go_on(pool, DAY)
+    return creator
+
+
 @pytest.mark.parametrize("when", ["before", "behind"])
 @pytest.mark.parametrize("meanwhile", ["nothing", "restricted"])
 async def test_killed_and_gone_on_with_after_stripe_forgot_the_key(
     world: World, pool: Pool, fake: FakeStripe, when: str, meanwhile: str
 ) -> None:
     """A transfer nobody heard of is found, also where the account could be paid no more since."""
-    (creator,) = await creators_for(world, fake, 1)
-    creator.old_micros = 25 * DOLLAR
-    await owe(world, creator.id, creator.old_micros)
-    fake.add_funds(100_00)
-    await start(pool, OCTOBER, DAY)
-    await go_on(pool, DAY)
+    creator = await one_frozen(world, pool, fake, funds_cents=100_00)
     async with gateway_of(fake) as gateway:
         async with own_pool(world) as dying:
             with pytest.raises(BaseExceptionGroup):
@@ -200,12 +176,7 @@ async def test_an_attempt_nobody_heard_of_is_looked_for_before_a_refusal_is_beli
     world: World, pool: Pool, fake: FakeStripe
 ) -> None:
     """Under a key that is still good here and lost there, the account refuses what it has got already."""
-    (creator,) = await creators_for(world, fake, 1)
-    creator.old_micros = 25 * DOLLAR
-    await owe(world, creator.id, creator.old_micros)
-    fake.add_funds(100_00)
-    await start(pool, OCTOBER, DAY)
-    await go_on(pool, DAY)
+    creator = await one_frozen(world, pool, fake, funds_cents=100_00)
     async with gateway_of(fake) as gateway:
         async with own_pool(world) as dying:
             with pytest.raises(BaseExceptionGroup):
@@ -220,12 +191,7 @@ async def test_an_attempt_nobody_heard_of_is_looked_for_before_a_refusal_is_beli
 async def test_too_little_money_waits_and_is_told(
     world: World, pool: Pool, fake: FakeStripe, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (creator,) = await creators_for(world, fake, 1)
-    creator.old_micros = 25 * DOLLAR
-    await owe(world, creator.id, creator.old_micros)
-    fake.add_funds(24_99)
-    await start(pool, OCTOBER, DAY)
-    await go_on(pool, DAY)
+    creator = await one_frozen(world, pool, fake, funds_cents=24_99)
     async with gateway_of(fake) as gateway:
         outbox = Outbox(pool, gateway)
         await outbox.run_once(DAY)

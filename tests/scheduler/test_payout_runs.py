@@ -1,10 +1,8 @@
 """Runs of monthly payouts as the scheduler makes them, and what it hears of creators' accounts, on the local Stripe."""
 
 import logging
-from collections.abc import AsyncGenerator, Generator
-from datetime import date, datetime, timedelta
-from pathlib import Path
-from typing import Any, cast
+from datetime import date, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,48 +11,16 @@ from domain.flow import stripe_inbox
 from domain.model.plans import PlanPrices
 from domain.model.stripe_events import StripeEvent
 from domain.store import payout_accounts, payout_runs
-from domain.store.connection import ANY_PLANS, Pool, Role, open_pool, transaction
+from domain.store.connection import Pool, transaction
 from domain.store.payout_runs import PayoutSummary
 from local.stripe.fake import FakeStripe
 from scheduler.inbox.flows import Shop
 from scheduler.inbox.loop import Inbox
-from scheduler.jobs import Clockwork
-from scheduler.outbox.loop import Outbox
 from scheduler.payouts import go_on, pay_out, start
 from tests.domain.creators import BEFORE, DAY, DOLLAR, OCTOBER, balances, make_creator, owe
-from tests.domain.world import World, make_world
-from tests.scheduler.billed_many import gateway_of, stripe_clock
+from tests.domain.world import World
+from tests.scheduler.billed_many import clockwork_of, gateway_of, send
 from tests.scheduler.paid_many import check_paid, creators_for
-
-
-@pytest.fixture
-async def world(database_url: str) -> World:
-    return await make_world(database_url)
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncGenerator[Pool]:
-    async with open_pool(database_url, role=Role.ENGINE, size_max=8, plans=ANY_PLANS) as opened:
-        yield opened
-
-
-@pytest.fixture
-def fake(tmp_path: Path) -> Generator[FakeStripe]:
-    made = FakeStripe(tmp_path / "stripe", clock=stripe_clock)
-    made.start()
-    yield made
-    made.close()
-
-
-def clockwork_of(pool: Pool, *, billing: bool = True) -> Clockwork:
-    return Clockwork(pool=pool, slow_pool=pool, redis=cast("Any", None), token_key=b"", billing=billing)
-
-
-async def send(pool: Pool, fake: FakeStripe, now: datetime) -> None:
-    async with gateway_of(fake) as gateway:
-        outbox = Outbox(pool, gateway)
-        while await outbox.run_once(now):
-            pass
 
 
 async def summary(pool: Pool, period: date = OCTOBER) -> PayoutSummary:
