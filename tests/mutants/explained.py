@@ -3,6 +3,9 @@
 _NEVER_WAITS = "who skips what is locked waits for nobody, so the order of its locks is nobody's business"
 _PRUNES = "says the same as the join beside it; it is there for the planner, which then opens only the right partitions"
 _PLANS = "follows from what is said beside it; it is there for the planner, which then looks up by key"
+_ACCEPTED = (
+    "no cast settles so long after the month it was accepted in; it is there for the planner, as the index has it"
+)
 _INSTANT = "differs only in the very microsecond in which something expires"
 
 _IN_VAIN = "only asks for the next casts where none waits, which names none"
@@ -24,4 +27,8 @@ EXPLAINED: dict[str, str] = {
     "settlement.casts_name_next: condition `p.free > 0` to `true`": _NONE,
     "settlement.casts_name_next: flip `>` to `>=`": _NONE,
     "settlement.casts_read: flip `<=` to `<`": _INSTANT,
+    "earned.balance_read: condition `credit LIKE 'payable:%%'` to `true`": _PLANS,
+    "earned.balance_read: condition `debit LIKE 'payable:%%'` to `true`": _PLANS,
+    "earned.months_read: condition `month >= %(accepted_from)s` to `true`": _ACCEPTED,
+    "earned.parts_read: condition `month >= %(accepted_from)s` to `true`": _ACCEPTED,
 }

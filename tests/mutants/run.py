@@ -33,8 +33,11 @@ from tests.mutants.mutate import Mutant, mutants
 from tests.servers import TestDatabases
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
-MODULES: Final = ("admission", "settlement")
-TESTS: Final = ("tests/domain/flow", "tests/domain/store", "tests/domain/test_money_machine.py")
+MODULES: Final = ("admission", "settlement", "books", "credit_grants", "earned")
+TESTS: Final = (
+    *("tests/domain/flow", "tests/domain/store"),
+    *("tests/domain/test_credit_machine.py", "tests/domain/test_money_machine.py"),
+)
 FIRST: Final = ("tests/domain/store/test_statements.py", "tests/domain/store/test_locks.py")
 SCORE_MIN_PERCENT: Final = 90
 # A mutant that hangs is told from one that is noticed, and does not count as killed.
@@ -185,7 +188,7 @@ def _valid(candidates: Sequence[Mutant], database_url: str) -> tuple[list[Mutant
             for number, name in enumerate(dict.fromkeys(_PARAMETER.findall(text)), start=1):
                 text = re.sub(rf"%\({name}\)[sb]", f"${number}", text)
             try:
-                connection.execute(b"PREPARE mutant AS " + text.encode(), prepare=False)
+                connection.execute(b"PREPARE mutant AS " + text.replace("%%", "%").encode(), prepare=False)
             except psycopg.errors.Error:
                 continue
             connection.execute(b"DEALLOCATE mutant")
