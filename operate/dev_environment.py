@@ -9,7 +9,7 @@ import msgspec
 from domain.environment import SettingsError
 from local.mail import SMTP_PORT_FILE
 from local.ports import LOOPBACK
-from local.postgres import DATABASE, USER
+from local.postgres import nearest_url
 from local.stripe.fake import kept_settings
 from operate.dev_secrets import DEV_KEY, FREE_KEY
 from operate.processes import full_environment, plans
@@ -52,7 +52,7 @@ def environments_of(folder: Path, environ: Mapping[str, str]) -> dict[str, Mappi
 
 
 def _postgres_url(folder: Path) -> str:
-    return f"postgresql://{USER}:{_text(folder / 'password')}@{LOOPBACK}:{_text(folder / 'port')}/{DATABASE}"
+    return nearest_url(folder.absolute(), _text(folder / "password"), int(_text(folder / "port")))
 
 
 def _redis_url(folder: Path) -> str:

@@ -91,7 +91,7 @@ def run_platform(
             environment = full_environment(
                 environ,
                 kept={**secrets.settings, **caught, **logins, **billed},
-                database_url=servers.database_url,
+                database_url=servers.nearest_database_url,
                 redis_url=servers.redis_url,
                 port=port,
                 artifact_folder=data_folder.absolute() / "artifacts",
@@ -105,7 +105,8 @@ def run_platform(
                 url = f"http://{LOOPBACK}:{port}"
                 wait_ready(url, supervisor)
                 urls = {"mail_url": mail and mail.url, "stripe_url": stripe and stripe.url}
-                yield _platform(url, environment, secrets, session_token, urls), supervisor
+                shown = {**environment, "DATABASE_URL": servers.database_url}
+                yield _platform(url, shown, secrets, session_token, urls), supervisor
             finally:
                 supervisor.stop()
     except SettingsError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from domain.environment import postgres_url
 from local import identity, process
 from local.folder import LocalServerError
 from local.postgres import Postgres
@@ -121,11 +122,13 @@ def test_ports_are_below_those_of_outgoing_connections(postgres: Postgres) -> No
     assert postgres.port < first_outgoing
 
 
-def test_a_path_too_long_for_a_socket_name_still_starts(tmp_path: Path) -> None:
-    server = Postgres(tmp_path / ("deep" * 30) / "postgres")
+@pytest.mark.parametrize("name", ["deep" * 30, "one, two"])
+def test_a_folder_that_is_no_host_still_starts(tmp_path: Path, name: str) -> None:
+    server = Postgres(tmp_path / name / "postgres")
     server.start()
     try:
         assert server.socket_folder is None
+        assert server.nearest_url == server.url
         assert _count_to(server.url, 3) == 3
     finally:
         server.stop()
@@ -133,8 +136,21 @@ def test_a_path_too_long_for_a_socket_name_still_starts(tmp_path: Path) -> None:
 
 def test_the_socket_takes_the_owner_with_the_password(postgres: Postgres) -> None:
     host = str(postgres.socket_folder)
-    with psycopg.connect(postgres.url, host=host, hostaddr="") as connection:
-        assert connection.info.host == host
+    with psycopg.connect(postgres.nearest_url) as connection:
+        assert (connection.info.host, connection.info.port) == (host, postgres.port)
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(postgres.nearest_url, password="wrong")
+
+
+def test_a_folder_whatever_its_name_is_in_the_url_of_its_socket(tmp_path: Path) -> None:
+    server = Postgres(tmp_path / "a & b%20=ü" / "postgres")
+    server.start()
+    try:
+        assert postgres_url(server.nearest_url)
+        with psycopg.connect(server.nearest_url) as connection:
+            assert connection.info.host == str(server.socket_folder)
+    finally:
+        server.stop()
 
 
 def test_an_interrupted_initdb_is_done_again(tmp_path: Path) -> None:

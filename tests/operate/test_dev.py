@@ -133,11 +133,18 @@ def check_first_start(running: Dev) -> None:
         made = stripe.post("/v1/customers", data={"name": "of the first start"})
     assert (made.status_code, made.json()["livemode"]) == (200, False)
     assert environments_of(running.folder, {})["api"]["STRIPE_API_BASE"] == ready["stripe_url"]
+    password = (running.folder / "postgres" / "password").read_text(encoding="ascii").strip()
+    by_socket = environments_of(running.folder, {})["api"]["DATABASE_URL"]
+    assert (password in by_socket, f"host={running.folder}/postgres" in by_socket) == (True, True)
+    named = [environ["DATABASE_URL"] for environ in processes_of(running.folder).values() if "DATABASE_URL" in environ]
+    assert (set(named), len(named) >= 4) == ({by_socket}, True), "api, scheduler, ledger and courier"
+    assert ready["database_url"].startswith(f"postgresql://spell:{password}@127.0.0.1:"), "any program can use it"
     workers = workers_of(running.folder)
     assert len(workers) == 2
     for environ in workers.values():
         assert environ.keys() & SECRETS_OF_OTHERS == set()
-        assert {ready["database_url"], ready["redis_url"]} & set(environ.values()) == set()
+        assert ready["redis_url"] not in environ.values()
+        assert not any(password in value for value in environ.values())
     victim = min(workers)
     os.kill(victim, signal.SIGKILL)
     until(lambda: len(workers_of(running.folder).keys() - workers.keys()) == 1, "the worker is started again")
