@@ -153,11 +153,10 @@ class _Batch:
         self._now = state.now
         self._now_ms = state.now_us // 1000
         self._resets_at = {period: resets_at(period, self._now) for period in Period}
-        self._accounts = {account.id: account for account in state.accounts}
-        self._keys = {key.id: key for key in state.keys}
+        self._accounts = {account.id.int: _Purse(account) for account in state.accounts}
+        self._keys = {key.id.int: key for key in state.keys}
         self._prices = {change.version_id: change for change in state.prices}
         self._sessions = frozenset(state.sessions)
-        self._months = {month.account_id: month for month in state.months}
         # Nearly always empty, and then asking costs a request nothing.
         self._test_keys = frozenset(key.id for key in state.keys if key.is_test)
         self._remembered: _Remembered = {}
@@ -165,37 +164,42 @@ class _Batch:
         for row in state.idempotency:
             remembered = self._remembered if row.mode is Mode.LIVE else self._remembered_tests
             remembered[row.account_id, row.key] = (row.request_hash, row.cast_ids)
-        self._windows: dict[UUID, list[WindowState]] = {}
+        # What belongs to an account that was not read with it is nobody's here.
+        for month in state.months:
+            if (purse := self._accounts.get(month.account_id.int)) is not None:
+                purse.month = month
         for window in sorted(state.windows, key=lambda window: window.id.int):
-            self._windows.setdefault(window.account_id, []).append(window)
-        self._grants: dict[UUID, list[Grant]] = {}
+            if (purse := self._accounts.get(window.account_id.int)) is not None:
+                purse.add_window(window)
         for grant in sorted(state.grants, key=Grant.order):
-            self._grants.setdefault(grant.account_id, []).append(grant)
+            if (purse := self._accounts.get(grant.account_id.int)) is not None:
+                purse.grants.append(grant)
 
     def judge(self, request: AdmissionRequest) -> Verdict:
-        account = self._accounts.get(request.account_id)
-        key = self._keys.get(request.key_id) if request.key_id else None
+        purse = self._accounts.get(request.account_id.int)
+        account = None if purse is None else purse.account
+        key = self._keys.get(request.key_id.int) if request.key_id else None
         if request.session_id is not None and request.session_id not in self._sessions:
             return Refusal(code=Code.UNAUTHORIZED, detail="This session has ended or expired. Sign in again.")
         if (refusal := refuse_identity(request.key_id, request.key_prefix, account, key)) is not None:
             return refusal
-        assert account is not None
+        assert purse is not None
         judge_cast, remembered = self._judge_cast, self._remembered
         if self._test_keys and request.key_id in self._test_keys:
             judge_cast, remembered = self._judge_test_cast, self._remembered_tests
         if request.idempotency_key is not None:
-            before = remembered.get((account.id, request.idempotency_key))
+            before = remembered.get((request.account_id, request.idempotency_key))
             if before is not None:
                 return _replay(request, *before)
-        judged = Judged(results=tuple([judge_cast(request, spec, account, key) for spec in request.casts]))
+        judged = Judged(results=tuple([judge_cast(request, spec, purse, key) for spec in request.casts]))
         if request.idempotency_key is not None and (cast_ids := judged.remembered(request)):
-            remembered[account.id, request.idempotency_key] = (request.request_hash, cast_ids)
+            remembered[request.account_id, request.idempotency_key] = (request.request_hash, cast_ids)
         return judged
 
     def _judge_test_cast(
-        self, request: AdmissionRequest, spec: CastSpec, account: AccountState, key: KeyState | None
+        self, request: AdmissionRequest, spec: CastSpec, purse: "_Purse", key: KeyState | None
     ) -> Accepted | Refusal:
-        month = self._month(account.id)
+        account, month = purse.account, purse.month
         price, creator = self._prices_of(account, spec)
         fuel = spec.limits.fuel
         refusal = refuse_test_cast(is_priced=creator is not NO_PRICE, fuel_limit=fuel, test_casts=month.test_casts)
@@ -203,11 +207,12 @@ class _Batch:
             return refusal
         month.test_casts += 1
         funded, terms = (Funding.TEST, ()), (price, NO_PRICE)
-        return self._accept(request, spec, account, key, needed=0, windows=[], funded=funded, terms=terms)
+        return self._accept(request, spec, purse, key, needed=0, windows=[], funded=funded, terms=terms)
 
     def _judge_cast(
-        self, request: AdmissionRequest, spec: CastSpec, account: AccountState, key: KeyState | None
+        self, request: AdmissionRequest, spec: CastSpec, purse: "_Purse", key: KeyState | None
     ) -> Accepted | Refusal:
+        account = purse.account
         if account.spend_paused or spec.quote is not None:
             refusal = self._refuse_at_once(spec, account)
             if refusal is not None:
@@ -215,11 +220,11 @@ class _Batch:
         price, creator = self._prices_of(account, spec)
         limits = spec.limits
         needed = pricing.hold_micros(price, creator, fuel_limit=limits.fuel, output_bytes_limit=limits.output_bytes)
-        windows = [window for window in self._windows.get(account.id, ()) if _applies(window, request, spec)]
+        windows = [window for window in purse.windows if _applies(window, request, spec)]
         tightest = tightest_of(windows)
         if tightest is not None and room_of(tightest) < needed:
             return budget_exceeded(self._standing(tightest, needed))
-        funded = self._fund(account, spec, creator, needed)
+        funded = self._fund(purse, spec, creator, needed)
         if isinstance(funded, Refusal):
             return funded
         if spec.max_price_micros is not None and needed > spec.max_price_micros:
@@ -227,7 +232,7 @@ class _Batch:
         if (refusal := self._refuse_load(request, spec, account, key)) is not None:
             return refusal
         terms = (price, creator)
-        return self._accept(request, spec, account, key, needed=needed, windows=windows, funded=funded, terms=terms)
+        return self._accept(request, spec, purse, key, needed=needed, windows=windows, funded=funded, terms=terms)
 
     def _refuse_at_once(self, spec: CastSpec, account: AccountState) -> Refusal | None:
         """Return what can be said before there is a price."""
@@ -252,22 +257,22 @@ class _Batch:
         return standing_of(window, needed_micros=needed, resets_at=self._resets_at[window.period])
 
     def _fund(
-        self, account: AccountState, spec: CastSpec, creator: CreatorPrice, needed: int
+        self, purse: "_Purse", spec: CastSpec, creator: CreatorPrice, needed: int
     ) -> tuple[Funding, tuple[GrantPart, ...]] | Refusal:
         """Return the first funding that covers the whole hold: free allowance, credits, the bill or nobody's."""
         if needed == 0:
             return Funding.METERED, ()
-        month = self._month(account.id)
+        account, month = purse.account, purse.month
         free_left = self._terms.free_casts_per_month - month.free_used - month.free_held
         if free_left > 0 and creator is NO_PRICE and spec.limits.fuel <= FREE_FUEL_MAX:
             return Funding.FREE, ()
-        parts = take_from_grants(self._grants.get(account.id, []), needed, self._now)
+        parts = take_from_grants(purse.grants, needed, self._now)
         if parts is not None:
             return Funding.CREDITS, parts
         if not account.metered:
             return refuse_funding(account)
         limit = self._terms.metered_limit_default_micros
-        if not self._has_own_budget(account.id) and month.spent_micros + month.held_micros + needed > limit:
+        if not purse.has_own_budget and month.spent_micros + month.held_micros + needed > limit:
             return budget_exceeded(
                 Standing(
                     limit_id=None,
@@ -282,12 +287,6 @@ class _Batch:
                 )
             )
         return (Funding.UNBILLED if account.unbilled else Funding.METERED), ()
-
-    def _has_own_budget(self, account_id: UUID) -> bool:
-        return any(
-            window.scope == "account" and window.hard_limit_micros is not None
-            for window in self._windows.get(account_id, ())
-        )
 
     def _refuse_load(
         self, request: AdmissionRequest, spec: CastSpec, account: AccountState, key: KeyState | None
@@ -314,7 +313,7 @@ class _Batch:
         self,
         request: AdmissionRequest,
         spec: CastSpec,
-        account: AccountState,
+        purse: "_Purse",
         key: KeyState | None,
         *,
         needed: int,
@@ -324,13 +323,13 @@ class _Batch:
     ) -> Accepted:
         funding, parts = funded
         price, creator = terms
+        account, month = purse.account, purse.month
         for window in windows:
             window.held_micros += needed
-        month = self._month(account.id)
         month.held_micros += needed
         month.free_held += funding is Funding.FREE
         for part in parts:
-            grant = next(grant for grant in self._grants[account.id] if grant.id == part.grant_id)
+            grant = next(grant for grant in purse.grants if grant.id == part.grant_id)
             grant.held_micros += part.micros
         account.open_casts += 1
         if key is not None:
@@ -346,7 +345,7 @@ class _Batch:
             creator_price=creator,
             held_micros=needed,
             funding=funding,
-            window_ids=tuple(window.id for window in windows),
+            window_ids=tuple([window.id for window in windows]),
             grants=parts,
             on_wire=account.take_wire_place(spec.pool, ON_WIRE_PER_ACCOUNT_MAX),
             budget=None if (tightest := tightest_of(windows)) is None else self._standing(tightest, 0),
@@ -360,8 +359,23 @@ class _Batch:
         self._sequence += 1
         return minted
 
-    def _month(self, account_id: UUID) -> MonthState:
-        return self._months.setdefault(account_id, MonthState(account_id=account_id))
+
+class _Purse:
+    """An account and all that its casts are held against; found once for a request, by its number, not by its UUID."""
+
+    __slots__ = ("account", "grants", "has_own_budget", "month", "windows")
+
+    def __init__(self, account: AccountState) -> None:
+        self.account = account
+        self.month = MonthState(account_id=account.id)
+        self.windows: list[WindowState] = []
+        self.grants: list[Grant] = []
+        self.has_own_budget = False
+
+    def add_window(self, window: WindowState) -> None:
+        self.windows.append(window)
+        if window.scope == "account" and window.hard_limit_micros is not None:
+            self.has_own_budget = True
 
 
 def _replay(request: AdmissionRequest, request_hash: bytes, cast_ids: tuple[UUID, ...]) -> Replayed | Refusal:

@@ -3,16 +3,15 @@
 _ZERO = "rounded towards zero from either side, nothing is nothing"
 _NOTHING = "a price of nothing adds nothing: the branch spares the additions"
 _FOR_EACH = "there is a part for each: the rule that makes them says so, and is tested"
-_NO_KEY = "no key has the id None"
 _NO_ROOM = "a key that may have no open cast has none accepted, and this is shown with one that was"
 _WHOSE = "a month is found by its account, and nobody asks it whose it is"
 _ANY_OUTCOME = "bookings follow from the charge; an ending has an outcome, and nobody looks at it here"
 
 EXPLAINED: dict[str, str] = {
-    "admission._Batch.judge: `request.key_id else` to `request.key_id or True else`": _NO_KEY,
     "admission._Batch._accept: `or 0)` to `or 1)`": _NO_ROOM,
-    "admission._Batch._month: `self._months.setdefault(account_id, MonthState(account_id=account_id))` to"
-    " `self._months.setdefault(account_id, MonthState(account_id=None))`": _WHOSE,
+    "admission._Purse.__init__: `= MonthState(account_id=account.id) self.windows:` to"
+    " `= MonthState(account_id=None) self.windows:`": _WHOSE,
+    "admission._Purse.__init__: `= False` to `= None`": "either is no budget",
     "booking._grants: `ending.charge.cost_micros), strict=True): row` to"
     " `ending.charge.cost_micros), strict=None): row`": _FOR_EACH,
     "booking._grants: `spend_parts(parts, ending.charge.cost_micros), strict=True): row` to"

@@ -185,8 +185,8 @@ FAULTS = (
         "An account that set no budget spends without any bound.",
         (
             "domain/model/admission.py",
-            "        if not self._has_own_budget(account.id) and month",
-            "        if self._has_own_budget(account.id) and month",
+            "        if not purse.has_own_budget and month",
+            "        if purse.has_own_budget and month",
         ),
         tests=(
             "tests/domain/model/test_admission_funding.py::test_metered_casts_of_an_account_without_a_budget_have_a_default_limit",
