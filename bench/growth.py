@@ -19,7 +19,7 @@ import uvloop
 from bench.ours import BenchError, Customer, make_customers
 from bench.rows import Cores, Row, Sample
 from bench.settle import ACCOUNTS, BATCH, EVENTS, TOKEN_KEY, accept, event_of, make_spell, postgres
-from domain.flow.settle import settle
+from domain.flow.settle import settle_as_read
 from domain.model.admission import CastSpec
 from domain.model.messages import CastJob
 from domain.store.casts import FIRST_ID, LAST_ID, casts_by_id, casts_list
@@ -114,7 +114,7 @@ async def _settle(pool: Pool, jobs: Sequence[CastJob]) -> None:
     for first in range(0, len(jobs), BATCH):
         events = [event_of(job) for job in jobs[first : first + BATCH]]
         async with brief_transaction(pool) as connection:
-            settled = await settle(connection, events, batch_id=uuid4(), token_key=TOKEN_KEY)
+            settled = await settle_as_read(connection, events, batch_id=uuid4(), token_key=TOKEN_KEY)
         if len(settled.endings) != len(events):
             message = f"of {len(events)} events {len(settled.endings)} were settled; refused: {settled.parked[:1]}"
             raise BenchError(message)

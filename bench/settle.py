@@ -24,7 +24,7 @@ from bench.cores import starting_on
 from bench.ours import WORK_FOLDER, BenchError, Customer, make_customers
 from bench.rows import Cores, Row, Sample
 from domain.flow.reserve import reserve
-from domain.flow.settle import settle
+from domain.flow.settle import settle_as_read
 from domain.model.admission import Accepted, AdmissionRequest, CastSpec, Judged
 from domain.model.admission_state import Terms
 from domain.model.ids import ENTROPY_BYTES
@@ -144,7 +144,7 @@ async def _settle_all(url: str) -> float:
         for first in range(0, EVENTS, BATCH):
             async with brief_transaction(pool) as connection:
                 batch = events[first : first + BATCH]
-                settled = await settle(connection, batch, batch_id=uuid4(), token_key=TOKEN_KEY)
+                settled = await settle_as_read(connection, batch, batch_id=uuid4(), token_key=TOKEN_KEY)
             if len(settled.endings) != len(batch):
                 message = f"of {len(batch)} events {len(settled.endings)} were settled; refused: {settled.parked[:1]}"
                 raise BenchError(message)

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from domain.flow.close import end_without_run
-from domain.flow.settle import Settled, settle
+from domain.flow.settle import Settled, settle, settle_as_read
 from domain.model.messages import CastJob, Outcome, UsageEvent
 from domain.model.messages import Pool as WorkerPool
 from domain.settings import LedgerSettings
@@ -138,10 +138,13 @@ class Ledger:
     async def _attempt(self, events: list[UsageEvent]) -> Settled:
         skip_locked = False
         for attempt in range(ATTEMPTS_MAX):
+            batch_id, token_key = uuid4(), self._token_key
             try:
                 async with brief_transaction(self._pool) as connection:
+                    if attempt == 0:
+                        return await settle_as_read(connection, events, batch_id=batch_id, token_key=token_key)
                     return await settle(
-                        connection, events, batch_id=uuid4(), token_key=self._token_key, skip_locked=skip_locked
+                        connection, events, batch_id=batch_id, token_key=token_key, skip_locked=skip_locked
                     )
             except LockTimeoutError:
                 skip_locked = True

@@ -25,16 +25,11 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
 async def close(connection: Connection, endings: Sequence[Ending], *, batch_id: UUID, token_key: bytes) -> Closed:
     """End the casts that are still open and book what that moves. The caller has locked their accounts.
 
-    `endings` names a cast once. An ending the gate does not return moves nothing. In a brief transaction the gate and
-    what it moves leave with the COMMIT, where nothing else follows from them; then the gate returns all or raises.
+    `endings` names a cast once. An ending the gate does not return moves nothing.
     """
     assert len({ending.cast.id.int for ending in endings}) == len(endings), "duplicates are dropped before the gate"
     if not endings:
         return Closed()
-    if connection.is_brief and all(ending.cast.status in OPEN and not ending.cast.moves_others for ending in endings):
-        booked = book(endings, batch_id=batch_id)
-        await store.end_and_write(connection, endings, booked, cast_events(endings), batch_id=batch_id)
-        return Closed(endings=tuple(endings))
     final = await store.end(connection, endings, batch_id=batch_id)
     passed = tuple(ending for ending in endings if ending.cast.id.int in final)
     if not passed:

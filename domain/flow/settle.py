@@ -1,12 +1,15 @@
 """Turn a batch of usage events into final, billed casts: check each claim, price it, pass it through the gate."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
 import msgspec
 
 from domain.flow.close import close
+from domain.model.booking import book
+from domain.model.events import cast_events
 from domain.model.messages import CastJob, Pool, UsageEvent
+from domain.model.pricing import Price
 from domain.model.settlement import OPEN, BadClaimError, Ending, HeldCast, check_claim, check_origin, ending_of
 from domain.store import settlement as store
 from domain.store.connection import Connection
@@ -40,11 +43,51 @@ async def settle(
     `batch_id` is fresh for each attempt. Limits of budgets are not checked again: they were when the money was held.
     Raises LockTimeoutError, SerializationError (try again), BadRowError (halve the batch, park the culprit).
     """
-    # By number: UUIDs are hashed and compared in Python, which for a batch is done thousands of times.
-    cast_ids = {event.cast_id.int: event.cast_id for event in events}
-    locked, rows, prices = await store.lock_and_read(connection, cast_ids.values(), skip_locked=skip_locked)
+    locked, rows, prices = await store.lock_and_read(connection, _ids(events).values(), skip_locked=skip_locked)
     casts = {cast.id.int: cast for cast in rows}
-    accounts = {account_id.int for account_id in locked}
+    result, endings = _judge(events, casts, {account_id.int for account_id in locked}, prices, token_key)
+    await _record(connection, result, casts)
+    closed = await close(connection, endings, batch_id=batch_id, token_key=token_key)
+    assert len(closed.endings) == len(endings), "the account lock keeps every other ender out"
+    return msgspec.structs.replace(result, endings=list(closed.endings), freed=closed.freed)
+
+
+async def settle_as_read(
+    connection: Connection, events: Sequence[UsageEvent], *, batch_id: UUID, token_key: bytes
+) -> Settled:
+    """Do what `settle` does, in a brief transaction, whose COMMIT locks, ends and books what was judged before it.
+
+    So the accounts are held for what Postgres does about them alone. What may have changed until then is compared under
+    the locks, and SerializationError is raised where something has: `settle` is for that. Raises what it does, too.
+    """
+    assert connection.is_brief, "what is judged before the locks leaves with the COMMIT"
+    rows, prices = await store.read(connection, list(_ids(events).values()))
+    casts = {cast.id.int: cast for cast in rows}
+    result, endings = _judge(events, casts, {cast.account_id.int for cast in rows}, prices, token_key)
+    if any(ending.cast.account_waits for ending in endings):
+        return await settle(connection, events, batch_id=batch_id, token_key=token_key)
+    if touched := [casts[event.cast_id.int] for event in result.started] + [ending.cast for ending in endings]:
+        await store.lock_read(connection, touched)
+    await _record(connection, result, casts)
+    if endings:
+        booked = book(endings, batch_id=batch_id)
+        await store.end_as_read(connection, endings, booked, cast_events(endings), batch_id=batch_id)
+    return msgspec.structs.replace(result, endings=endings)
+
+
+def _ids(events: Sequence[UsageEvent]) -> dict[int, UUID]:
+    """Return the casts of events, each once. By number: UUIDs are hashed and compared in Python."""
+    return {event.cast_id.int: event.cast_id for event in events}
+
+
+def _judge(
+    events: Sequence[UsageEvent],
+    casts: Mapping[int, HeldCast],
+    accounts: Collection[int],
+    prices: Mapping[int, Price],
+    token_key: bytes,
+) -> tuple[Settled, list[Ending]]:
+    """Return what becomes of each event, but for the endings, which are to pass the gate; `accounts` are locked."""
     result = Settled(endings=[], started=[], strays=[], parked=[], postponed=[], freed=())
     ending_by_cast: dict[int, Ending] = {}
     for event in events:
@@ -66,14 +109,10 @@ async def settle(
                 ending_by_cast[cast.id.int] = ending_of(event, cast, prices)
         except BadClaimError as fault:
             result.parked.append((event, str(fault)))
-    await _record(connection, result, casts)
-    closed = await close(connection, list(ending_by_cast.values()), batch_id=batch_id, token_key=token_key)
-    assert len(closed.endings) == len(ending_by_cast), "the account lock keeps every other ender out"
-    result.endings.extend(closed.endings)
-    return msgspec.structs.replace(result, freed=closed.freed)
+    return result, list(ending_by_cast.values())
 
 
-async def _record(connection: Connection, result: Settled, casts: dict[int, HeldCast]) -> None:
+async def _record(connection: Connection, result: Settled, casts: Mapping[int, HeldCast]) -> None:
     starts = {event.cast_id: event.started_ms for event in result.started}
     if starts:
         await store.start(connection, [store.StartRow(id=key, started_ms=started) for key, started in starts.items()])

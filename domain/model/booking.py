@@ -43,13 +43,22 @@ class MonthRow(msgspec.Struct, kw_only=True):
     free_used: int = 0
 
 
-class CountRow(msgspec.Struct, kw_only=True):
-    """How many casts an account or a key no longer has open."""
+class KeyRow(msgspec.Struct, kw_only=True):
+    """How many casts a key no longer has open."""
+
+    id: UUID
+    casts: int = 0
+
+
+class AccountRow(msgspec.Struct, kw_only=True):
+    """How many casts an account no longer has open, and how many of them were on the wire."""
 
     id: UUID
     casts: int = 0
     on_wire_default: int = 0
     on_wire_large: int = 0
+    told: bool = False
+    """Somebody hears of its casts, as they were read."""
 
 
 class CreditsRow(msgspec.Struct, kw_only=True):
@@ -85,8 +94,8 @@ class Bookings(msgspec.Struct, frozen=True, kw_only=True):
     months: list[MonthRow]
     grants: list[HeldRow]
     credits: list[CreditsRow]
-    keys: list[CountRow]
-    accounts: list[CountRow]
+    keys: list[KeyRow]
+    accounts: list[AccountRow]
     transfers: list[TransferRow]
 
 
@@ -124,7 +133,7 @@ def transfers_of(ending: Ending, *, batch_id: UUID) -> list[TransferRow]:
     return _transfers(_groups([ending]), [ending] if ending.cast.funding is Funding.CREDITS else [], batch_id)
 
 
-def _row_order(row: HeldRow | CountRow | TransferRow) -> int:
+def _row_order(row: HeldRow | KeyRow | AccountRow | TransferRow) -> int:
     return row.id.int
 
 
@@ -193,18 +202,19 @@ def _credits(credited: Sequence[Ending]) -> list[CreditsRow]:
     return list(rows.values())
 
 
-def _keys(groups: Sequence[_Group]) -> list[CountRow]:
-    rows: dict[int, CountRow] = {}
+def _keys(groups: Sequence[_Group]) -> list[KeyRow]:
+    rows: dict[int, KeyRow] = {}
     for group in groups:
         if (key_id := group.cast.key_id) is not None:
-            rows.setdefault(key_id.int, CountRow(id=key_id)).casts += group.casts
+            rows.setdefault(key_id.int, KeyRow(id=key_id)).casts += group.casts
     return sorted(rows.values(), key=_row_order)
 
 
-def _accounts(groups: Sequence[_Group]) -> list[CountRow]:
-    rows: dict[int, CountRow] = {}
+def _accounts(groups: Sequence[_Group]) -> list[AccountRow]:
+    rows: dict[int, AccountRow] = {}
     for group in groups:
-        row = rows.setdefault(group.cast.account_id.int, CountRow(id=group.cast.account_id))
+        cast = group.cast
+        row = rows.setdefault(cast.account_id.int, AccountRow(id=cast.account_id, told=cast.has_webhooks))
         row.casts += group.casts
         row.on_wire_default += group.on_wire_default
         row.on_wire_large += group.on_wire_large

@@ -82,8 +82,8 @@ class HeldCast(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=T
     webhook_url: str | None = None
     has_webhooks: bool = False
     """Its account has an endpoint, or somebody follows its events: there may be somebody to tell."""
-    moves_others: bool = True
-    """Its end may do more than end it: casts of its account wait for the wire, or a budget tells of its spending."""
+    account_waits: bool = True
+    """Casts of its account wait for the wire: its end gives a place to one of them."""
 
     @property
     def limits(self) -> CastLimits:

@@ -27,6 +27,8 @@ _decode_prices: Final = msgspec.json.Decoder(list[Price]).decode
 _NO_ID: Final = UUID(int=0)
 _number: Final = attrgetter("int")
 _END_ALL: Final = counted(_QUERIES["casts_end"], "casts_end")
+# What was decided before the locks and may have to be decided again under them.
+_UNLIKE: Final = {"windows_settle": b"reached IS NOT NULL", "accounts_close": b"waits OR unheard"}
 _READ: Final = b"SELECT (%s), (%s)" % (_QUERIES["casts_read"], _QUERIES["prices_read"])
 
 
@@ -66,6 +68,7 @@ class EndRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     started_ms: int | None
     finished_ms: int | None
     units: int
+    windows: int
 
 
 class WireRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,11 +136,16 @@ async def book_transfers(connection: Connection, rows: Sequence[TransferRow]) ->
         await later(connection, (_QUERIES["transfers_insert"], {"rows": json_of(rows)}))
 
 
-async def start(connection: Connection, rows: Sequence[StartRow]) -> int:
-    """Mark casts as running; return how many were queued."""
+async def lock_read(connection: Connection, casts: Collection[HeldCast]) -> None:
+    """Lock the accounts of casts that were read before, in front of what is done `later` in a brief transaction."""
+    account_ids = {cast.account_id.int: cast.account_id for cast in casts}
+    await later(connection, (_QUERIES["accounts_lock_named"], {"account_ids": list(account_ids.values())}))
+
+
+async def start(connection: Connection, rows: Sequence[StartRow]) -> None:
+    """Mark those of these casts as running that are queued."""
     parameters = {"rows": json_of(rows), **_range([row.id for row in rows])}
-    (started,) = await exchange(connection, (_QUERIES["casts_start"], parameters))
-    return started.command_tuples or 0
+    await later(connection, (_QUERIES["casts_start"], parameters))
 
 
 async def end(connection: Connection, endings: Sequence[Ending], *, batch_id: UUID) -> set[int]:
@@ -165,24 +173,25 @@ async def write(
     Asserts that every window, month and grant was there: a hold names only rows that exist.
     """
     settled = _settled(bookings)
-    answer, *_ = await exchange(
-        connection, (_together(settled, told=_TOLD), written(settled)), *_behind(bookings, events)
-    )
+    whole = together({name: _QUERIES[name] for name in settled}, told=_TOLD)
+    answer, *_ = await exchange(connection, (whole, written(settled)), *_behind(bookings, events))
     found = _decode_written(value(answer))
     waiting = [account.id for account in found.accounts_close if account.waits]
     return waiting, [window.reached for window in found.windows_settle if window.reached is not None]
 
 
-async def end_and_write(
+async def end_as_read(
     connection: Connection, endings: Sequence[Ending], bookings: Bookings, events: Sequence[Event], *, batch_id: UUID
 ) -> None:
-    """Do what `end` and `write` do, with the COMMIT of a brief transaction; of casts that are open under their locks.
+    """Do what `end` and `write` do, with the COMMIT of a brief transaction; of casts read before `lock_read`.
 
-    The statement raises an error, and nothing happened, unless the gate returns every one of them.
+    It is a serialization failure, and nothing happened, when they are not so any more: one has ended, a new budget
+    counts one, or their end has consequences (a soft limit is passed, a cast waits for the place, an account is heard).
     """
     settled = _settled(bookings)
     gate = {**_ends(endings, batch_id), "casts_end_rows": len(endings)}
-    await later(connection, (_END_ALL, gate), (_together(settled), written(settled)), *_behind(bookings, events))
+    whole = together({name: _QUERIES[name] for name in settled}, unlike=_UNLIKE)
+    await later(connection, (_END_ALL, gate), (whole, written(settled)), *_behind(bookings, events))
 
 
 def _settled(bookings: Bookings) -> dict[str, Sequence[msgspec.Struct]]:
@@ -276,10 +285,6 @@ def _range(cast_ids: Collection[UUID]) -> dict[str, UUID]:
     return {"first_id": min(ids, key=_number), "last_id": max(ids, key=_number)}
 
 
-def _together(names: Collection[str], *, told: Collection[str] = ()) -> bytes:
-    return together({name: _QUERIES[name] for name in names}, told=told)
-
-
 def _ends(endings: Sequence[Ending], batch_id: UUID) -> dict[str, Value]:
     """Return what `casts_end` is sent with."""
     return {
@@ -307,6 +312,7 @@ def _end_row(ending: Ending) -> EndRow:
         started_ms=ending.started_ms,
         finished_ms=ending.finished_ms,
         units=ending.units,
+        windows=len(ending.cast.window_ids),
     )
 
 

@@ -16,7 +16,7 @@ from domain.flow.cancel import cancel
 from domain.flow.create_budget import NewBudget, create_budget
 from domain.flow.delete_budget import delete_budget
 from domain.flow.expire import expire
-from domain.flow.settle import settle
+from domain.flow.settle import settle, settle_as_read
 from domain.flow.update_budget import update_budget
 from domain.model.admission import Accepted, Judged
 from domain.model.audit import OPERATOR
@@ -25,7 +25,7 @@ from domain.model.errors import Code, Refusal
 from domain.model.jobs import job_of
 from domain.model.messages import CastJob, Outcome
 from domain.model.periods import Period
-from domain.store.connection import brief_transaction, transaction
+from domain.store.connection import SerializationError, brief_transaction, transaction
 from tests.domain import fake_clock
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
@@ -94,8 +94,12 @@ class MoneyMachine(RuleBasedStateMachine):
         self.model.end(job.cast_id, cost + (price if pays_creator else 0))
 
     async def _settle(self, events: list[Any]) -> None:
-        async with brief_transaction(self.setting.pool) as connection:
-            await settle(connection, events, batch_id=uuid4(), token_key=TOKEN_KEY)
+        try:
+            async with brief_transaction(self.setting.pool) as connection:
+                await settle_as_read(connection, events, batch_id=uuid4(), token_key=TOKEN_KEY)
+        except SerializationError:
+            async with brief_transaction(self.setting.pool) as connection:
+                await settle(connection, events, batch_id=uuid4(), token_key=TOKEN_KEY)
 
     @rule(job=casts)
     def crash_before_commit(self, job: CastJob | None) -> None:

@@ -4,12 +4,13 @@ from tests.planted_faults.fault import fault
 
 SETTLE = "tests/domain/flow/test_settle.py::"
 CLOSE = "tests/domain/flow/test_close.py::"
+BRIEF = "tests/domain/flow/test_brief.py::"
 GUARDS = "tests/domain/store/test_guards.py::"
 BOOK = "tests/domain/model/test_booking.py::"
 CLAIMS = "tests/domain/model/test_settlement.py::"
 
-_STATUS_FILTER = "\n  AND c.status NOT IN ('succeeded', 'failed', 'canceled', 'expired')\nRETURNING"
-_ANY_STATUS = "\nRETURNING"
+_STATUS_FILTER = "\n  AND c.status NOT IN ('succeeded', 'failed', 'canceled', 'expired') AND"
+_ANY_STATUS = "\n  AND"
 _ONE_USAGE_EVENT = "%(batch_id)s, clock_timestamp()\nFROM ended\n"
 _ANY_USAGE_EVENT = _ONE_USAGE_EVENT + "ON CONFLICT (id) DO NOTHING\n"
 _COUNTED = "FROM ended GROUP BY account_id,"
@@ -42,21 +43,42 @@ FAULTS = (
         "What leaves with its COMMIT is booked although the gate did not return it.",
         ("domain/store/queries.py", "<> %%(%s_rows)s::bigint THEN", "> %%(%s_rows)s::bigint THEN"),
         tests=(
-            "tests/domain/flow/test_brief.py::test_what_the_gate_does_not_return_rolls_everything_back",
+            f"{BRIEF}test_what_the_gate_does_not_return_rolls_everything_back",
             f"{GUARDS}test_a_window_without_room_is_not_raised_and_the_batch_rolls_back",
         ),
     ),
     fault(
         "consequences-of-an-end-forgotten",
         "Casts that wait for the wire wait for the resend, and soft limits are told of to nobody.",
+        ("domain/store/queries.py", "        if name.encode() in exact\n", '        if name == "nothing"\n'),
+        tests=(
+            f"{BRIEF}test_a_cast_that_begins_to_wait_meanwhile_is_given_the_place",
+            f"{BRIEF}test_a_soft_limit_is_told_of_by_who_looks_again",
+            f"{BRIEF}test_who_begins_to_listen_meanwhile_hears_of_the_cast",
+        ),
+    ),
+    fault(
+        "waiting-casts-forgotten",
+        "Casts that wait for the wire make every settlement fail once before it is done.",
         (
             "domain/store/settlement.sql",
-            "  a.open_casts > a.on_wire_default + a.on_wire_large OR EXISTS (",
-            "  false AND EXISTS (",
+            "  a.open_casts > a.on_wire_default + a.on_wire_large)), '[]')::text",
+            "  false)), '[]')::text",
         ),
+        tests=(f"{BRIEF}test_a_place_that_comes_free_is_given_to_who_waits",),
+    ),
+    fault(
+        "budget-that-began-meanwhile-overlooked",
+        "A new budget holds for ever what a cast held that ended at its beginning.",
+        ("domain/store/settlement.sql", " AND cardinality(c.window_ids) = r.windows", ""),
+        tests=(f"{BRIEF}test_a_budget_that_begins_meanwhile_counts_the_cast",),
+    ),
+    fault(
+        "locks-forgotten-before-the-gate",
+        "What is judged beforehand is booked without the mutex of its account.",
+        ("domain/flow/settle.py", "        await store.lock_read(connection, touched)\n", "        pass\n"),
         tests=(
-            "tests/domain/flow/test_brief.py::test_a_place_that_comes_free_is_given_to_who_waits",
-            "tests/domain/flow/test_brief.py::test_a_soft_limit_is_told_of",
+            "tests/domain/store/test_locks.py::test_who_settles_waits_for_an_account_before_anything_of_it_is_locked",
         ),
     ),
     fault(

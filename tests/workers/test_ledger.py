@@ -171,6 +171,17 @@ async def test_the_place_of_a_settled_cast_goes_to_one_that_waits(setting: Setti
     ]
 
 
+async def test_what_is_other_under_the_locks_than_before_is_settled_at_the_second_attempt(setting: Setting) -> None:
+    budget = await setting.world.add_budget(10**9)
+    await setting.world.rows("UPDATE budgets SET soft_limit_micros = 1, notify = true WHERE id = %s", budget)
+    (job,) = await setting.cast()
+    await setting.report(event_of(job))
+    assert await setting.ledger().run_once() == 1
+    assert await setting.sizes() == {"usage": 0, "parked": 0, "open": 0}
+    assert await setting.world.rows("SELECT notified_percent FROM budget_windows") == [(100,)]
+    assert await broken(setting.world.database_url) == {}
+
+
 def test_the_more_came_last_the_longer_the_next_batch_gathers_up_to_a_bound() -> None:
     assert [window_after(events) for events in (0, 1)] == [0.0, 0.0], "who waits for one cast does not wait for others"
     assert window_after(2) < window_after(10) < window_after(200) == WINDOW_S_MAX

@@ -1,24 +1,28 @@
-"""What leaves with a COMMIT does what it does statement by statement, and nothing when the gate does not return it."""
+"""What leaves with a COMMIT does what it does statement by statement, and nothing when what it finds has changed."""
 
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 from uuid import uuid4
 
 import pytest
 
+from domain.flow.create_budget import NewBudget, create_budget
 from domain.flow.reserve import reserve
-from domain.flow.settle import Settled, settle
+from domain.flow.settle import Settled, settle, settle_as_read
 from domain.model.admission import Accepted, Judged
-from domain.model.booking import book
+from domain.model.audit import OPERATOR
 from domain.model.ids import ENTROPY_BYTES
 from domain.model.jobs import job_of
 from domain.model.messages import CastJob, UsageEvent
-from domain.model.settlement import ending_of
-from domain.store import settlement
-from domain.store.connection import Pool, brief_transaction, transaction
+from domain.model.periods import Period
+from domain.store.connection import Pool, SerializationError, brief_transaction, transaction
 from tests.domain.admitted import accept
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
-from tests.domain.receivers import subscribe, told
-from tests.domain.world import HOLD, PRICE, TERMS, TOKEN_KEY, World
+from tests.domain.receivers import start_following, subscribe, told
+from tests.domain.world import HOLD, TERMS, TOKEN_KEY, World
+
+Meanwhile: TypeAlias = Callable[[], Awaitable[None]]
 
 _STATUSES = "SELECT status FROM casts ORDER BY id"
 
@@ -33,25 +37,18 @@ async def accept_briefly(world: World, pool: Pool, entropy: bytes) -> CastJob:
     return job_of(accepted, TOKEN_KEY)
 
 
-async def settle_briefly(pool: Pool, *events: UsageEvent) -> Settled:
+async def settle_briefly(pool: Pool, *events: UsageEvent, meanwhile: Meanwhile | None = None) -> Settled:
+    """Settle; `meanwhile` happens between what is read and the COMMIT that locks and writes."""
+    async with brief_transaction(pool) as connection:
+        settled = await settle_as_read(connection, events, batch_id=uuid4(), token_key=TOKEN_KEY)
+        if meanwhile is not None:
+            await meanwhile()
+        return settled
+
+
+async def settle_locked(pool: Pool, *events: UsageEvent) -> Settled:
     async with brief_transaction(pool) as connection:
         return await settle(connection, events, batch_id=uuid4(), token_key=TOKEN_KEY)
-
-
-async def end_as_if_open(world: World, pool: Pool, job: CastJob) -> None:
-    """End a cast as a flow would that believed in what it read before somebody else ended it."""
-    async with transaction(pool) as connection:
-        _, (held,), _ = await settlement.lock_and_read(connection, [job.cast_id])
-    await settle_briefly(pool, event_of(job))
-    before = await world.rows("SELECT to_jsonb(a) FROM accounts a WHERE id = %s", world.account_id)
-    ending = ending_of(event_of(job), held, {PRICE.version: PRICE})
-    try:
-        async with brief_transaction(pool) as connection:
-            batch_id = uuid4()
-            bookings = book([ending], batch_id=batch_id)
-            await settlement.end_and_write(connection, [ending], bookings, [], batch_id=batch_id)
-    finally:
-        assert await world.rows("SELECT to_jsonb(a) FROM accounts a WHERE id = %s", world.account_id) == before
 
 
 async def test_a_cast_is_held_and_settled_in_two_exchanges_each(world: World, pool: Pool) -> None:
@@ -80,16 +77,82 @@ async def test_a_place_that_comes_free_is_given_to_who_waits(world: World, pool:
     assert await broken(world.database_url) == {}
 
 
-async def test_a_soft_limit_is_told_of(world: World, pool: Pool) -> None:
+async def test_a_soft_limit_is_told_of_by_who_looks_again(world: World, pool: Pool) -> None:
     await subscribe(pool, world.account_id, "budget.*")
     budget = await world.add_budget(10**9)
     await world.rows("UPDATE budgets SET soft_limit_micros = 1, notify = true WHERE id = %s", budget)
-    await settle_briefly(pool, event_of(*await accept(world, pool)))
+    first, second = await accept(world, pool), await accept(world, pool)
+    with pytest.raises(SerializationError, match="windows_settle finds other rows"):
+        await settle_briefly(pool, event_of(*first))
+    assert await world.rows(_STATUSES) == [("queued",), ("queued",)]
+    await settle_locked(pool, event_of(*first))
     assert [row.payload["percent"] for row in await told(world)] == [100]
+    await settle_briefly(pool, event_of(*second))  # it is told once
+    assert len(await told(world)) == 1
+    assert await broken(world.database_url) == {}
 
 
 async def test_what_the_gate_does_not_return_rolls_everything_back(world: World, pool: Pool) -> None:
     (job,) = await accept(world, pool)
-    with pytest.raises(AssertionError, match="casts_end did not find"):
-        await end_as_if_open(world, pool, job)
+
+    async def end_elsewhere() -> None:
+        await settle_locked(pool, event_of(job))
+
+    with pytest.raises(SerializationError, match="casts_end finds other rows"):
+        await settle_briefly(pool, event_of(job, fuel=0), meanwhile=end_elsewhere)
+    assert await world.rows("SELECT status, cost_micros FROM casts") == [("succeeded", 1_002)]
     assert await broken(world.database_url) == {}
+
+
+async def test_a_budget_that_begins_meanwhile_counts_the_cast(world: World, pool: Pool) -> None:
+    (job,) = await accept(world, pool)
+    budget = NewBudget(
+        id=uuid4(), account_id=world.account_id, scope="account", scope_id=world.account_id, period=Period.MONTHLY,
+        soft_limit_micros=None, hard_limit_micros=100_000,
+    )  # fmt: skip
+
+    async def begin() -> None:
+        async with transaction(pool) as connection:
+            await create_budget(connection, budget, actor=OPERATOR)
+
+    with pytest.raises(SerializationError, match="casts_end finds other rows"):
+        await settle_briefly(pool, event_of(job), meanwhile=begin)
+    assert await world.window(budget.id) == (0, HOLD)
+    await settle_briefly(pool, event_of(job))
+    assert await world.window(budget.id) == (1_002, 0)
+    assert await broken(world.database_url) == {}
+
+
+async def test_who_begins_to_listen_meanwhile_hears_of_the_cast(world: World, pool: Pool) -> None:
+    (job,) = await accept(world, pool)
+
+    async def listen() -> None:
+        await start_following(pool, world.account_id)
+
+    with pytest.raises(SerializationError, match="accounts_close finds other rows"):
+        await settle_briefly(pool, event_of(job), meanwhile=listen)
+    await settle_briefly(pool, event_of(job))
+    assert [row.event_type for row in await told(world)] == ["cast.succeeded"]
+
+
+async def test_a_cast_that_begins_to_wait_meanwhile_is_given_the_place(world: World, pool: Pool) -> None:
+    (first,) = await accept(world, pool)
+
+    async def begin_to_wait() -> None:
+        (second,) = await accept(world, pool)
+        await world.rows("UPDATE casts SET on_wire = false WHERE id = %s", second.cast_id)
+        await world.rows("UPDATE accounts SET on_wire_default = 1 WHERE id = %s", world.account_id)
+
+    with pytest.raises(SerializationError, match="accounts_close finds other rows"):
+        await settle_briefly(pool, event_of(first), meanwhile=begin_to_wait)
+    assert len((await settle_locked(pool, event_of(first))).freed) == 1
+    assert await broken(world.database_url) == {}
+
+
+async def test_what_begins_and_what_comes_late_leaves_with_the_commit(world: World, pool: Pool) -> None:
+    (going,), (done,) = await accept(world, pool), await accept(world, pool)
+    await settle_locked(pool, event_of(done))
+    settled = await settle_briefly(pool, event_of(going, None, started_ms=1), event_of(done))
+    assert (len(settled.started), len(settled.strays)) == (1, 1)
+    assert await world.rows(_STATUSES) == [("running",), ("succeeded",)]
+    assert await world.rows("SELECT cast_id FROM usage_strays") == [(done.cast_id,)]

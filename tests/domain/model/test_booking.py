@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from domain.model.booking import (
     ALLOWANCE,
     REVENUE,
+    AccountRow,
     Bookings,
-    CountRow,
     CreditsRow,
     HeldRow,
+    KeyRow,
     MonthRow,
     TransferRow,
     book,
@@ -73,8 +74,8 @@ def test_one_cast_moves_exactly_these_rows() -> None:
         months=[MonthRow(account_id=ACCOUNT, month=MONTH, held=3_000, spent=1_500)],
         grants=[],
         credits=[],
-        keys=[CountRow(id=KEY, casts=1)],
-        accounts=[CountRow(id=ACCOUNT, casts=1, on_wire_default=1)],
+        keys=[KeyRow(id=KEY, casts=1)],
+        accounts=[AccountRow(id=ACCOUNT, casts=1, on_wire_default=1)],
         transfers=by_id(
             transfer("cast_fee", f"receivable:{ACCOUNT}", REVENUE, 1_100, 1),
             transfer("creator_share", f"receivable:{ACCOUNT}", f"creator:{CREATOR}", 400, 0),
@@ -85,8 +86,8 @@ def test_one_cast_moves_exactly_these_rows() -> None:
 def test_casts_alike_make_one_row_each() -> None:
     result = booked(ending(held_cast(1)), ending(held_cast(2), FEE, Outcome.TRAP))
     assert result.months == [MonthRow(account_id=ACCOUNT, month=MONTH, held=5_000, spent=2_500)]
-    assert result.keys == [CountRow(id=KEY, casts=2)]
-    assert result.accounts == [CountRow(id=ACCOUNT, casts=2, on_wire_default=2)]
+    assert result.keys == [KeyRow(id=KEY, casts=2)]
+    assert result.accounts == [AccountRow(id=ACCOUNT, casts=2, on_wire_default=2)]
     assert result.transfers == by_id(
         transfer("cast_fee", f"receivable:{ACCOUNT}", REVENUE, 2_100, 2),
         transfer("creator_share", f"receivable:{ACCOUNT}", f"creator:{CREATOR}", 400, 0),
@@ -102,7 +103,12 @@ def test_places_on_the_wire_are_given_back_by_pool_and_only_where_taken() -> Non
         held_cast(5, pool=Pool.LARGE),
     ]
     (row,) = booked(*map(ending, casts)).accounts
-    assert row == CountRow(id=ACCOUNT, casts=5, on_wire_default=1, on_wire_large=2)
+    assert row == AccountRow(id=ACCOUNT, casts=5, on_wire_default=1, on_wire_large=2)
+
+
+def test_an_account_row_says_whether_somebody_hears_of_its_casts() -> None:
+    heard, unheard = held_cast(1, has_webhooks=True), held_cast(2)
+    assert [booked(ending(cast)).accounts[0].told for cast in (heard, unheard)] == [True, False]
 
 
 def test_a_cast_of_a_session_counts_for_no_key() -> None:

@@ -4,18 +4,23 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
+from domain.flow.settle import settle_as_read
 from domain.store import admission, settlement
-from domain.store.connection import Connection, LockTimeoutError, Pool, transaction
+from domain.store.connection import Connection, LockTimeoutError, Pool, brief_transaction, transaction
+from domain.store.exchange import exchange
 from tests.domain.admitted import accept
-from tests.domain.world import World, make_world
+from tests.domain.events import event_of
+from tests.domain.invariants import broken
+from tests.domain.world import TOKEN_KEY, World, make_world
 
 LOCKS = [
     pytest.param(admission, id="admission"),
     pytest.param(settlement, id="settlement"),
+    pytest.param(settlement.lock_read, id="settlement_as_read"),
 ]
 # For a lock that is asked for at once; longer than that only when nobody ever asks.
 WAIT_SECONDS_MAX = 60.0
@@ -58,6 +63,10 @@ async def lock(connection: Connection, store: Any, ids: list[UUID], *, skip_lock
     if store is settlement:
         locked, _, _ = await settlement.lock_and_read(connection, ids, skip_locked=skip_locked)
         return locked
+    if store is settlement.lock_read:
+        casts, _ = await settlement.read(connection, ids)
+        await settlement.lock_read(connection, casts)
+        return {cast.account_id for cast in casts}
     locked, _ = await admission.lock_and_read(
         connection, account_ids=ids, key_ids=[], idempotency=(), billing_enabled=False, skip_locked=skip_locked
     )
@@ -83,7 +92,7 @@ async def test_accounts_are_locked_in_order_of_their_ids(
     worlds = sorted((world, neighbour), key=lambda one: one.account_id)
     (early,), (late,) = [await accept(one, pool) for one in worlds]
     await lay_behind(worlds[0], worlds[1])
-    asked = [late.cast_id, early.cast_id] if store is settlement else [one.account_id for one in worlds[::-1]]
+    asked = [late.cast_id, early.cast_id] if store is not admission else [one.account_id for one in worlds[::-1]]
 
     async def lock_both() -> None:
         async with transaction(pool) as connection:
@@ -103,13 +112,13 @@ async def test_accounts_are_locked_in_order_of_their_ids(
                 pass
 
 
-@pytest.mark.parametrize("store", LOCKS)
+@pytest.mark.parametrize("store", LOCKS[:2])
 async def test_only_free_accounts_that_are_asked_for_are_locked(
     world: World, neighbour: World, database_url: str, pool: Pool, store: Any
 ) -> None:
     stranger = await make_world(database_url)
     jobs = [(await accept(one, pool))[0] for one in (world, neighbour, stranger)]
-    asked = [job.cast_id for job in jobs[:2]] if store is settlement else [world.account_id, neighbour.account_id]
+    asked = [job.cast_id for job in jobs[:2]] if store is not admission else [world.account_id, neighbour.account_id]
     async with held(pool, neighbour.account_id), transaction(pool) as connection:
         assert await lock(connection, store, asked, skip_locked=True) == {world.account_id}
         with pytest.raises(LockTimeoutError):
@@ -126,5 +135,23 @@ async def test_nobody_waits_for_an_account_that_is_not_asked_for(
     # The neighbour's cast lies between the two that are asked for.
     (first,), _, (last,) = [await accept(one, pool) for one in (world, neighbour, world)]
     async with held(pool, neighbour.account_id), transaction(pool) as connection:
-        asked = [first.cast_id, last.cast_id] if store is settlement else [world.account_id]
+        asked = [first.cast_id, last.cast_id] if store is not admission else [world.account_id]
         assert await lock(connection, store, asked) == {world.account_id}
+
+
+async def test_who_settles_waits_for_an_account_before_anything_of_it_is_locked(world: World, pool: Pool) -> None:
+    """Whoever has the account's lock ends its casts, and would wait for who waits for him."""
+    (job,) = await accept(world, pool)
+
+    async def settle_patiently() -> None:
+        async with brief_transaction(pool) as connection:
+            await exchange(connection, (b"SET LOCAL lock_timeout = '120s'", {}))
+            await settle_as_read(connection, [event_of(job)], batch_id=uuid4(), token_key=TOKEN_KEY)
+
+    async with asyncio.TaskGroup() as group, transaction(pool) as holder:
+        await settlement.lock_account(holder, world.account_id)
+        await be_patient(holder)
+        group.create_task(settle_patiently())
+        await until_somebody_waits(pool)
+        await holder.execute(b"SELECT FROM casts FOR UPDATE NOWAIT")
+    assert await broken(world.database_url) == {}

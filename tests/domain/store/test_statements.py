@@ -201,7 +201,7 @@ async def test_only_what_is_queued_starts(world: World, pool: Pool) -> None:
     times = {queued: 8_000, second: 9_000, running_one: 8_500, ended: 9_500}
     rows = [settlement.StartRow(id=job.cast_id, started_ms=started_ms) for job, started_ms in times.items()]
     async with transaction(pool) as connection:
-        assert await settlement.start(connection, rows) == 2
+        await settlement.start(connection, rows)
     found = await world.rows(
         "SELECT id, status, (extract(epoch FROM started_at) * 1000)::bigint FROM casts ORDER BY id"
     )
