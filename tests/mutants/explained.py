@@ -14,6 +14,12 @@ _NONE = "a LIMIT of 0 names none, and no account has more on the wire than there
 EXPLAINED: dict[str, str] = {
     "admission.accounts_lock_free: drop `ORDER BY id`": _NEVER_WAITS,
     "settlement.accounts_lock_free: drop `ORDER BY id`": _NEVER_WAITS,
+    "settlement.accounts_lock: condition `id BETWEEN %(first_id)s AND %(last_id)s` to `true`": _PRUNES,
+    "settlement.accounts_lock_free: condition `id BETWEEN %(first_id)s AND %(last_id)s` to `true`": _PRUNES,
+    "settlement.casts_read: condition `c.id BETWEEN %(first_id)s AND %(last_id)s` to `true`": _PRUNES,
+    "settlement.casts_cancel_request: condition `id BETWEEN %(first_id)s AND %(last_id)s` to `true`": _PRUNES,
+    "settlement.casts_of_account: condition `id BETWEEN %(first_id)s AND %(last_id)s` to `true`": _PRUNES,
+    "settlement.casts_jobs: condition `c.id BETWEEN %(first_id)s AND %(last_id)s` to `true`": _PRUNES,
     "settlement.casts_start: condition `c.id BETWEEN %(first_id)s AND %(last_id)s` to `true`": _PRUNES,
     "settlement.casts_end: condition `c.id >= %(first_id)s` to `true`": _PRUNES,
     "settlement.casts_end: condition `c.id <= ANY(ARRAY[%(last_id)s]::uuid[])` to `true`": _PRUNES,

@@ -117,8 +117,9 @@ async def test_only_free_accounts_that_are_asked_for_are_locked(
     world: World, neighbour: World, database_url: str, pool: Pool, store: Any
 ) -> None:
     stranger = await make_world(database_url)
-    jobs = [(await accept(one, pool))[0] for one in (world, neighbour, stranger)]
-    asked = [job.cast_id for job in jobs[:2]] if store is not admission else [world.account_id, neighbour.account_id]
+    # The stranger's cast lies between the two that are asked for.
+    (first,), _, (last,) = [await accept(one, pool) for one in (world, stranger, neighbour)]
+    asked = [first.cast_id, last.cast_id] if store is not admission else [world.account_id, neighbour.account_id]
     async with held(pool, neighbour.account_id), transaction(pool) as connection:
         assert await lock(connection, store, asked, skip_locked=True) == {world.account_id}
         with pytest.raises(LockTimeoutError):
