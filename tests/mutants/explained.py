@@ -32,6 +32,7 @@ EXPLAINED: dict[str, str] = {
     "settlement.accounts_close: sign `+` to `-`": _IN_VAIN,
     "settlement.casts_name_next: condition `p.free > 0` to `true`": _NONE,
     "settlement.casts_name_next: flip `>` to `>=`": _NONE,
+    "settlement.casts_read: flip `>` to `>=`": _INSTANT,
     "settlement.casts_read: flip `<=` to `<`": _INSTANT,
     "earned.balance_read: condition `credit LIKE 'payable:%%'` to `true`": _PLANS,
     "earned.balance_read: condition `debit LIKE 'payable:%%'` to `true`": _PLANS,

@@ -102,8 +102,9 @@ def _run(folder: Path, server_url: str, options: argparse.Namespace) -> int:
     # What this process has imported, those forked from it need not.
     pytest.main([*_OPTIONS, "--collect-only", "-qq", *TESTS])
     tests_of: dict[str, list[str]] = json.loads(notes.read_text(encoding="utf-8"))
-    # What is put together while a module is imported, nobody is seen asking for.
-    work = [(mutant, tests_of.get(f"{mutant.module}.{mutant.query}") or list(TESTS)) for mutant in chosen]
+    # What is put together while a module is imported, nobody is seen asking for: all of the module are asked.
+    of_module = {module: _union(tests_of, f"{module}.") for module in MODULES}
+    work = [(one, tests_of.get(f"{one.module}.{one.query}") or of_module[one.module]) for one in chosen]
     count: Counter[str] = Counter()
     with _FORK.Pool(options.jobs, maxtasksperchild=1) as processes:
         for mutant, (verdict, test) in zip(chosen, processes.imap(_try, work), strict=True):
@@ -114,6 +115,10 @@ def _run(folder: Path, server_url: str, options: argparse.Namespace) -> int:
     _say(f"{len(chosen)} mutants: {told}. Score {score:.1f} % of those that can be noticed.")
     good = {Verdict.KILLED, Verdict.EXPLAINED}
     return 0 if score >= SCORE_MIN_PERCENT and not set(count) - good else 1
+
+
+def _union(tests_of: dict[str, list[str]], begin: str) -> list[str]:
+    return sorted({test for name, tests in tests_of.items() if name.startswith(begin) for test in tests})
 
 
 class Watcher:

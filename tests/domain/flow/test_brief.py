@@ -14,7 +14,9 @@ from domain.model.audit import OPERATOR
 from domain.model.ids import ENTROPY_BYTES
 from domain.model.jobs import job_of
 from domain.model.messages import CastJob, UsageEvent
+from domain.model.messages import Pool as WorkerPool
 from domain.model.periods import Period
+from domain.store import settlement
 from domain.store.connection import Pool, SerializationError, brief_transaction, transaction
 from tests.domain.admitted import accept
 from tests.domain.events import event_of
@@ -90,6 +92,14 @@ async def test_a_soft_limit_is_told_of_by_who_looks_again(world: World, pool: Po
     await settle_briefly(pool, event_of(*second))  # it is told once
     assert len(await told(world)) == 1
     assert await broken(world.database_url) == {}
+
+
+async def test_an_end_where_nobody_waits_is_settled_in_two_exchanges(world: World, pool: Pool) -> None:
+    """Believing that somebody does costs round trips and changes nothing else."""
+    job, _ = await accept(world, pool, world.spec(), world.spec(pool=WorkerPool.LARGE))
+    async with transaction(pool) as connection:
+        (held,), _ = await settlement.read(connection, [job.cast_id])
+    assert not held.moves_others
 
 
 async def test_what_the_gate_does_not_return_rolls_everything_back(world: World, pool: Pool) -> None:
