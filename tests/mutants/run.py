@@ -104,7 +104,9 @@ def _run(folder: Path, server_url: str, options: argparse.Namespace) -> int:
     tests_of: dict[str, list[str]] = json.loads(notes.read_text(encoding="utf-8"))
     # What is put together while a module is imported, nobody is seen asking for: all of the module are asked.
     of_module = {module: _union(tests_of, f"{module}.") for module in MODULES}
-    work = [(one, tests_of.get(f"{one.module}.{one.query}") or of_module[one.module]) for one in chosen]
+    killers = folder / "killers"
+    killers.touch()
+    work = [(one, tests_of.get(f"{one.module}.{one.query}") or of_module[one.module], killers) for one in chosen]
     count: Counter[str] = Counter()
     with _FORK.Pool(options.jobs, maxtasksperchild=1) as processes:
         for mutant, (verdict, test) in zip(chosen, processes.imap(_try, work), strict=True):
@@ -132,12 +134,16 @@ class Watcher:
             self.failed = report.nodeid
 
 
-def _try(item: tuple[Mutant, list[str]]) -> tuple[Verdict, str]:
-    """Plant the mutant in this process and run its tests; return its end, and the test that noticed it, twice."""
-    mutant, tests = item
+def _try(item: tuple[Mutant, list[str], Path]) -> tuple[Verdict, str]:
+    """Plant the mutant in this process and run its tests; return its end, and the test that noticed it, twice.
+
+    The path is of a file with the names of the tests that noticed others, for all processes.
+    """
+    mutant, tests, killers = item
     _plant(mutant)
-    # What is written for the statements first: most mistakes end there.
-    chosen = sorted(tests, key=lambda test: not test.startswith(FIRST))
+    noticed = Counter(killers.read_text(encoding="utf-8").splitlines())
+    # Who noticed most so far, then what is written for the statements: most mistakes end there.
+    chosen = sorted(tests, key=lambda test: (-noticed[test], not test.startswith(FIRST)))
     signal.signal(signal.SIGALRM, _give_up)
     signal.alarm(SECONDS_MAX)
     try:
@@ -147,6 +153,8 @@ def _try(item: tuple[Mutant, list[str]]) -> tuple[Verdict, str]:
             if not chosen or _pytest(chosen, Path(os.devnull), {}, watcher) == 0:
                 break
             if watcher.failed and _pytest([watcher.failed], Path(os.devnull), {}) != 0:
+                with killers.open("a", encoding="utf-8") as file:
+                    file.write(f"{watcher.failed}\n")
                 return Verdict.KILLED, watcher.failed
     except HungError:
         return Verdict.HUNG, ""

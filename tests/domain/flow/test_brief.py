@@ -99,7 +99,7 @@ async def test_an_end_where_nobody_waits_is_settled_in_two_exchanges(world: Worl
     job, _ = await accept(world, pool, world.spec(), world.spec(pool=WorkerPool.LARGE))
     async with transaction(pool) as connection:
         (held,), _ = await settlement.read(connection, [job.cast_id])
-    assert not held.moves_others
+    assert not held.account_waits
 
 
 async def test_what_the_gate_does_not_return_rolls_everything_back(world: World, pool: Pool) -> None:
