@@ -13,6 +13,7 @@ from api.access_log import Log, RequestLine
 from api.call import Call
 from api.errors import Headers
 from api.operator.metrics import Metrics
+from api.protocol import WHOLE_ANSWER
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -60,6 +61,7 @@ class Edge:
         self._process = process
         self._standing = standing
         self._standing_names = frozenset(name for name, _ in standing)
+        self._standing_lines = b"".join(b"\r\n%b: %b" % header for header in standing)
         self._numbers = itertools.count()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,11 +78,12 @@ class Edge:
             started=self._clock(),
         )
         call.attach(scope)
+        takes_lines = WHOLE_ANSWER in scope.get("extensions", ())
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 call.status = message["status"]
-                message["headers"] = [*message["headers"], *self._headers(call, message["headers"])]
+                self._add_headers(call, message, takes_lines=takes_lines)
             await send(message)
 
         try:
@@ -94,10 +97,16 @@ class Edge:
             return given.decode("ascii")
         return f"{self._process}-{next(self._numbers):x}"
 
-    def _headers(self, call: Call, present: Headers) -> Headers:
-        added = [(b"x-request-id", call.request_id.encode("ascii")), *call.answer_headers, *call.budget]
-        own = self._standing_names.intersection(map(_name, (*present, *call.answer_headers)))
-        return added + [header for header in self._standing if header[0] not in own] if own else added + self._standing
+    def _add_headers(self, call: Call, message: Message, *, takes_lines: bool) -> None:
+        headers = [*message["headers"], *call.answer_headers]
+        own = self._standing_names.intersection(map(_name, headers))
+        headers += call.budget
+        headers.append((b"x-request-id", call.request_id.encode("ascii")))
+        if own or not takes_lines:
+            headers += [header for header in self._standing if header[0] not in own]
+        else:
+            message["lines"] = self._standing_lines
+        message["headers"] = headers
 
     def _note(self, scope: Scope, call: Call) -> None:
         status = call.status or _SERVER_ERROR

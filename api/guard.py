@@ -8,8 +8,8 @@ Every route is limited. What its request weighs stands beside its access (`weigh
 is one; `rate=PAGES_RPM` gives its addresses a rate of its own; `unlimited="why"` is for what must always be answered.
 """
 
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, Final
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -26,6 +26,9 @@ from api.web_safety import SAFE_METHODS
 from api.weights import PREFLIGHTS_RPM
 from domain.model.errors import Code, Refusal, RefusedError, refuse
 
+# As many as keys are remembered; a name is made once, not with each request.
+CALLERS_REMEMBERED_MAX: Final = 10_000
+
 
 async def authenticate(services: Services, call: Call, *, asked_again: bool = False) -> Principal:
     """Return who calls, and note it for the log, and his budget for the answer. Raises RefusedError (401, 403, 503).
@@ -39,13 +42,16 @@ async def authenticate(services: Services, call: Call, *, asked_again: bool = Fa
     token = session_token(authorization)
     if authorization is None and (token := session_token_of(call.headers, secure=services.site.secure)) is not None:
         services.site.check(call)
-    unknown = partial(services.strangers.check, call)
     if token is not None:
         fresh = call.method not in SAFE_METHODS and not asked_again
+        unknown = partial(services.strangers.check, call)
         call.principal = await services.sessions.identify(token, fresh=fresh, unknown=unknown)
         call.budget = services.budget_board.headers(call.principal.budgeted_id)
         return call.principal
-    principal = await services.authenticator.identify(authorization or b"", unknown=unknown)
+    principal = services.authenticator.recognise(authorization or b"")
+    if principal is None:
+        unknown = partial(services.strangers.check, call)
+        principal = await services.authenticator.identify(authorization or b"", unknown=unknown)
     call.principal = principal
     call.budget = services.budget_board.headers(principal.budgeted_id)
     if principal.allowed_origins:
@@ -63,8 +69,13 @@ def shows_credentials(services: Services, call: Call) -> bool:
 def caller_of(principal: Principal, *, weight: int = 1) -> Caller:
     """Return under which name the principal's requests are counted: a key has a rate of its own."""
     if principal.key_id is None:
-        return Caller(f"account:{principal.account_id.hex}", principal.rate_limit_rpm, weight)
-    return Caller(f"key:{principal.key_id.hex}", principal.rate_limit_rpm, weight)
+        return _caller("account", principal.account_id.int, principal.rate_limit_rpm, weight)
+    return _caller("key", principal.key_id.int, principal.rate_limit_rpm, weight)
+
+
+@lru_cache(maxsize=CALLERS_REMEMBERED_MAX)
+def _caller(kind: str, number: int, rpm: int, weight: int) -> Caller:
+    return Caller(f"{kind}:{number:032x}", rpm, weight)
 
 
 async def admit_request(services: Services, call: Call, caller: Caller) -> None:

@@ -30,6 +30,10 @@ _TOO_LONG: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection:
 ADDRESSES_REMEMBERED_MAX: Final = 256
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+WHOLE_ANSWER: Final = "spell.whole_answer"
+"""Name of what this server takes beyond ASGI in `http.response.start`: `body`, the whole of it, so that no other
+message comes; and `lines`, headers as they are sent, of a fixed text that was looked through before."""
+_EXTENSIONS: Final[dict[str, dict[str, object]]] = {WHOLE_ANSWER: {}}
 _END: Final = b"\r\n"
 _STATUS_LINES: Final = {status: line.removesuffix(_END) for status, line in STATUS_LINE.items()}
 _header: Final = b": ".join
@@ -41,7 +45,28 @@ _NO_BODY: Final = frozenset({204, 304})
 class Cycle(RequestResponseCycle):
     """One request and its answer. The head of an answer whose length is known leaves with the first of its body."""
 
+    # Most requests never change these; the base class would set each of them for each request.
     _head: bytes = b""
+    access_log = False
+    disconnected = False
+    more_body = True
+    response_started = False
+    response_complete = False
+    chunked_encoding = False
+    expected_content_length = 0
+
+    def __init__(self, protocol: "LeanProtocol", scope: Any, *, keep_alive: bool) -> None:
+        # Not the base class's own, which takes twelve arguments.
+        self.scope = scope
+        self.transport = protocol.transport
+        self.flow = protocol.flow
+        self.logger = protocol.logger
+        self.default_headers = protocol.server_state.default_headers
+        self.message_event = asyncio.Event()
+        self.on_response = protocol.on_response_complete
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = protocol.expect_100_continue
+        self.body = bytearray()
 
     async def send(self, message: Any) -> None:  # uvicorn spells the ASGI types out
         """Take an ASGI message. RuntimeError for one that must not come now, or an answer that would not be HTTP."""
@@ -51,14 +76,17 @@ class Cycle(RequestResponseCycle):
             return
         kind = message["type"]
         if not self.response_started and kind == "http.response.start":
-            self._start(message["status"], message.get("headers", ()))
+            self._start(message["status"], message.get("headers", ()), message.get("lines", b""))
+            whole = message.get("body")
+            if whole is not None:
+                self._continue(whole, more=False)
         elif self.response_started and not self.response_complete and kind == "http.response.body":
             self._continue(message.get("body", b""), more=message.get("more_body", False))
         else:
             text = f"An ASGI message '{kind}' came when the answer was not waiting for one."
             raise RuntimeError(text)
 
-    def _start(self, status: int, headers: Collection[tuple[bytes, bytes]]) -> None:
+    def _start(self, status: int, headers: Collection[tuple[bytes, bytes]], ready: bytes) -> None:
         self.response_started = True
         self.waiting_for_100_continue = False
         lines = [_STATUS_LINES[status], *map(_header, self.default_headers), *map(_header, headers)]
@@ -66,9 +94,9 @@ class Cycle(RequestResponseCycle):
         if len(text.translate(None, _CONTROL)) != len(text) - len(_END) * (len(lines) - 1):
             message = "A header of the answer has a control character in it."
             raise RuntimeError(message)
+        text += ready
         known = dict(headers)
         length = known.get(b"content-length")
-        self.chunked_encoding = False
         if length is not None:
             self.expected_content_length = int(length)
         elif self.scope["method"] != "HEAD" and status not in _NO_BODY:
@@ -172,21 +200,10 @@ class LeanProtocol(HttpToolsProtocol):
             "query_string": query,
             "headers": self.headers,
             "state": self.app_state.copy(),
+            "extensions": _EXTENSIONS,
         }
         serving = self.cycle
-        self.cycle = Cycle(
-            scope=self.scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=http_version != "1.0" and parser.should_keep_alive(),
-            on_response=self.on_response_complete,
-        )
+        self.cycle = Cycle(self, self.scope, keep_alive=http_version != "1.0" and parser.should_keep_alive())
         if serving is None or serving.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:

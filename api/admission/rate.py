@@ -9,7 +9,7 @@ import itertools
 import logging
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -169,22 +169,18 @@ def _whole_seconds(us: float) -> int:
 
 def _shared(callers: Sequence[Caller], taken: Mapping[Caller, tuple[int, float]]) -> list[Allowance]:
     """Give what passed to the first requests of each caller, in order of arrival; what is left counts plain ones."""
-    seen: Counter[Caller] = Counter()
-    allowances: list[Allowance] = []
-    for caller in callers:
-        passed, back_us = taken[caller]
-        position = seen[caller]
-        seen[caller] += 1
-        interval_us = _interval_us(caller)
-        left = max(0, math.floor((_WINDOW_US - back_us) * caller.rpm / _WINDOW_US + _ROUNDING))
-        late = position >= passed
-        yet_to_come = 0 if late else (passed - 1 - position) * min(caller.weight, caller.rpm)
-        allowances.append(
-            Allowance(
-                limit=caller.rpm,
-                remaining=left + yet_to_come,
-                reset_s=_whole_seconds(back_us),
-                retry_after_s=max(1, _whole_seconds(back_us + interval_us - _WINDOW_US)) if late else None,
-            )
-        )
-    return allowances
+    shares = {caller: _allowances(caller, *taken[caller]) for caller in taken}
+    return [next(shares[caller]) for caller in callers]
+
+
+def _allowances(caller: Caller, passed: int, back_us: float) -> Iterator[Allowance]:
+    """Yield what each request of `caller` gets, without end; `passed` of them may pass."""
+    left = max(0, math.floor((_WINDOW_US - back_us) * caller.rpm / _WINDOW_US + _ROUNDING))
+    reset_s = _whole_seconds(back_us)
+    for to_come in range(passed - 1, -1, -1):
+        remaining = left + to_come * min(caller.weight, caller.rpm)
+        yield Allowance(limit=caller.rpm, remaining=remaining, reset_s=reset_s, retry_after_s=None)
+    retry_after_s = max(1, _whole_seconds(back_us + _interval_us(caller) - _WINDOW_US))
+    late = Allowance(limit=caller.rpm, remaining=left, reset_s=reset_s, retry_after_s=retry_after_s)
+    while True:
+        yield late

@@ -26,6 +26,7 @@ from api.casts.request import BODY_BYTES_MAX, parse_cast, spec_of
 from api.edge import App, Message, Receive, Scope, Send
 from api.errors import KINDS, Answer, invalid, problem
 from api.guard import admit_request, authenticate, caller_of, count_late, note_allowance
+from api.protocol import WHOLE_ANSWER
 from api.services import Services
 from api.trouble import refusal_of
 from domain.model.admission import Accepted, AdmissionRequest, Judged, Replayed
@@ -86,7 +87,12 @@ class CastEndpoints:
             answer = await self._refused(call, scope, refusal_of(error))
         if scope["method"] == "POST":
             self._services.metrics.cast_seconds.observe(self._services.clock() - started)
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        start: Message = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+        if WHOLE_ANSWER in scope.get("extensions", ()):
+            start["body"] = answer.body
+            await send(start)
+            return
+        await send(start)
         await send({"type": "http.response.body", "body": answer.body})
 
     def _waited(self, call: Call, principal: Principal, scope: Scope, receive: Receive) -> Awaitable[Answer]:

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from api.protocol import KEEP_ALIVE_S, LeanProtocol
+from api.protocol import KEEP_ALIVE_S, WHOLE_ANSWER, LeanProtocol
 
 REQUEST = b"GET /a%20b?c=d HTTP/1.1\r\nhost: x\r\n\r\n"
 Message = dict[str, Any]
@@ -111,6 +111,25 @@ async def test_a_body_of_no_known_length_comes_in_chunks_behind_a_head_that_does
 async def test_a_body_in_pieces_of_a_known_length() -> None:
     served = Served([start(200, length(6)), body(b"one", more=True), body(b"two")])
     assert await served.ask() == [b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\none", b"two"]
+
+
+async def test_an_answer_may_come_whole_in_one_message() -> None:
+    whole = {**start(200, length(4)), "body": b"body", "lines": b"\r\nx-fixed: text"}
+    served = Served([whole])
+    written = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nx-fixed: text\r\n\r\n"
+    assert await served.ask() == [written + b"body"]
+    assert WHOLE_ANSWER in served.scopes[0]["extensions"]
+    assert await served.ask(b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\n") == [written]
+    assert await Served([whole, body(b"more")]).ask() == [written + b"body"]
+
+
+async def test_a_whole_answer_that_is_not_as_long_as_it_says_ends_the_connection() -> None:
+    served = Served([{**start(200, length(4)), "body": b"bo"}])
+    await served.ask()
+    assert [str(error) for error in served.errors] == [
+        "The body of the answer is shorter than its content-length says."
+    ]
+    assert served.transport.closed
 
 
 @pytest.mark.parametrize("status", [204, 304])

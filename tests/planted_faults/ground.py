@@ -16,8 +16,8 @@ FAULTS = (
         "A revoked key reads for as long as the process lives and does not hear of it.",
         (
             "api/auth.py",
-            "        elif self._clock() - known.checked_at > FRESH_S:\n",
-            "        elif self._clock() < known.checked_at:\n",
+            "self._clock() - known.checked_at > FRESH_S:",
+            "self._clock() < known.checked_at:",
         ),
         tests=("tests/api/test_auth.py::test_a_warm_key_needs_no_database_and_a_stale_one_does",),
     ),
