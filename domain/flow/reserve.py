@@ -58,7 +58,7 @@ async def reserve(
     verdicts = decide(mine, state, terms, entropy)
     accepted = [result for verdict in verdicts for result in _accepted(verdict)]
     if accepted:
-        await store.write(connection, _holds(accepted, state.windows, verdicts))
+        await store.write(connection, _holds(accepted, state, verdicts))
     if len(mine) == len(requests):
         return list(verdicts)
     decided = iter(verdicts)
@@ -117,9 +117,10 @@ class _AccountHeld:
             self.on_wire_default += cast.on_wire
 
 
-def _holds(accepted: list[Accepted], windows: list[WindowState], verdicts: Sequence[Verdict]) -> store.Holds:
+def _holds(accepted: list[Accepted], state: AdmissionState, verdicts: Sequence[Verdict]) -> store.Holds:
     # By the numbers of the ids: a UUID is hashed and compared in Python, which for all of these was a tenth of a batch.
-    window_of = {window.id.int: window for window in windows}
+    window_of = {window.id.int: window for window in state.windows}
+    begun = {known.account_id.int for known in state.months}
     window_micros: dict[int, int] = {}
     grant_micros: dict[int, store.MicrosRow] = {}
     accounts: dict[int, _AccountHeld] = {}
@@ -142,6 +143,11 @@ def _holds(accepted: list[Accepted], windows: list[WindowState], verdicts: Seque
     month = month_of_ms(accepted[0].accepted_ms)
     return store.Holds(
         new_windows=[_window_row(window_of[number]) for number in window_micros if not window_of[number].exists],
+        new_months=[
+            store.NewMonthRow(account_id=held.id, month=month)
+            for number, held in accounts.items()
+            if number not in begun
+        ],
         windows=[store.MicrosRow(id=window_of[number].id, micros=micros) for number, micros in window_micros.items()],
         months=[
             store.MonthRow(account_id=held.id, month=month, micros=held.micros, free=held.free, test=held.test)

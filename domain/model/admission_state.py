@@ -1,4 +1,7 @@
-"""What admission reads under the account locks, decoded straight from one JSON row."""
+"""What admission reads under the account locks, decoded straight from one JSON row.
+
+Its rows are arrays in the order of the fields here, and so read by `state_read` of `domain.store.admission`.
+"""
 
 from datetime import UTC, date, datetime
 from uuid import UUID
@@ -15,7 +18,7 @@ from domain.model.periods import Period
 from domain.model.pricing import Price
 
 
-class AccountState(msgspec.Struct, kw_only=True):
+class AccountState(msgspec.Struct, kw_only=True, array_like=True):
     """The account row. Mutable: `decide` works on its own copy."""
 
     id: UUID
@@ -47,7 +50,7 @@ class AccountState(msgspec.Struct, kw_only=True):
         return True
 
 
-class KeyState(msgspec.Struct, kw_only=True):
+class KeyState(msgspec.Struct, kw_only=True, array_like=True):
     """An API key, alive or not."""
 
     id: UUID
@@ -68,7 +71,7 @@ class KeyState(msgspec.Struct, kw_only=True):
         return self.prefix.startswith(TEST_PREFIX)
 
 
-class WindowState(msgspec.Struct, kw_only=True):
+class WindowState(msgspec.Struct, kw_only=True, array_like=True):
     """A budget and its window of the period that holds the batch's instant; a window not made yet reads as zeros."""
 
     budget_id: UUID
@@ -88,7 +91,7 @@ class WindowState(msgspec.Struct, kw_only=True):
         self.id = window_id(self.budget_id, self.starts_on)
 
 
-class MonthState(msgspec.Struct, kw_only=True):
+class MonthState(msgspec.Struct, kw_only=True, array_like=True):
     """What an account used of the month that holds the batch's instant."""
 
     account_id: UUID
@@ -100,7 +103,7 @@ class MonthState(msgspec.Struct, kw_only=True):
     """Accepted, however they ended."""
 
 
-class IdempotencyState(msgspec.Struct, frozen=True, kw_only=True):
+class IdempotencyState(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """An accepted request of before."""
 
     account_id: UUID

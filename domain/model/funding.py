@@ -25,7 +25,7 @@ class Funding(enum.StrEnum):
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
-class Grant(msgspec.Struct, kw_only=True):
+class Grant(msgspec.Struct, kw_only=True, array_like=True):
     """Credits bought or given. Open casts hold part of the balance; the rest may be taken, expire or be refunded."""
 
     id: UUID

@@ -38,6 +38,13 @@ class MicrosRow(msgspec.Struct, frozen=True, kw_only=True):
     micros: int
 
 
+class NewMonthRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A month of an account to begin."""
+
+    account_id: UUID
+    month: date
+
+
 class MonthRow(msgspec.Struct, frozen=True, kw_only=True):
     """What to add to the hold of an account's month."""
 
@@ -112,6 +119,7 @@ class Holds(msgspec.Struct, frozen=True, kw_only=True):
     """All that one batch writes. Each list names a row once."""
 
     new_windows: list[WindowRow]
+    new_months: list[NewMonthRow]
     windows: list[MicrosRow]
     months: list[MonthRow]
     grants: list[MicrosRow]
@@ -185,11 +193,13 @@ def _state_query(
 async def write(connection: Connection, holds: Holds) -> None:
     """Write the holds of a batch, with the COMMIT of a brief transaction.
 
-    The statement itself asserts that every window and grant still had room: under the account lock nothing else can
-    have taken it, so a smaller row count is a fault of ours, and the batch rolls back.
+    The statement itself asserts that every month is there, and every window and grant still had room: under the account
+    lock nothing else can have taken it, so a smaller row count is a fault of ours, and the batch rolls back.
     """
     if holds.new_windows:
         await later(connection, (_QUERIES["windows_insert"], {"rows": json_of(holds.new_windows)}))
+    if holds.new_months:
+        await later(connection, (_QUERIES["months_insert"], {"rows": json_of(holds.new_months)}))
     rows: dict[str, Sequence[msgspec.Struct]] = {
         "windows_hold": holds.windows,
         "grants_hold": holds.grants,

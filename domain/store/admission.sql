@@ -8,7 +8,8 @@ SELECT id FROM accounts WHERE id = ANY(%(account_ids)b::uuid[]) ORDER BY id FOR 
 
 -- name: state_read
 -- All that admission needs to know, at one instant after the locks: a second statement, because after a lock wait
--- the tables joined in the first would come from the old snapshot.
+-- the tables joined in the first would come from the old snapshot. Rows are arrays in the order of their structs'
+-- fields, for names cost Postgres more than what they name (of an account 3.1 microseconds with, 1.9 without).
 WITH instant AS MATERIALIZED (
   SELECT now, (now AT TIME ZONE 'UTC')::date AS day, date_trunc('month', now AT TIME ZONE 'UTC')::date AS month
   FROM clock_timestamp() AS now
@@ -16,23 +17,20 @@ WITH instant AS MATERIALIZED (
 SELECT json_build_object(
   'now_us', (extract(epoch FROM now) * 1000000)::bigint,
   'accounts', (
-    SELECT coalesce(json_agg(json_build_object(
-      'id', id, 'status', status, 'plan', plan,
-      'metered', subscription_active OR billing = 'off' OR (billing = 'auto' AND NOT %(billing_enabled)s),
-      'unbilled', billing = 'off' OR (billing = 'auto' AND NOT subscription_active AND NOT %(billing_enabled)s),
-      'spend_paused', spend_paused, 'credits_ever', credits_ever,
-      'open_casts', open_casts, 'open_casts_max', open_casts_max,
-      'on_wire_default', on_wire_default, 'on_wire_large', on_wire_large,
-      'price', CASE WHEN price_version IS NOT NULL AND plan = 'enterprise' THEN (
+    SELECT coalesce(json_agg(json_build_array(
+      id, status, plan,
+      subscription_active OR billing = 'off' OR (billing = 'auto' AND NOT %(billing_enabled)s),
+      spend_paused, credits_ever, open_casts, open_casts_max, on_wire_default, on_wire_large,
+      billing = 'off' OR (billing = 'auto' AND NOT subscription_active AND NOT %(billing_enabled)s),
+      CASE WHEN price_version IS NOT NULL AND plan = 'enterprise' THEN (
         SELECT json_build_object('version', p.version, 'per_cast_micros', p.per_cast_micros,
           'per_gfuel_micros', p.per_gfuel_micros, 'platform_share_percent', p.platform_share_percent)
         FROM price_book p WHERE p.version = price_version) END)), '[]')
     FROM accounts WHERE id = ANY(%(account_ids)b::uuid[])),
   'keys', (
-    SELECT coalesce(json_agg(json_build_object(
-      'id', id, 'alive', revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now),
-      'open_casts', open_casts, 'open_casts_max', open_casts_max,
-      'prefix', prefix, 'previous_prefix', CASE WHEN previous_until > now THEN previous_prefix END)), '[]')
+    SELECT coalesce(json_agg(json_build_array(
+      id, revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now), open_casts, open_casts_max,
+      prefix, CASE WHEN previous_until > now THEN previous_prefix END)), '[]')
     FROM api_keys WHERE id = ANY(%(key_ids)b::uuid[])),
   'sessions', (
     SELECT coalesce(json_agg(id), '[]')
@@ -40,30 +38,27 @@ SELECT json_build_object(
     WHERE id = ANY(%(session_ids)b::uuid[]) AND ended_at IS NULL AND expires_at > now
       AND last_used_at > now - make_interval(days => %(session_idle_days)s)),
   'windows', (
-    SELECT coalesce(json_agg(json_build_object(
-      'budget_id', b.id, 'account_id', b.account_id, 'scope', b.scope, 'scope_id', b.scope_id, 'period', b.period,
-      'starts_on', CASE b.period WHEN 'daily' THEN day ELSE month END,
-      'exists', w.id IS NOT NULL,
-      'hard_limit_micros', CASE WHEN w.id IS NULL THEN b.hard_limit_micros ELSE w.hard_limit_micros END,
-      'spent_micros', coalesce(w.spent_micros, 0), 'held_micros', coalesce(w.held_micros, 0))), '[]')
+    SELECT coalesce(json_agg(json_build_array(
+      b.id, b.account_id, b.scope, b.scope_id, b.period,
+      CASE b.period WHEN 'daily' THEN day ELSE month END,
+      w.id IS NOT NULL,
+      CASE WHEN w.id IS NULL THEN b.hard_limit_micros ELSE w.hard_limit_micros END,
+      coalesce(w.spent_micros, 0), coalesce(w.held_micros, 0))), '[]')
     FROM budgets b
     LEFT JOIN budget_windows w
       ON w.budget_id = b.id AND w.starts_on = CASE b.period WHEN 'daily' THEN day ELSE month END
     WHERE b.account_id = ANY(%(account_ids)b::uuid[]) AND b.deleted_at IS NULL),
   'months', (
-    SELECT coalesce(json_agg(json_build_object(
-      'account_id', account_id, 'spent_micros', spent_micros, 'held_micros', held_micros,
-      'free_used', free_used, 'free_held', free_held, 'test_casts', test_casts)), '[]')
+    SELECT coalesce(json_agg(json_build_array(
+      account_id, spent_micros, held_micros, free_used, free_held, test_casts)), '[]')
     FROM account_months m WHERE m.account_id = ANY(%(account_ids)b::uuid[]) AND m.month = instant.month),
   'grants', (
-    SELECT coalesce(json_agg(json_build_object(
-      'id', id, 'account_id', account_id, 'priority', priority, 'balance_micros', balance_micros,
-      'held_micros', held_micros, 'expires_at', expires_at)), '[]')
+    SELECT coalesce(json_agg(json_build_array(
+      id, account_id, priority, balance_micros, held_micros, expires_at)), '[]')
     FROM credit_grants WHERE account_id = ANY(%(account_ids)b::uuid[]) AND balance_micros > 0),
   'idempotency', (
-    SELECT coalesce(json_agg(json_build_object(
-      'account_id', i.account_id, 'mode', i.mode, 'key', i.key, 'request_hash', encode(i.request_hash, 'base64'),
-      'cast_ids', i.cast_ids)), '[]')
+    SELECT coalesce(json_agg(json_build_array(
+      i.account_id, i.mode, i.key, encode(i.request_hash, 'base64'), i.cast_ids)), '[]')
     FROM unnest(%(idempotency_accounts)b::uuid[], %(idempotency_keys)s::text[]) AS asked(account_id, key)
     JOIN idempotency_keys i ON i.account_id = asked.account_id AND i.key = asked.key)
 )::text
@@ -85,14 +80,20 @@ WHERE w.id = r.id
   AND (w.hard_limit_micros IS NULL OR w.spent_micros + w.held_micros + r.micros <= w.hard_limit_micros)
 RETURNING w.id
 
+-- name: months_insert
+-- Begin the month of accounts that had none yet: under their locks nobody else does.
+INSERT INTO account_months (account_id, month)
+SELECT account_id, month FROM json_to_recordset(%(rows)s::json) AS r(account_id uuid, month date)
+ON CONFLICT (account_id, month) DO NOTHING
+
 -- name: months_hold
--- Raise what the account holds of this month and of its free allowance, and how many test casts it made.
-INSERT INTO account_months AS m (account_id, month, held_micros, free_held, test_casts)
-SELECT account_id, month, micros, free, test
+-- Raise what the account holds of this month and of its free allowance, and how many test casts it made. An update,
+-- for ON CONFLICT DO UPDATE locks the row first, which is logged as much as the change.
+UPDATE account_months m SET held_micros = m.held_micros + r.micros, free_held = m.free_held + r.free,
+  test_casts = m.test_casts + r.test
 FROM json_to_recordset(%(rows)s::json) AS r(account_id uuid, month date, micros bigint, free integer, test integer)
-ON CONFLICT (account_id, month)
-DO UPDATE SET held_micros = m.held_micros + excluded.held_micros, free_held = m.free_held + excluded.free_held,
-  test_casts = m.test_casts + excluded.test_casts
+WHERE m.account_id = r.account_id AND m.month = r.month
+RETURNING m.account_id
 
 -- name: grants_hold
 -- Hold credits; a grant without that much free is not updated, and the caller counts the rows.

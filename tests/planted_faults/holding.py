@@ -167,7 +167,7 @@ FAULTS = (
     fault(
         "revoked-key-alive",
         "A revoked key goes on casting.",
-        ("domain/store/admission.sql", "'alive', revoked_at IS NULL AND (", "'alive', ("),
+        ("domain/store/admission.sql", "id, revoked_at IS NULL AND (expires_at", "id, (expires_at"),
         tests=(f"{RESERVE}test_a_revoked_key_casts_nothing",),
     ),
     fault(

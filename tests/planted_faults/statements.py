@@ -138,7 +138,7 @@ FAULTS = (
     fault(
         "month-overwritten-by-a-hold",
         "The default limit sees the last batch alone.",
-        (HOLD, "held_micros = m.held_micros + excluded.held_micros", "held_micros = excluded.held_micros"),
+        (HOLD, "held_micros = m.held_micros + r.micros", "held_micros = r.micros"),
         tests=("tests/domain/flow/test_budgets.py::test_a_new_budget_starts_at_what_is_spent_and_open",),
     ),
     fault(

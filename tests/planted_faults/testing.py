@@ -68,7 +68,7 @@ FAULTS = (
         ("domain/model/admission.py", "        month.test_casts += 1\n", ""),
         (
             "domain/store/admission.sql",
-            "  test_casts = m.test_casts + excluded.test_casts\n",
+            "  test_casts = m.test_casts + r.test\n",
             "  test_casts = m.test_casts\n",
         ),
         tests=(

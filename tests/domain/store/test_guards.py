@@ -1,20 +1,21 @@
 """The last guards, in SQL: what no decision lets through is refused by the statement that writes it."""
 
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
 import pytest
 
 from domain.model.budgets import window_id
 from domain.model.periods import Period, starts_on
-from domain.store.admission import Holds, MicrosRow, WindowRow, write
+from domain.store.admission import Holds, MicrosRow, MonthRow, NewMonthRow, WindowRow, write
 from domain.store.connection import Pool, Role, StoreError, open_pool, transaction
 from tests.domain.admitted import accept
 from tests.domain.world import HOLD, World, make_world
 
 NOTHING = Holds(
     new_windows=[],
+    new_months=[],
     windows=[],
     months=[],
     grants=[],
@@ -71,6 +72,23 @@ async def test_a_window_is_made_once(world: World, pool: Pool) -> None:
     await _write(pool, holds(new_windows=[row], windows=held))
     await _write(pool, holds(new_windows=[row], windows=held))
     assert await world.window(budget) == (0, 8)
+
+
+async def test_a_month_there_is_not_holds_nothing(world: World, pool: Pool) -> None:
+    held = MonthRow(account_id=world.account_id, month=date(2026, 3, 1), micros=5, free=2, test=3)
+    with pytest.raises(AssertionError, match="months_hold did not find"):
+        await _write(pool, holds(months=[held]))
+
+
+async def test_a_month_is_begun_once_and_keeps_what_it_holds(world: World, pool: Pool) -> None:
+    new = NewMonthRow(account_id=world.account_id, month=date(2026, 3, 1))
+    held = MonthRow(account_id=world.account_id, month=new.month, micros=5, free=2, test=3)
+    for _ in range(2):
+        await _write(pool, holds(new_months=[new], months=[held]))
+    found = await world.rows(
+        "SELECT month, held_micros, free_held, test_casts, spent_micros, free_used FROM account_months"
+    )
+    assert found == [(new.month, 10, 4, 6, 0, 0)]
 
 
 async def test_a_grant_without_that_much_left_is_not_held(world: World, pool: Pool) -> None:
