@@ -37,9 +37,19 @@ def keeper_command(identity: str, stop_signal: signal.Signals, command: Sequence
     return [*keeper, identity, str(int(stop_signal)), str(os.getpid()), *command]
 
 
+# What a statement of Postgres took glibc gives back to the kernel, page by page, and has it made anew for the next one:
+# a fourteenth of a batch of casts (measured). A process keeps up to this much instead; few statements take more.
+_KEPT_BYTES_MAX: Final = 8 * 1024 * 1024
+_KEEPING_MEMORY: Final = {
+    "MALLOC_TRIM_THRESHOLD_": str(_KEPT_BYTES_MAX),
+    "MALLOC_MMAP_THRESHOLD_": str(_KEPT_BYTES_MAX),
+    "MALLOC_TOP_PAD_": str(_KEPT_BYTES_MAX // 32),
+}
+
+
 def server_environment() -> dict[str, str]:
     """Return the whole environment of a server: nothing of the user's, so no PGDATA or LC_ALL can bend it."""
-    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", **_KEEPING_MEMORY}
 
 
 class ServerProcess:
