@@ -35,12 +35,12 @@ SELECT
   s.ended_at IS NULL AND s.expires_at > clock_timestamp()
     AND s.last_used_at > clock_timestamp() - make_interval(days => %(idle_days)s) AS alive,
   a.status = 'active' AS active, (
-    SELECT json_agg(json_build_object(
-      'budget_id', b.id, 'account_id', b.account_id, 'scope', b.scope, 'scope_id', b.scope_id, 'period', b.period,
-      'starts_on', CASE b.period WHEN 'daily' THEN instant.day ELSE instant.month END,
-      'exists', w.id IS NOT NULL,
-      'hard_limit_micros', CASE WHEN w.id IS NULL THEN b.hard_limit_micros ELSE w.hard_limit_micros END,
-      'spent_micros', coalesce(w.spent_micros, 0), 'held_micros', coalesce(w.held_micros, 0)))::text
+    SELECT json_agg(json_build_array(
+      b.id, b.account_id, b.scope, b.scope_id, b.period,
+      CASE b.period WHEN 'daily' THEN instant.day ELSE instant.month END,
+      w.id IS NOT NULL,
+      CASE WHEN w.id IS NULL THEN b.hard_limit_micros ELSE w.hard_limit_micros END,
+      coalesce(w.spent_micros, 0), coalesce(w.held_micros, 0)))::text
     FROM budgets b
     LEFT JOIN budget_windows w
       ON w.budget_id = b.id AND w.starts_on = CASE b.period WHEN 'daily' THEN instant.day ELSE instant.month END
