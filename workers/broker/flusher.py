@@ -1,7 +1,8 @@
-"""The one thread that ends entries in Redis, many in one transaction.
+"""Ends entries in Redis, many in one transaction: under load a thread of its own does, for all others.
 
-`ack` only appends here and returns. A completion that could not be flushed is kept and tried again until Redis
-confirms it: a second usage event is harmless, a lost one is not.
+`ack` only appends here and returns, unless nothing else is held: then nothing comes that would fill a batch, and
+waking another thread costs more than the round trip. A completion that could not be flushed is kept and tried again
+until Redis confirms it: a second usage event is harmless, a lost one is not.
 """
 
 import logging
@@ -41,6 +42,9 @@ class Flusher:
         self._link = link
         self._on_failure = on_failure
         self._waiting: deque[Completion] = deque()
+        self._turn = threading.Lock()
+        """Held by whoever flushes."""
+        self._flushed_at = 0.0
         self._work = threading.Event()
         self._hurry = threading.Event()
         self._idle = threading.Condition()
@@ -52,13 +56,19 @@ class Flusher:
         self._starting = threading.Lock()
 
     def add(self, completion: Completion) -> None:
-        """Take a completion; it is flushed within WINDOW_S while Redis answers, at once when nothing else is held."""
+        """Take a completion; it is flushed within WINDOW_S while Redis answers, here and now when no other is held."""
         self._waiting.append(completion)
+        waiting = len(self._waiting)
+        is_last = waiting >= len(completion.queue.held)
+        if is_last and not self.failing and self._turn.acquire(blocking=False):
+            try:
+                self._flush_waiting()
+            finally:
+                self._turn.release()
+            return
         if not self._work.is_set():
             self._work.set()
-        waiting = len(self._waiting)
-        # With nothing else held, nothing comes that would fill the batch: a lone cast does not wait for the next one.
-        if waiting >= BATCH_COUNT_MAX or waiting >= len(completion.queue.held):
+        if is_last or waiting >= BATCH_COUNT_MAX:
             self._hurry.set()
 
     def hurry(self) -> None:
@@ -102,28 +112,35 @@ class Flusher:
 
     def _run(self) -> None:
         wait_s = RETRY_WAIT_S
-        flushed_at = 0.0
         while not self._closing:
             self._work.wait()
             # At rest nothing waits; under load the window since the last flush fills a batch.
-            window_s = flushed_at + WINDOW_S - time.monotonic()
+            window_s = self._flushed_at + WINDOW_S - time.monotonic()
             if window_s > 0:
                 self._hurry.wait(window_s)
             self._work.clear()
             self._hurry.clear()
-            batch = self._take()
-            try:
-                self._flush(batch)
-            except Exception as error:  # noqa: BLE001  whatever it is, the batch is kept and the thread must live
-                self.failing = True
-                self._keep(batch, error)
+            with self._turn:
+                flushed = self._flush_waiting()
+            if flushed:
+                wait_s = RETRY_WAIT_S
+            else:
                 time.sleep(wait_s)
                 wait_s = min(wait_s * 2, RETRY_WAIT_S_MAX)
-            else:
-                wait_s = RETRY_WAIT_S
-                self.failing = False
-                self._confirm(batch)
-            flushed_at = time.monotonic()
+
+    def _flush_waiting(self) -> bool:
+        """Flush what waits, as much as one transaction carries; tells whether Redis has it. Only in one's turn."""
+        batch = self._take()
+        try:
+            self._flush(batch)
+        except Exception as error:  # noqa: BLE001  whatever it is, the batch is kept and the thread must live
+            self.failing = True
+            self._keep(batch, error)
+            return False
+        self.failing = False
+        self._confirm(batch)
+        self._flushed_at = time.monotonic()
+        return True
 
     def _take(self) -> list[Completion]:
         batch: list[Completion] = []

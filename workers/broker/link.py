@@ -17,6 +17,7 @@ import redis
 from hiredis import pack_command  # pyright: ignore[reportUnknownVariableType]  its stub leaves the result open
 from redis.exceptions import InvalidResponse, NoScriptError, ResponseError
 
+from gateways.waiting import wait_at_most
 from workers.broker.scripts import Script
 
 Argument: TypeAlias = bytes | str | int
@@ -81,6 +82,9 @@ class _Lane:
         )
         self._idle: Final = select.poll()
         self._idle.register(self._socket, select.POLLIN)
+        if type(self._socket) is socket.socket:  # TLS reads and writes in pieces of its own, so Python waits for it
+            self._socket.settimeout(None)
+            wait_at_most(self._socket, SOCKET_TIMEOUT_S, socket.SO_RCVTIMEO, socket.SO_SNDTIMEO)
 
     @property
     def is_open(self) -> bool:
@@ -92,7 +96,7 @@ class _Lane:
         try:
             self._socket.sendall(sent)
             return [self._reply() for _ in range(count)]
-        except TimeoutError as error:
+        except (TimeoutError, BlockingIOError) as error:
             raise redis.TimeoutError(_SILENT) from error
         except OSError as error:
             raise redis.ConnectionError(_LOST) from error

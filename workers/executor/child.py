@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 import wasmtime
 
-from domain.model.limits import MIB, CastLimits
+from domain.model.limits import KIB, MIB, CastLimits
 from domain.model.messages import Outcome
 from gateways.collector import collect_rarely
 from gateways.signing import Verifier
@@ -35,6 +35,10 @@ from workers.executor.protocol import (
 from workers.executor.sandbox import TICK_MS, Sandbox
 
 _READ_BYTES: Final = 1 * MIB
+# Answers that lie in the socket unread, and how long one may: a fourth of what the kernel has room for by default, and
+# as long as a batch usually takes at most.
+_UNREAD_BYTES_MAX: Final = 48 * KIB
+_RING_AFTER_NS: Final = 5_000_000
 _LOOK_EVERY_SECONDS: Final = 0.25
 
 # One guest reads, writes, and traps; whatever Python and the engine do for the first time then, they do here, while
@@ -96,6 +100,42 @@ class _Channel:
             rest = rest[os.write(self._descriptor, rest) :]
 
 
+class _Bell:
+    """Wakes the parent, which sleeps while a batch is answered: once for each batch.
+
+    After the last answer; or before one that might not fit into the socket while nobody reads, or that comes so late
+    that those before it should not wait any longer: from then on the parent waits for each answer by itself.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: Final = descriptor
+        self._is_due = False
+        self._bytes = 0
+        self._ring_at_ns = 0
+
+    def begin(self, cast: CastFrame) -> None:
+        """Take note of a cast before it runs."""
+        if cast.behind and not cast.begin_by_ns:
+            self._is_due, self._bytes = True, 0
+            self._ring_at_ns = time.monotonic_ns() + _RING_AFTER_NS
+
+    def before(self, answer: bytes) -> None:
+        """Ring when this answer should not wait for the rest."""
+        if self._is_due:
+            self._bytes += len(answer)
+            if self._bytes > _UNREAD_BYTES_MAX or time.monotonic_ns() > self._ring_at_ns:
+                self._ring()
+
+    def after(self, cast: CastFrame) -> None:
+        """Ring when this was the last."""
+        if self._is_due and not cast.behind:
+            self._ring()
+
+    def _ring(self) -> None:
+        self._is_due = False
+        os.write(self._descriptor, b"\0")
+
+
 def _warm_up(sandbox: Sandbox) -> None:
     module = sandbox.compile(bytes(wasmtime.wat2wasm(_WARM_UP)), bytes(32))
     result = sandbox.run(module, b"warm", _WARM_UP_LIMITS)
@@ -135,7 +175,7 @@ def _prepare(config: ChildConfig, descriptor: int) -> tuple[Loader, Sandbox, Chi
         config.jail,
         parent_pid=config.parent_pid,
         readable_folder=Path(),
-        write_descriptors=(descriptor,),
+        write_descriptors=(descriptor, config.bell),
         moves_cpu_limit=config.moves_cpu_limit,
         address_space_bytes=ADDRESS_SPACE_BYTES_MAX,
         start_threads=lambda: _start_ticker(sandbox),
@@ -186,11 +226,16 @@ def serve(descriptor: int) -> None:
         return
     channel.send(msgspec.msgpack.encode(ready))
     decoder, encoder, cpu_limit = msgspec.msgpack.Decoder(CastFrame), msgspec.msgpack.Encoder(), _CpuLimit()
+    bell = _Bell(config.bell)
     while (frame := channel.receive()) is not None:
         cast = decoder.decode(frame)
+        bell.begin(cast)
         if cast.begin_by_ns and time.monotonic_ns() > cast.begin_by_ns:
-            channel.send(NOT_BEGUN)
-            continue
-        if config.moves_cpu_limit:
-            cpu_limit.follow(cast.limits.wall_ms)
-        channel.send(encoder.encode(_execute(loader, sandbox, cast)))
+            answer = NOT_BEGUN
+        else:
+            if config.moves_cpu_limit:
+                cpu_limit.follow(cast.limits.wall_ms)
+            answer = encoder.encode(_execute(loader, sandbox, cast))
+        bell.before(answer)
+        channel.send(answer)
+        bell.after(cast)

@@ -7,7 +7,8 @@ A thread and its child that wait for one another switch twice for each cast, whi
 short casts may be sent ahead, several at once (`Ahead`). The child runs them strictly one after the other and answers
 each before it begins the next, so the first without an answer is the one that runs: it alone is timed, killed, or
 blamed for the end of the child, and those behind it go to the next child as if they had never been sent. And a cast
-that was sent ahead is either begun within BEGIN_WITHIN_SECONDS or not at all.
+that was sent ahead is either begun within BEGIN_WITHIN_SECONDS or not at all. While all is well the thread sleeps
+until the whole batch is answered (`Child.await_bell`).
 """
 
 import contextlib
@@ -50,6 +51,8 @@ RESIDENT_BYTES_MAX: Final = 768 * MIB
 BEGIN_WITHIN_SECONDS: Final = 0.05
 # After this it is certain that none behind the running one begins.
 _LATE_SECONDS: Final = BEGIN_WITHIN_SECONDS + 0.001
+# An answer that is there already, but not read yet.
+_AT_ONCE_SECONDS: Final = 0.001
 
 _decode_result: Final = msgspec.msgpack.Decoder(ExecuteResult).decode
 
@@ -114,6 +117,9 @@ class Executor:
         """What the present child was sent beyond the running cast, in order."""
         self._stale = 0
         """Answers that will still come and belong to nobody: NOT_BEGUN, each of them."""
+        self._bell_due = False
+        self._is_late = False
+        """The batch sent last took longer than casts may wait for each other."""
         self._running: UUID | None = None
         self._canceled = False
         self._closed = False
@@ -174,6 +180,7 @@ class Executor:
             child, self._child = self._child, None
         self._sent.clear()
         self._stale = 0
+        self._bell_due = False
         if child is not None:
             child.end()
 
@@ -196,7 +203,7 @@ class Executor:
             message = "the executor was closed"
             raise ExecutorStartError(message)
         try:
-            child = Child(self._config)
+            child = Child(self._config, _LATE_SECONDS)
         except OSError as error:
             message = f"the executor's child cannot be started: {error}"
             raise ExecutorStartError(message) from error
@@ -246,14 +253,23 @@ class Executor:
         stale, self._stale = self._stale, 0
         self._drop_answers(stale)
 
-    def _frame(self, request: ExecuteRequest, begin_by_ns: int = 0) -> bytes:
-        frame = CastFrame(digest=request.digest, limits=request.limits, input=request.input, begin_by_ns=begin_by_ns)
+    def _frame(self, request: ExecuteRequest, begin_by_ns: int = 0, behind: int = 0) -> bytes:
+        digest, limits, given = request.digest, request.limits, request.input
+        frame = CastFrame(digest=digest, limits=limits, input=given, begin_by_ns=begin_by_ns, behind=behind)
         return framed(self._encoder.encode(frame))
+
+    def _batch(self, first: ExecuteRequest, behind: Sequence[ExecuteRequest]) -> bytes:
+        begin_by_ns = time.monotonic_ns() + int(BEGIN_WITHIN_SECONDS * 1e9)
+        counts = range(len(behind) - 1, -1, -1)
+        rest = (self._frame(one, begin_by_ns, count) for one, count in zip(behind, counts, strict=True))
+        frames = b"".join((self._frame(first, behind=len(behind)), *rest))
+        assert len(frames) <= SHORT_BYTES_MAX, "whoever takes ahead keeps to AHEAD_BYTES_MAX"
+        return frames
 
     def _send(self, request: ExecuteRequest) -> ExecuteResult | None:
         """Send the cast and those that may follow it; return how it ended if it is not to be run."""
-        first = self._frame(request)
-        if len(first) > REQUEST_BYTES_MAX:
+        frames = self._frame(request)
+        if len(frames) > REQUEST_BYTES_MAX:
             message = f"the input has {len(request.input)} bytes, at most {INPUT_BYTES_MAX} are allowed"
             return ExecuteResult(outcome=Outcome.PLATFORM_ERROR, message=message)
         self._drop_stale()
@@ -261,14 +277,16 @@ class Executor:
         # Whoever cancels from here on kills this child, and `_answer` notices.
         if self._canceled:
             return _CANCELED
-        behind = self._ahead.take(request) if self._ahead is not None and len(first) <= AHEAD_BYTES_MAX else ()
-        begin_by_ns = time.monotonic_ns() + int(BEGIN_WITHIN_SECONDS * 1e9)
-        frames = b"".join((first, *(self._frame(one, begin_by_ns) for one in behind)))
-        assert not behind or len(frames) <= SHORT_BYTES_MAX, "whoever takes ahead keeps to AHEAD_BYTES_MAX"
-        self._sent.extend(one.cast_id for one in behind)
-        wall_ms_max = max((one.limits.wall_ms for one in behind), default=0)
+        behind = self._ahead.take(request) if self._ahead is not None and len(frames) <= AHEAD_BYTES_MAX else ()
+        wall_ms = request.limits.wall_ms
+        if behind:
+            frames = self._batch(request, behind)
+            self._sent.extend(one.cast_id for one in behind)
+            wall_ms = max(wall_ms, *(one.limits.wall_ms for one in behind))
+            self._bell_due = True
+            child.expect_bell()
         try:
-            child.limit_cpu(max(request.limits.wall_ms, wall_ms_max))
+            child.limit_cpu(wall_ms)
             child.send(frames, _patience_seconds(request.limits))
         except TimeoutError as error:
             raise _overran(request.limits) from error
@@ -306,8 +324,11 @@ class Executor:
         """
         patience_seconds = _patience_seconds(limits)
         if self._sent:
+            if self._bell_due:
+                self._bell_due = False
+                self._is_late = not child.await_bell()
             try:
-                return child.receive(_LATE_SECONDS)
+                return child.receive(_AT_ONCE_SECONDS if self._is_late else _LATE_SECONDS)
             except TimeoutError:
                 self._give_back()
                 patience_seconds -= _LATE_SECONDS

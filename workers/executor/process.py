@@ -8,7 +8,6 @@ import os
 import resource
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import msgspec
 import workers
 from domain.model.limits import KIB, MIB
 from domain.model.messages import Outcome
+from gateways.waiting import wait_at_most
 from workers.executor.protocol import (
     ANSWER_BYTES_MAX,
     LENGTH_PREFIX,
@@ -35,11 +35,12 @@ from workers.executor.protocol import (
 START_SECONDS_MAX: Final = 20.0
 # So much fits into the socket while the child reads nothing; what is longer is sent with a bound on the whole.
 SHORT_BYTES_MAX: Final = 64 * KIB
+# Two batches whose bell was not heard in time: the child rings after the last answer, and only then gets another one.
+_RINGS_DUE_MAX: Final = 2
 
 _READ_BYTES: Final = 1 * MIB
 # A buffer of a mebibyte is mapped and unmapped for every cast; this one comes from the heap and holds most answers.
 _FIRST_READ_BYTES: Final = 16 * KIB
-_TIMEVAL: Final = struct.Struct("@ll")
 _CAP_SYS_RESOURCE: Final = 24
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _SOURCE_ROOT: Final = Path(workers.__file__).resolve().parent.parent
@@ -90,10 +91,10 @@ def framed(message: bytes) -> bytes:
     return LENGTH_PREFIX.pack(len(message)) + message
 
 
-def _start_process(descriptor: int) -> "subprocess.Popen[bytes]":
+def _start_process(descriptor: int, bell: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(  # noqa: S603 # our own program, no shell, nothing of a caller's
         [sys.executable, "-m", "workers.executor", str(descriptor)],
-        pass_fds=(descriptor,),
+        pass_fds=(descriptor, bell),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         cwd=_SOURCE_ROOT,
@@ -102,18 +103,26 @@ def _start_process(descriptor: int) -> "subprocess.Popen[bytes]":
 
 
 class Child:
-    """One process and the socket to it."""
+    """One process, the socket to it, and a second socket that is its bell.
 
-    def __init__(self, config: ExecutorConfig) -> None:
+    Who waits for each answer of a batch is woken for each; who waits for the bell, once.
+    """
+
+    def __init__(self, config: ExecutorConfig, bell_seconds: float) -> None:
         """Start the process and send it its configuration; it comes up while we do other things."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
+        self._bell, their_bell = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        bell = their_bell.fileno()
+        with theirs, their_bell:
             try:
-                self.process: Final = _start_process(theirs.fileno())
+                self.process: Final = _start_process(theirs.fileno(), bell)
             except OSError:
                 self._socket.close()
+                self._bell.close()
                 raise
-        self._timeout_seconds = -1.0
+        wait_at_most(self._bell, bell_seconds, socket.SO_RCVTIMEO)
+        self._rings_due = 0
+        self._timeouts_seconds: Final = {socket.SO_RCVTIMEO: -1.0, socket.SO_SNDTIMEO: -1.0}
         self._unread = bytearray()
         self._cpu_clock: Final = (~self.process.pid << 3) | 2
         self._cpu_seconds_limit = 0
@@ -128,20 +137,18 @@ class Child:
             verify_key=config.verify_key,
             jail=config.jail,
             parent_pid=os.getpid(),
+            bell=bell,
             moves_cpu_limit=self._child_moves_cpu_limit,
         )
         # A child that is gone already shows in `greet`.
         with contextlib.suppress(BrokenPipeError):
             self.send(framed(msgspec.msgpack.encode(first)), START_SECONDS_MAX)
 
-    def _wait_at_most(self, seconds: float) -> None:
+    def _wait_at_most(self, direction: int, seconds: float) -> None:
         """Bound each wait of a blocking call in the kernel: one system call a frame, not a poll before each."""
-        if seconds != self._timeout_seconds:
-            self._timeout_seconds = seconds
-            whole = int(seconds)
-            bound = _TIMEVAL.pack(whole, int((seconds - whole) * 1_000_000))
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, bound)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, bound)
+        if seconds != self._timeouts_seconds[direction]:
+            self._timeouts_seconds[direction] = seconds
+            wait_at_most(self._socket, seconds, direction)
 
     def send(self, frames: bytes, seconds: float) -> None:
         """Send frames with their lengths (`framed`) within a time; TimeoutError, and OSError when the child is gone."""
@@ -151,7 +158,7 @@ class Child:
             self._socket.sendall(frames)
             self._socket.settimeout(None)
             return
-        self._wait_at_most(seconds)
+        self._wait_at_most(socket.SO_SNDTIMEO, seconds)
         try:
             self._socket.sendall(frames)
         except BlockingIOError as error:
@@ -164,7 +171,7 @@ class Child:
             return frame
         deadline, wait_seconds, most = time.monotonic() + seconds, seconds, _FIRST_READ_BYTES
         while frame is None:
-            self._wait_at_most(wait_seconds)
+            self._wait_at_most(socket.SO_RCVTIMEO, wait_seconds)
             try:
                 piece = self._socket.recv(most)
             except BlockingIOError as error:
@@ -179,6 +186,22 @@ class Child:
                 raise TimeoutError
             wait_seconds = max(wait_seconds, 0.001)
         return frame
+
+    def expect_bell(self) -> None:
+        """Take note that a batch was sent."""
+        self._rings_due = min(self._rings_due + 1, _RINGS_DUE_MAX)
+
+    def await_bell(self) -> bool:
+        """Sleep until the child rings for the batch sent last; tells whether it did, within its time and at all."""
+        while self._rings_due:
+            try:
+                rings = self._bell.recv(self._rings_due)
+            except BlockingIOError:
+                return False
+            if not rings:
+                return False
+            self._rings_due -= len(rings)
+        return True
 
     def _next_frame(self) -> bytes | None:
         unread = self._unread
@@ -259,5 +282,6 @@ class Child:
         if not self._ended:
             self._ended = True
             self._socket.close()
+            self._bell.close()
             os.close(self._statm)
         return code

@@ -51,6 +51,8 @@ class ChildConfig(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Base64 of the Ed25519 public key that every artifact's signature must satisfy."""
     jail: JailMode
     parent_pid: int
+    bell: int
+    """The descriptor to write one byte to when a batch is answered: the parent sleeps until then."""
     moves_cpu_limit: bool
     """The parent may not move the child's RLIMIT_CPU (root without CAP_SYS_RESOURCE), so the child does."""
 
@@ -72,6 +74,8 @@ class CastFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     input: bytes
     begin_by_ns: int = 0
     """CLOCK_MONOTONIC: not begun by then, it is not run, and the answer is NOT_BEGUN. 0: no such bound."""
+    behind: int = 0
+    """How many casts were sent with this one and come after it. The first of a batch has the most."""
 
 
 class ExecuteRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -216,3 +216,19 @@ def test_a_lone_message_does_not_wait_for_the_end_of_a_window(
         broker.report(message, encode(make_event(number)))
         consumer.ack(message)
         until(lambda number=number: len(usage_events(client)) == number, "its event is there")
+
+
+def test_the_last_that_is_held_is_in_redis_when_its_thread_goes_on(
+    broker: StreamsBroker, client: Redis, make_job: Jobs, make_event: Events, encode: Encode
+) -> None:
+    add_jobs(client, [make_job(1), make_job(2)])
+    consumer = consume(broker)
+    first, second = take(consumer, 2)
+    for message, number in ((first, 1), (second, 2)):
+        broker.report(message, encode(make_event(number)))
+    broker.flusher.close(1)
+    consumer.ack(first)
+    assert client.xlen(keys.jobs("default")) == 2, "another is held, so a batch may come together"
+    consumer.ack(second)
+    assert usage_events(client) == [make_event(1), make_event(2)]
+    assert client.xlen(keys.jobs("default")) == pending_count(client) == 0

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ import pytest
 from domain.model.messages import Outcome
 from workers.executor import parent, process
 from workers.executor.parent import Executor, ExecutorConfig
+from workers.executor.process import Child
 from workers.executor.protocol import LENGTH_PREFIX, ExecuteRequest, JailMode
 
 Request = Callable[..., ExecuteRequest]
@@ -221,6 +223,49 @@ def test_one_whose_turn_comes_too_late_is_not_begun(
     assert line.given_back == 1
     assert outputs(executor, requests[2:]) == inputs(requests[2:])
     assert executor.child_deaths == 0
+
+
+def test_answers_that_do_not_fit_into_the_socket_together_are_read_before_the_last(
+    line: Line, library: Library, make_program: Program, make_request: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody is late here, so a parent that sleeps until the last is answered while the child waits for room sees both
+    # asleep for a minute.
+    monkeypatch.setattr(parent, "_LATE_SECONDS", 60.0)
+    monkeypatch.setattr(parent, "BEGIN_WITHIN_SECONDS", 60.0)
+    patient = Executor(library.config(), line)
+    body = """
+      (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const 65000))
+      (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 32)))"""
+    digest = library.publish(make_program(body))
+    first, *line.behind = requests = [make_request(digest) for _ in range(16)]
+    began_at = time.monotonic()
+    assert [len(output) for output in outputs(patient, [first, *requests[1:]])] == [65_000] * 16
+    assert time.monotonic() - began_at < 30
+    assert line.given_back == 0
+    patient.close()
+
+
+def test_a_batch_wakes_its_parent_once(
+    line: Line,
+    library: Library,
+    echoes: Callable[[int], list[ExecuteRequest]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard: list[bool] = []
+    await_bell = Child.await_bell
+
+    def noted(child: Child) -> bool:
+        heard.append(await_bell(child))
+        return heard[-1]
+
+    monkeypatch.setattr(Child, "await_bell", noted)
+    monkeypatch.setattr(parent, "_LATE_SECONDS", 60.0)
+    patient = Executor(library.config(), line)
+    for _ in range(3):
+        first, *line.behind = requests = echoes(16)
+        assert outputs(patient, [first, *requests[1:]]) == inputs(requests)
+    assert heard == [True] * 3
+    patient.close()
 
 
 def frame(message: bytes) -> bytes:
