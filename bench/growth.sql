@@ -1,3 +1,7 @@
+-- name: partitions_list
+-- Where casts are stored.
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'casts'::regclass
+
 -- name: casts_fill
 -- Final casts of these accounts in turn, spread evenly over the months up to now.
 INSERT INTO casts (
