@@ -10,7 +10,7 @@ ones keep it (`PyDLL`), which saves a release and a re-acquire each.
 
 import ctypes
 from collections.abc import Callable, Mapping
-from ctypes import c_bool, c_char_p, c_int64, c_size_t, c_ssize_t, c_uint8, c_uint64, c_void_p
+from ctypes import c_bool, c_char_p, c_int64, c_size_t, c_ssize_t, c_uint8, c_uint32, c_uint64, c_void_p
 from typing import Any, Final, cast
 
 from wasmtime import _bindings as bindings  # the generated structs, whose layout belongs to the pinned version
@@ -21,13 +21,13 @@ LIBRARY_PATH: Final = str(ffi.filename)
 _releasing: Final = ctypes.CDLL(LIBRARY_PATH)
 _holding: Final = ctypes.PyDLL(LIBRARY_PATH)
 
-# (environment, caller, parameter and result slots, number of slots) -> trap or 0
-HOST_FUNCTION: Final = ctypes.CFUNCTYPE(c_size_t, c_void_p, c_void_p, ctypes.POINTER(c_uint64), c_size_t)
+# (environment, caller, parameter and result slots as 32-bit words, number of slots) -> trap or 0
+HOST_FUNCTION: Final = ctypes.CFUNCTYPE(c_size_t, c_void_p, c_void_p, ctypes.POINTER(c_uint32), c_size_t)
 FINALIZER: Final = ctypes.CFUNCTYPE(None, c_void_p)
 NO_FINALIZER: Final = FINALIZER()  # a null function pointer
 
-# A raw value is a 16-byte union, so slot n of an array of 64-bit words begins at word 2n.
-WORDS_PER_SLOT: Final = 2
+# A raw value is a 16-byte union, little-endian, so slot n of an array of 32-bit words begins at word 4n.
+WORDS_PER_SLOT: Final = 4
 
 
 def _bind(library: ctypes.CDLL, name: str, result: Any, *parameters: Any) -> Callable[..., Any]:  # Any: ctypes' seam
@@ -142,7 +142,7 @@ class Scratch:
         self._memory: Final = bindings.wasmtime_extern_t()
         self._trap: Final = c_void_p()
         self._fuel: Final = c_uint64()
-        self._slots: Final = (c_uint64 * WORDS_PER_SLOT)()
+        self._slots: Final = (c_uint32 * WORDS_PER_SLOT)()
         self.instance: Final = ctypes.addressof(self._instance)
         self.extern: Final = ctypes.addressof(self._extern)
         self.extern_item: Final = self.extern + bindings.wasmtime_extern_t.of.offset

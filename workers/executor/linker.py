@@ -6,7 +6,8 @@ last one in a variable shared by all threads): it is caught here and becomes a t
 """
 
 import functools
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import wasmtime
@@ -21,8 +22,6 @@ MODULE: Final = "wasi_snapshot_preview1"
 # What is ours alone: a spell that wants to be paid by what it did says how much that was.
 OWN_MODULE: Final = "spell"
 
-_U32_MASK: Final = 0xFFFF_FFFF
-_U64_MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
 # Any trap ends the guest; whoever reads it asks `WasiCast.stop` and `Host.fault` first. One made of a code costs less
 # than one made of a text, which comes back as an error with a formatted backtrace.
 _TRAP_OF_HOST: Final = 9
@@ -93,6 +92,17 @@ def signature(name: str) -> tuple[str, str]:
     return f"({parameters})", "()" if name in NO_RESULT else "(i32)"
 
 
+def _reader(letters: str) -> Callable[[Any], Iterable[int]]:  # Any: a ctypes array of 32-bit words
+    """Return what reads parameters of these kinds from their slots, as unsigned integers."""
+    words = capi.WORDS_PER_SLOT
+    if not letters:
+        return lambda _: ()
+    if "I" not in letters:
+        return operator.itemgetter(slice(0, words * len(letters), words))
+    wide = [(words * slot, letter == "I") for slot, letter in enumerate(letters)]
+    return lambda values: [values[at] | values[at + 1] << 32 if is_wide else values[at] for at, is_wide in wide]
+
+
 class Host:
     """The host side of an engine: its linker, and the cast that is running."""
 
@@ -127,8 +137,7 @@ class Host:
 
     def _define(self, name: str) -> Any:  # Any: a ctypes callback has no type of its own
         letters, method = FUNCTIONS[name]
-        masks = tuple(_U32_MASK if letter == "i" else _U64_MASK for letter in letters)
-        callback = capi.HOST_FUNCTION(functools.partial(self._enter, method, masks, capi.WORDS_PER_SLOT * len(masks)))
+        callback = capi.HOST_FUNCTION(functools.partial(self._enter, method, _reader(letters)))
         parameters = [wasmtime.ValType.i32() if letter == "i" else wasmtime.ValType.i64() for letter in letters]
         results = [] if name in NO_RESULT else [wasmtime.ValType.i32()]
         kind = wasmtime.FuncType(parameters, results)
@@ -143,11 +152,10 @@ class Host:
     def _enter(
         self,
         method: Callable[..., int],
-        masks: tuple[int, ...],
-        words: int,
+        read: Callable[[Any], Iterable[int]],
         _environment: int | None,
         caller: int,
-        values: Any,  # Any: a ctypes array of 64-bit words
+        values: Any,  # Any: a ctypes array of 32-bit words
         _count: int,
     ) -> int:
         """Run one host call; returns 0, or a trap that ends the guest."""
@@ -160,7 +168,7 @@ class Host:
                 raise cast.end(Outcome.TRAP, message)  # noqa: TRY301 # one way out of a host call
             if not self.memory.attached:
                 self._attach(caller)
-            values[0] = method(cast, *map(int.__and__, values[0 : words : capi.WORDS_PER_SLOT], masks))
+            values[0] = method(cast, *read(values))
         except GuestFault:
             values[0] = FAULT
         except GuestStop:
