@@ -3,7 +3,6 @@
 A caller may send its requests of a minute at once; then they come back one by one (GCRA).
 """
 
-import asyncio
 import hashlib
 import itertools
 import logging
@@ -124,11 +123,10 @@ class RateLimiter:
         arguments = [text for caller, count in wanted.items() for text in (repr(_interval_us(caller)), count)]
         commands: list[Command] = [("EVALSHA", _SCRIPT.sha, len(names), *names, *arguments), *also]
         try:
-            async with asyncio.timeout(REDIS_TIMEOUT_S):
-                answers = await self._link.run(commands)
-                if isinstance(answers[0], NoScriptError):  # the server was restarted, or has just been met
-                    await self._link.call("SCRIPT", "LOAD", _SCRIPT.text)
-                    answers = await self._link.run(commands)
+            answers = await self._link.run(commands, within_s=REDIS_TIMEOUT_S)
+            if isinstance(answers[0], NoScriptError):  # the server was restarted, or has just been met
+                loading: Command = ("SCRIPT", "LOAD", _SCRIPT.text)
+                answers = (await self._link.run([loading, *commands], within_s=REDIS_TIMEOUT_S))[1:]
             numbers = replies.integers(checked(answers[0]))
         except (RedisError, OSError, TimeoutError) as error:
             self._silent_until = self._clock() + REDIS_RETRY_S

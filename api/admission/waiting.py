@@ -6,9 +6,9 @@ may be lost: four times a second the process asks Postgres for everything it wai
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, Final, cast
+from typing import Final
 from uuid import UUID
 
 from redis.asyncio import Redis
@@ -18,6 +18,7 @@ from domain.model.cast_view import FINAL_STATUSES, CastRow
 from domain.store.casts import casts_by_id, casts_status
 from domain.store.connection import Pool, statement
 from workers import keys
+from workers.broker.async_link import listen
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -109,12 +110,7 @@ class Waiting:
 
     async def listen(self) -> None:
         """Take hints from Redis until the connection breaks. Raises RedisError."""
-        async with _channel(self._redis) as channel:
-            await channel.subscribe(keys.wake_channel())
-            async for message in _messages(channel):
-                data = message.get("data")
-                if message.get("type") == "message" and isinstance(data, bytes):
-                    self.wake(data)
+        await listen(self._redis, keys.wake_channel(), self.wake)
 
     async def ask(self) -> int:
         """Ask Postgres how far everything waited for is; return how many casts have news. Raises StoreError."""
@@ -155,11 +151,3 @@ class Waiting:
             for waiter in self._waiters.get(cast_id.bytes, ()):
                 if waiter.wants(row.status) and not waiter.future.done():
                     waiter.future.set_result(row)
-
-
-def _channel(redis: Redis) -> Any:  # redis-py's PubSub has no types of its own
-    return cast("Any", redis).pubsub()
-
-
-def _messages(channel: Any) -> AsyncIterator[Mapping[str, object]]:
-    return cast("Callable[[], AsyncIterator[Mapping[str, object]]]", channel.listen)()

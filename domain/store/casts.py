@@ -10,6 +10,7 @@ from domain.model.cast_view import CastRow, VersionName
 from domain.model.manifest import OutputEncoding
 from domain.model.modes import Mode
 from domain.store.connection import Connection
+from domain.store.exchange import Value, exchange, rows
 from domain.store.queries import load
 
 _QUERIES: Final = load(__file__)
@@ -19,7 +20,8 @@ LAST_ID: Final = UUID(int=(1 << 128) - 1)
 
 async def casts_by_id(connection: Connection, *, ids: Sequence[UUID]) -> dict[UUID, CastRow]:
     """Return those of `ids` that exist, of any account: needs Role.ENGINE, and a caller that compares the account."""
-    return {row.id: row for row in await _rows(connection, "casts_by_id", _within(ids))}
+    (result,) = await exchange(connection, (_QUERIES["casts_by_id"], _within(ids)))
+    return {row.id: row for row in rows(connection, result, CastRow)}
 
 
 async def casts_list(
@@ -49,8 +51,8 @@ async def casts_list(
 
 async def casts_status(connection: Connection, *, ids: Sequence[UUID]) -> dict[UUID, str]:
     """Return the status of those of `ids` that exist: needs Role.ENGINE."""
-    cursor = await connection.execute(_QUERIES["casts_status"], _within(ids), binary=True)
-    return {row[0]: row[1] for row in await cursor.fetchall()}
+    (result,) = await exchange(connection, (_QUERIES["casts_status"], _within(ids)))
+    return {row["id"]: row["status"] for row in rows(connection, result, dict[str, Any])}
 
 
 async def casts_exist(connection: Connection, *, account_ids: Sequence[UUID], ids: Sequence[UUID]) -> set[UUID]:
@@ -74,7 +76,7 @@ async def version_names(connection: Connection, *, ids: Sequence[UUID]) -> dict[
     }
 
 
-def _within(ids: Sequence[UUID]) -> dict[str, object]:
+def _within(ids: Sequence[UUID]) -> dict[str, Value]:
     """Return the ids and between which they are: by that a plan made beforehand leaves out the other months."""
     return {"ids": list(ids), "first_id": min(ids, default=FIRST_ID), "last_id": max(ids, default=FIRST_ID)}
 

@@ -10,9 +10,10 @@ from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as SilentError
 
+from domain.model.limits import MIB
 from local.ports import LOOPBACK
 from tests.workers.broker.pools import until
-from workers.broker.async_link import READ_BYTES, AsyncLink
+from workers.broker.async_link import AsyncLink, listen
 
 
 @pytest.fixture(params=[2, 3])
@@ -33,7 +34,7 @@ async def test_answers_come_in_order_and_errors_among_them(redis: AsyncRedis) ->
 
 
 async def test_an_answer_longer_than_one_read(redis: AsyncRedis) -> None:
-    long = b"x" * (5 * READ_BYTES)
+    long = b"x" * (2 * MIB)
     assert await AsyncLink(redis).run([("ECHO", long), ("PING",)]) == [long, b"PONG"]
 
 
@@ -78,6 +79,45 @@ async def test_a_silent_server_is_not_waited_for(redis: AsyncRedis) -> None:
     with pytest.raises(SilentError):
         await link.call("BLPOP", "nothing", 30)
     assert await link.call("PING") == b"PONG"
+
+
+async def test_a_caller_may_wait_less_than_the_client_would(redis: AsyncRedis) -> None:
+    link = AsyncLink(redis)
+    with pytest.raises(SilentError, match=r"within 0\.05 s"):
+        await link.run([("BLPOP", "nothing", 30)], within_s=0.05)
+    assert await link.call("PING") == b"PONG"
+
+
+async def test_what_nobody_asked_for_ends_the_connection(redis_url: str, client: Redis) -> None:
+    async with AsyncRedis.from_url(redis_url, protocol=2) as redis:
+        link = AsyncLink(redis)
+        number = await link.call("CLIENT", "ID")
+        await link.call("SUBSCRIBE", "news")
+        client.publish("news", "in the older protocol nothing tells this from an answer")
+        await asyncio.to_thread(until, lambda: all(one["id"] != str(number) for one in client.client_list()), "it ends")
+        assert await link.call("PING") == b"PONG"
+
+
+async def test_messages_are_passed_on_until_the_connection_breaks(redis: AsyncRedis, client: Redis) -> None:
+    taken: list[bytes] = []
+    listening = asyncio.create_task(listen(redis, "news", taken.append))
+    await asyncio.to_thread(until, lambda: client.publish("news", b"\xff"), "somebody listens")
+    await asyncio.to_thread(client.publish, "news", "second")
+    await asyncio.to_thread(until, lambda: len(taken) > 1, "both have come")
+    assert taken == [b"\xff", b"second"]
+    client.client_kill_filter(_type="pubsub")
+    with pytest.raises(LostError):
+        await listening
+    assert await AsyncLink(redis).call("PING") == b"PONG"
+
+
+async def test_who_stops_listening_leaves_no_connection(redis: AsyncRedis, client: Redis) -> None:
+    listening = asyncio.create_task(listen(redis, "news", lambda _: None))
+    await asyncio.to_thread(until, lambda: client.publish("news", "heard"), "somebody listens")
+    listening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listening
+    await asyncio.to_thread(until, lambda: not client.publish("news", "unheard"), "nobody listens")
 
 
 async def test_an_answer_that_nobody_waited_for_is_nobody_elses(redis: AsyncRedis, client: Redis) -> None:
