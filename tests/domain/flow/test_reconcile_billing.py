@@ -4,13 +4,16 @@ from collections.abc import AsyncGenerator
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from domain.flow.follow_usage_invoice import follow_usage_invoice
 from domain.flow.reconcile import Reconciliation, reconcile
 from domain.model.stripe_money import Invoice
 from domain.store.connection import snapshot, transaction
-from tests.domain.billing import Billed, open_billed
+from tests.domain.billing import Billed, add_customer, open_billed
+from tests.domain.credit_books import give
+from tests.domain.world import HOLD, make_world
 
 SEPTEMBER, OCTOBER, NOVEMBER = (date(2026, month, 1) for month in (9, 10, 11))
 GIGA = 1_000_000_000
@@ -81,6 +84,36 @@ async def test_months_of_everything_do_not_differ(billed: Billed) -> None:
         *("invoice_lines", "invoices", "invoice_transfers", "receivables", "shares", "payouts"),
     }
     assert found.months == ["2026-11", "2026-12"]
+
+
+async def other_account(billed: Billed) -> Billed:
+    """Return another account that is billed, whose creator is another as well."""
+    world = await make_world(billed.world.database_url, billing="auto")
+    url = billed.world.database_url
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as owner:
+        await add_customer(owner, world.account_id, f"cus_{world.account_id.hex[:14]}")
+    return Billed(world=world, pool=billed.pool)
+
+
+async def test_accounts_are_compared_each_with_its_own_rows_and_with_what_is_on_a_bill(billed: Billed) -> None:
+    """One is billed before what came late of its casts, the other after; the first also used credits."""
+    other = await other_account(billed)
+    await give(billed.world, billed.pool, 5 * HOLD)
+    for one in (billed, other):
+        await one.cast(at(10, 2), 250, fuel=GIGA, creator_price_micros=77)
+    late = await billed.accept(at(10, 31, 23), 3)
+    on_time = await billed.accept(at(10, 31, 23), 2)
+    # Settled in the very instant in which the month is frozen.
+    await billed.settle(on_time, at(11, 1, 6), fuel=GIGA)
+    assert (await billed.freeze(OCTOBER, at(11, 1, 6))).outcome == "frozen"
+    await billed.settle(late, at(11, 1, 7), fuel=GIGA)
+    assert (await other.freeze(OCTOBER, at(11, 1, 8))).outcome == "frozen"
+    assert await billed.world.rows("SELECT balance_micros < granted_micros FROM credit_grants") == [(True,)]
+    assert (await compared(billed, at(11, 2))).balanced
+    invoices = "SELECT id FROM invoices WHERE account_id = %s"
+    for one, status in ((billed, "paid"), (other, "void")):
+        await follow(one, (await one.world.rows(invoices, one.world.account_id))[0][0], status)
+        assert (await compared(billed, at(11, 2))).balanced
 
 
 @pytest.mark.parametrize("status", ["uncollectible", "void"])
