@@ -166,6 +166,7 @@ def _holds(accepted: list[Accepted], state: AdmissionState, verdicts: Sequence[V
             for held in accounts.values()
         ],
         casts=[_cast_row(cast) for cast in accepted],
+        terms=[_cast_terms(cast) for cast in accepted],
         inputs=[cast.spec.input for cast in accepted],
         idempotency=[row for verdict in verdicts for row in _idempotency_rows(verdict)],
     )
@@ -182,15 +183,25 @@ def _window_row(window: WindowState) -> store.WindowRow:
 
 
 def _cast_row(cast: Accepted) -> store.CastRow:
-    spec = cast.spec
     return store.CastRow(
         id=cast.cast_id,
         account_id=cast.request.account_id,
         key_id=cast.request.key_id,
+        on_wire=cast.on_wire,
+        window_ids=cast.window_ids,
+        grant_ids=tuple([part.grant_id for part in cast.grants]),
+        grant_micros=tuple([part.micros for part in cast.grants]),
+        metadata=cast.spec.metadata,
+        traceparent=cast.spec.traceparent,
+    )
+
+
+def _cast_terms(cast: Accepted) -> store.CastTerms:
+    spec = cast.spec
+    return store.CastTerms(
         spell_id=spec.spell_id,
         version_id=spec.version_id,
         pool=spec.pool,
-        on_wire=cast.on_wire,
         accepted_ms=cast.accepted_ms,
         deadline_ms=spec.deadline_ms,
         fuel=spec.limits.fuel,
@@ -205,11 +216,6 @@ def _cast_row(cast: Accepted) -> store.CastRow:
         creator_id=spec.creator_id,
         held_micros=cast.held_micros,
         funding=cast.funding,
-        window_ids=cast.window_ids,
-        grant_ids=tuple([part.grant_id for part in cast.grants]),
-        grant_micros=tuple([part.micros for part in cast.grants]),
-        metadata=spec.metadata,
-        traceparent=spec.traceparent,
         webhook_url=spec.webhook_url,
     )
 

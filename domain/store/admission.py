@@ -1,4 +1,4 @@
-"""The statements of admission: lock, read, write. Rows go in as one JSON parameter, a microsecond each to make.
+"""The statements of admission: lock, read, write. Many rows go in as columns, few and rare ones as JSON.
 
 Everything here runs inside the caller's transaction, in a pipeline where statements do not depend on each other.
 """
@@ -13,6 +13,7 @@ import msgspec
 from domain.model.admission_state import AdmissionState
 from domain.model.session import SESSION_IDLE_DAYS_MAX
 from domain.store import spell_prices
+from domain.store.columns import bigints, numbered, written_in_columns
 from domain.store.connection import Connection
 from domain.store.exchange import Sent, exchange, json_of, later, uuids, value, written
 from domain.store.queries import load, together
@@ -72,16 +73,12 @@ class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
     on_wire_large: int
 
 
-class CastRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A cast to write; its input travels beside it."""
+class CastTerms(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a cast to write has in common with others of its batch."""
 
-    id: UUID
-    account_id: UUID
-    key_id: UUID | None
     spell_id: UUID
     version_id: UUID
     pool: str
-    on_wire: bool
     accepted_ms: int
     deadline_ms: int
     fuel: int
@@ -96,12 +93,21 @@ class CastRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     creator_id: UUID
     held_micros: int
     funding: str
+    webhook_url: str | None
+
+
+class CastRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A cast to write; its terms and its input travel beside it."""
+
+    id: UUID
+    account_id: UUID
+    key_id: UUID | None
+    on_wire: bool
     window_ids: tuple[UUID, ...]
     grant_ids: tuple[UUID, ...]
     grant_micros: tuple[int, ...]
     metadata: str
     traceparent: str | None
-    webhook_url: str | None
 
 
 class IdempotencyRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +132,8 @@ class Holds(msgspec.Struct, frozen=True, kw_only=True):
     keys: list[KeyRow]
     accounts: list[AccountRow]
     casts: list[CastRow]
+    terms: list[CastTerms]
+    """Of each cast."""
     inputs: list[bytes]
     idempotency: list[IdempotencyRow]
 
@@ -207,7 +215,9 @@ async def write(connection: Connection, holds: Holds) -> None:
         "keys_open": holds.keys,
         "accounts_open": holds.accounts,
         "casts_insert": holds.casts,
-        "idempotency_insert": holds.idempotency,
     }
-    whole = together({name: _QUERIES[name] for name, some in rows.items() if some})
-    await later(connection, (whole, {**written(rows), "inputs": holds.inputs}))
+    remembered = {"idempotency_insert": holds.idempotency}
+    whole = together({name: _QUERIES[name] for name, some in (rows | remembered).items() if some})
+    terms, terms_of = numbered(holds.terms)
+    beside = {"inputs": holds.inputs, "terms": json_of(terms), "terms_of": bigints(terms_of)}
+    await later(connection, (whole, {**written_in_columns(rows), **written(remembered), **beside}))

@@ -75,7 +75,7 @@ ON CONFLICT (id) DO NOTHING
 -- name: windows_hold
 -- The last guard of every hard budget: a window without room is not updated, and the caller counts the rows.
 UPDATE budget_windows w SET held_micros = w.held_micros + r.micros
-FROM json_to_recordset(%(rows)s::json) AS r(id uuid, micros bigint)
+FROM unnest(%(rows.id)b::uuid[], %(rows.micros)b::bigint[]) AS r(id, micros)
 WHERE w.id = r.id
   AND (w.hard_limit_micros IS NULL OR w.spent_micros + w.held_micros + r.micros <= w.hard_limit_micros)
 RETURNING w.id
@@ -91,21 +91,22 @@ ON CONFLICT (account_id, month) DO NOTHING
 -- for ON CONFLICT DO UPDATE locks the row first, which is logged as much as the change.
 UPDATE account_months m SET held_micros = m.held_micros + r.micros, free_held = m.free_held + r.free,
   test_casts = m.test_casts + r.test
-FROM json_to_recordset(%(rows)s::json) AS r(account_id uuid, month date, micros bigint, free integer, test integer)
+FROM unnest(%(rows.account_id)b::uuid[], %(rows.month)b::date[], %(rows.micros)b::bigint[], %(rows.free)b::bigint[],
+  %(rows.test)b::bigint[]) AS r(account_id, month, micros, free, test)
 WHERE m.account_id = r.account_id AND m.month = r.month
 RETURNING m.account_id
 
 -- name: grants_hold
 -- Hold credits; a grant without that much free is not updated, and the caller counts the rows.
 UPDATE credit_grants g SET held_micros = g.held_micros + r.micros
-FROM json_to_recordset(%(rows)s::json) AS r(id uuid, micros bigint)
+FROM unnest(%(rows.id)b::uuid[], %(rows.micros)b::bigint[]) AS r(id, micros)
 WHERE g.id = r.id AND g.held_micros + r.micros <= g.balance_micros
 RETURNING g.id
 
 -- name: keys_open
 -- Count the casts a key has open.
 UPDATE api_keys k SET open_casts = k.open_casts + r.casts
-FROM json_to_recordset(%(rows)s::json) AS r(id uuid, casts integer)
+FROM unnest(%(rows.id)b::uuid[], %(rows.casts)b::bigint[]) AS r(id, casts)
 WHERE k.id = r.id
 
 -- name: accounts_open
@@ -114,35 +115,42 @@ UPDATE accounts a
 SET open_casts = a.open_casts + r.casts,
     on_wire_default = a.on_wire_default + r.on_wire_default,
     on_wire_large = a.on_wire_large + r.on_wire_large
-FROM json_to_recordset(%(rows)s::json) AS r(id uuid, casts integer, on_wire_default integer, on_wire_large integer)
+FROM unnest(%(rows.id)b::uuid[], %(rows.casts)b::bigint[], %(rows.on_wire_default)b::bigint[],
+  %(rows.on_wire_large)b::bigint[]) AS r(id, casts, on_wire_default, on_wire_large)
 WHERE a.id = r.id
 
 -- name: casts_insert
--- Write the casts with all their holds consist of.
+-- Write the casts with all their holds consist of. Most casts of a batch share their terms with others: those come once,
+-- and by their number.
 INSERT INTO casts (
   id, account_id, key_id, spell_id, version_id, status, pool, on_wire, accepted_at, deadline_at,
   fuel_limit, wall_ms_limit, memory_bytes_limit, output_bytes_limit, log_bytes_limit,
   price_version, creator_price_micros, creator_rates, quote_id, creator_id, held_micros, funding, window_ids,
   grant_ids, grant_micros, metadata, traceparent, webhook_url, input)
 SELECT
-  id, account_id, key_id, spell_id, version_id, 'queued', pool, on_wire,
-  to_timestamp(accepted_ms / 1000.0), to_timestamp((accepted_ms + deadline_ms) / 1000.0),
-  fuel, wall_ms, memory_bytes, output_bytes, log_bytes,
-  price_version, creator_price_micros, creator_rates, quote_id, creator_id, held_micros, funding, window_ids,
-  grant_ids, grant_micros, metadata, traceparent, webhook_url, input
-FROM ROWS FROM (
-  json_to_recordset(%(rows)s::json) AS (
-    id uuid, account_id uuid, key_id uuid, spell_id uuid, version_id uuid, pool text, on_wire boolean,
-    accepted_ms bigint, deadline_ms bigint,
+  r.id, r.account_id, r.key_id, t.spell_id, t.version_id, 'queued', t.pool, r.on_wire,
+  to_timestamp(t.accepted_ms / 1000.0), to_timestamp((t.accepted_ms + t.deadline_ms) / 1000.0),
+  t.fuel, t.wall_ms, t.memory_bytes, t.output_bytes, t.log_bytes,
+  t.price_version, t.creator_price_micros, t.creator_rates, t.quote_id, t.creator_id, t.held_micros, t.funding,
+  r.window_ids::uuid[], r.grant_ids::uuid[], r.grant_micros::bigint[], r.metadata, r.traceparent, t.webhook_url,
+  r.input
+FROM unnest(
+  %(rows.id)b::uuid[], %(rows.account_id)b::uuid[], %(rows.key_id)b::uuid[], %(rows.on_wire)b::boolean[],
+  %(rows.window_ids)b::text[], %(rows.grant_ids)b::text[], %(rows.grant_micros)b::text[], %(rows.metadata)b::text[],
+  %(rows.traceparent)b::text[], %(inputs)b::bytea[], %(terms_of)b::bigint[]
+) AS r(
+  id, account_id, key_id, on_wire, window_ids, grant_ids, grant_micros, metadata, traceparent, input, terms)
+-- Without its terms a cast is refused by its columns.
+LEFT JOIN ROWS FROM (
+  json_to_recordset(%(terms)s::json) AS (
+    spell_id uuid, version_id uuid, pool text, accepted_ms bigint, deadline_ms bigint,
     fuel bigint, wall_ms integer, memory_bytes bigint, output_bytes integer, log_bytes integer,
     price_version integer, creator_price_micros bigint, creator_rates bigint[], quote_id uuid, creator_id uuid,
-    held_micros bigint, funding text, window_ids uuid[], grant_ids uuid[], grant_micros bigint[], metadata text, traceparent text, webhook_url text),
-  unnest(%(inputs)b::bytea[])
-) AS r(
-  id, account_id, key_id, spell_id, version_id, pool, on_wire, accepted_ms, deadline_ms,
-  fuel, wall_ms, memory_bytes, output_bytes, log_bytes,
-  price_version, creator_price_micros, creator_rates, quote_id, creator_id, held_micros, funding, window_ids,
-  grant_ids, grant_micros, metadata, traceparent, webhook_url, input)
+    held_micros bigint, funding text, webhook_url text)
+) WITH ORDINALITY AS t(
+  spell_id, version_id, pool, accepted_ms, deadline_ms, fuel, wall_ms, memory_bytes, output_bytes, log_bytes,
+  price_version, creator_price_micros, creator_rates, quote_id, creator_id, held_micros, funding, webhook_url, number)
+  ON t.number = r.terms
 
 -- name: idempotency_insert
 -- Remember accepted requests. A key older than its 24 hours that retention has not reached yet was replayed, not here.

@@ -27,7 +27,7 @@ Sent = tuple[bytes, Mapping[str, Value]]
 """A query with `%(name)s` in it, and what the names stand for."""
 
 _encode_json: Final = msgspec.json.Encoder().encode
-_PLACE: Final = re.compile(rb"%\((\w+)\)[sb]")
+_PLACE: Final = re.compile(rb"%\(([\w.]+)\)[sb]")
 _numbers: Final = itertools.count()
 _ARRAY_HEAD: Final = struct.Struct("!iiIii").pack
 _LENGTH: Final = struct.Struct("!i").pack

@@ -30,10 +30,10 @@ def together(
 ) -> bytes:
     """Return one statement that runs all of `queries`, which write different tables and do not read each other's.
 
-    What is called `%(rows)s` in a query is called `%(name)s` here. A query that ends with RETURNING must find as many
-    rows as `%(name_rows)s` says, else the statement raises an error. It answers with one row: the JSON of what the
-    queries in `told` returned, by name. Where a row that a query of `unlike` returned meets the condition there, what
-    was decided on is not so any more: the statement raises a serialization failure.
+    What is called `%(rows)s` or `%(rows.id)b` in a query is called `%(name)s` or `%(name.id)b` here. A query that ends
+    with RETURNING must find as many rows as `%(name_rows)s` says, else the statement raises an error. It answers with
+    one row: the JSON of what the queries in `told` returned, by name. Where a row that a query of `unlike` returned
+    meets the condition there, what was decided on is not so any more: the statement raises a serialization failure.
     A statement costs about 100 microseconds on both sides together, however little it does: a batch of one is all that.
     And each query in it about 30 in Postgres, even of no rows: name those that have some. Each choice of names is
     planned once on each connection, so they come in one order.
@@ -81,4 +81,4 @@ def _check(source: bytes, name: bytes, fault: bytes) -> bytes:
 
 
 def _renamed(query: bytes, name: str) -> bytes:
-    return query.replace(b"%(rows)s", b"%%(%s)s" % name.encode())
+    return query.replace(b"%(rows)s", b"%%(%s)s" % name.encode()).replace(b"%(rows.", b"%%(%s." % name.encode())

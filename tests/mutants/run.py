@@ -46,7 +46,7 @@ ROUNDS_MAX: Final = 3
 # Nothing is kept of these databases.
 FORGETFUL: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 _OPTIONS: Final = ("-q", "-x", "--tb=line", "-p", "no:cacheprovider", "-p", "tests.mutants.plugin")
-_PARAMETER: Final = re.compile(r"%\((\w+)\)[sb]")
+_PARAMETER: Final = re.compile(r"%\(([\w.]+)\)[sb]")
 _FORK: Final = multiprocessing.get_context("fork")
 
 

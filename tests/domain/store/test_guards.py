@@ -22,6 +22,7 @@ NOTHING = Holds(
     keys=[],
     accounts=[],
     casts=[],
+    terms=[],
     inputs=[],
     idempotency=[],
 )

@@ -29,7 +29,7 @@ from domain.store.queries import load
 
 # EXPLAIN (GENERIC_PLAN).
 GENERIC_PLANS_SINCE: Final = 160_000
-_PLACE: Final = re.compile(rb"%\((\w+)\)[sb]")
+_PLACE: Final = re.compile(rb"%\(([\w.]+)\)[sb]")
 # Tables that stay small whatever happens: reading one whole is no harm.
 _SMALL: Final = {"price_book", "spells"}
 _MODULES: Final = (admission, settlement, casts, principals)

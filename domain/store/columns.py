@@ -1,0 +1,154 @@
+"""Rows on their way to `unnest`: every field an array, as Postgres keeps it.
+
+`json_to_recordset` makes a hash table for each row, and reads an id as sixteen numbers: a sixth of what a batch of
+casts costs Postgres, and more than these arrays cost the client above JSON (docs/decisions/0002).
+"""
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from functools import cache
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import msgspec
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+Encode = Callable[[Sequence[Any]], bytes]
+"""Makes an array of values, all of one type, of which there is at least one."""
+
+_HEAD: Final = struct.Struct("!iiIii").pack
+_HEAD_OF_NONE: Final = struct.pack("!iiI", 0, 0, 20)
+_LENGTH: Final = struct.Struct("!i").pack
+_BIGINT: Final = struct.Struct("!iq").pack
+_encode_json: Final = msgspec.json.Encoder().encode
+_NONE: Final = _LENGTH(-1)
+_UUID_LENGTH: Final = _LENGTH(16)
+_TRUE: Final = _LENGTH(1) + b"\1"
+_FALSE: Final = _LENGTH(1) + b"\0"
+_BOOLEAN_OID: Final = 16
+_BIGINT_OID: Final = 20
+_TEXT_OID: Final = 25
+_DATE_OID: Final = 1082
+_UUID_OID: Final = 2950
+_DAY_ZERO: Final = date(2000, 1, 1).toordinal()
+
+
+def columns_of(rows: Sequence[msgspec.Struct], name: str = "rows") -> dict[str, bytes]:
+    """Return the fields of rows of one type, under the names that queries know them by: `rows.id` and so on."""
+    columns = zip(*map(msgspec.structs.astuple, rows), strict=True)
+    places = _places(type(rows[0]), name)
+    return {place: encode(column) for (place, encode), column in zip(places, columns, strict=True)}
+
+
+def written_in_columns(rows: Mapping[str, Sequence[msgspec.Struct]]) -> dict[str, bytes | int]:
+    """Return what a statement of `queries.together` is sent with: the rows of each query with some, and how many."""
+    sent: dict[str, bytes | int] = {}
+    for name, some in rows.items():
+        if some:
+            sent.update(columns_of(some, name))
+            sent[f"{name}_rows"] = len(some)
+    return sent
+
+
+def numbered(rows: Sequence[Row]) -> tuple[list[Row], list[int]]:
+    """Return the different ones of frozen rows of one type, and for each row the number of its like, from 1."""
+    different: list[Row] = []
+    known: dict[tuple[object, ...], int] = {}
+    numbers: list[int] = []
+    last: tuple[object, ...] | None = None
+    number = 0
+    for row in rows:
+        values = msgspec.structs.astuple(row)
+        # Most are like the one before them, and equal values are mostly the same: compared sooner than hashed.
+        if values != last:
+            number = known.setdefault(values, len(known) + 1)
+            if number > len(different):
+                different.append(row)
+            last = values
+        numbers.append(number)
+    return different, numbers
+
+
+@cache
+def _places(row_type: type[msgspec.Struct], name: str) -> list[tuple[str, Encode]]:
+    return [(f"{name}.{field.name}", _ENCODERS[field.type]) for field in msgspec.structs.fields(row_type)]
+
+
+def _array(oid: int, elements: Sequence[bytes], *, has_none: bool = False) -> bytes:
+    return _HEAD(1, has_none, oid, len(elements), 1) + b"".join(elements)
+
+
+def _element(text: bytes) -> bytes:
+    return _LENGTH(len(text)) + text
+
+
+def _is_one(values: Sequence[object]) -> bool:
+    """Tell whether all values are equal: of most columns they are, and one is written down faster than many."""
+    return values[0] == values[-1] and values.count(values[0]) == len(values)
+
+
+def _uuids(values: Sequence[UUID | None]) -> bytes:
+    # By their numbers: two ids are compared in Python.
+    numbers = [None if value is None else value.int for value in values]
+    if _is_one(numbers):
+        return _array(_UUID_OID, [_uuid(numbers[0])] * len(numbers), has_none=numbers[0] is None)
+    if None in numbers:
+        return _array(_UUID_OID, [_uuid(number) for number in numbers], has_none=True)
+    return _array(_UUID_OID, [_UUID_LENGTH + number.to_bytes(16, "big") for number in numbers if number is not None])
+
+
+def _uuid(number: int | None) -> bytes:
+    return _NONE if number is None else _UUID_LENGTH + number.to_bytes(16, "big")
+
+
+def bigints(values: Sequence[int]) -> bytes:
+    """Return an array of numbers, of which there may be none."""
+    if not values:
+        return _HEAD_OF_NONE
+    if _is_one(values):
+        return _array(_BIGINT_OID, [_BIGINT(8, values[0])] * len(values))
+    return _array(_BIGINT_OID, [_BIGINT(8, value) for value in values])
+
+
+def _booleans(values: Sequence[bool]) -> bytes:
+    return _array(_BOOLEAN_OID, [_TRUE if value else _FALSE for value in values])
+
+
+def _texts(values: Sequence[str | None]) -> bytes:
+    if _is_one(values):
+        return _array(_TEXT_OID, [_text(values[0])] * len(values), has_none=values[0] is None)
+    return _array(_TEXT_OID, [_text(value) for value in values], has_none=None in values)
+
+
+def _text(value: str | None) -> bytes:
+    return _NONE if value is None else _element(value.encode())
+
+
+def _dates(values: Sequence[date]) -> bytes:
+    return _array(_DATE_OID, [_element(_LENGTH(value.toordinal() - _DAY_ZERO)) for value in values])
+
+
+def _literals(values: Sequence[tuple[UUID | int, ...]]) -> bytes:
+    """Return arrays within the array as texts: an array of arrays of different lengths there is not."""
+    if _is_one(values):
+        return _array(_TEXT_OID, [_literal(values[0])] * len(values))
+    return _array(_TEXT_OID, [_literal(value) for value in values])
+
+
+def _literal(value: tuple[UUID | int, ...]) -> bytes:
+    # What JSON has between its brackets is between braces what Postgres reads, quotes of ids included.
+    return _element(b"{%b}" % _encode_json(value)[1:-1])
+
+
+_ENCODERS: Final[Mapping[object, Encode]] = {
+    UUID: _uuids,
+    UUID | None: _uuids,
+    int: bigints,
+    bool: _booleans,
+    str: _texts,
+    str | None: _texts,
+    date: _dates,
+    tuple[UUID, ...]: _literals,
+    tuple[int, ...]: _literals,
+}

@@ -1,0 +1,68 @@
+"""Rows as columns come out of `unnest` as they went in, whatever is in them and missing from them."""
+
+from datetime import date
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from domain.store.columns import bigints, columns_of, numbered
+from domain.store.connection import Pool, statement
+from domain.store.exchange import exchange, value
+
+QUERY = b"""
+SELECT json_agg(json_build_array(id, other, number, so, word, note, day, ids::uuid[], numbers::bigint[]))::text
+FROM unnest(%(rows.id)b::uuid[], %(rows.other)b::uuid[], %(rows.number)b::bigint[], %(rows.so)b::boolean[],
+  %(rows.word)b::text[], %(rows.note)b::text[], %(rows.day)b::date[], %(rows.ids)b::text[], %(rows.numbers)b::text[]
+) AS r(id, other, number, so, word, note, day, ids, numbers)
+"""
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A field of every kind there is."""
+
+    id: UUID = UUID(int=1)
+    other: UUID | None = None
+    number: int = 7
+    so: bool = True
+    word: str = "a"
+    note: str | None = None
+    day: date = date(2026, 3, 1)
+    ids: tuple[UUID, ...] = ()
+    numbers: tuple[int, ...] = ()
+
+
+ONE = UUID(int=2**128 - 1)
+MANY = [
+    Line(),
+    Line(id=ONE, other=UUID(int=2), number=-(2**63), so=False, word="", note="ü\n\\\"'{}", day=date(1999, 12, 31)),
+    Line(id=UUID(int=0), other=ONE, number=2**63 - 1, word="NULL", ids=(ONE,), numbers=(-1, 2**63 - 1)),
+    Line(note="NULL", day=date(9999, 12, 31), ids=(UUID(int=3), ONE), numbers=(0,)),
+    Line(),
+]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [MANY, MANY[:1], MANY[1:2], MANY[2:3], [MANY[1]] * 3, [MANY[2]] * 3, MANY[1:], MANY[::-1]],
+    ids=["all", "mostly none", "some", "arrays", "alike", "alike with arrays", "last is none", "backwards"],
+)
+async def test_rows_come_out_as_they_went_in(pool: Pool, lines: list[Line]) -> None:
+    async with statement(pool) as connection:
+        (found,) = await exchange(connection, (QUERY, columns_of(lines)))
+    assert msgspec.json.decode(value(found), type=list[Line]) == lines
+
+
+async def test_no_numbers_are_an_array_too(pool: Pool) -> None:
+    async with statement(pool) as connection:
+        (found,) = await exchange(
+            connection, (b"SELECT cardinality(%(none)b::bigint[])::text::bytea", {"none": bigints([])})
+        )
+    assert value(found) == b"0"
+
+
+def test_rows_are_numbered_by_what_is_in_them() -> None:
+    first, second, third = Line(number=1), Line(number=2), Line(number=1, note="else")
+    rows = [first, first, second, Line(number=1), third, third, second]
+    assert numbered(rows) == ([first, second, third], [1, 1, 2, 1, 3, 3, 2])
+    assert numbered([]) == ([], [])
