@@ -152,7 +152,8 @@ class CastWorker:
         self._artifacts: Final = artifacts
         self._local: Final = threading.local()
         self._executors: Final[list[Executor]] = []
-        self._running: Final[dict[UUID, _Running]] = {}
+        self._running: Final[dict[str, _Running]] = {}
+        """By the id of the message, which is the cast's: a UUID is hashed in Python."""
         self._name: Final = f"{os.uname().nodename}:{os.getpid()}"
         self._usual: Final = UsualTimes()
         self._casts: Final[dict[Outcome, Counter]] = {}
@@ -221,11 +222,12 @@ class CastWorker:
         except ArtifactUnavailableError as error:
             return ExecuteResult(outcome=Outcome.PLATFORM_ERROR, message=str(error))
         request = ExecuteRequest(cast_id=job.cast_id, digest=job.digest, limits=job.limits, input=stdin)
-        self._running[job.cast_id] = _Running(message=message, job=job, since=time.monotonic(), started_ms=started_ms)
+        running = _Running(message=message, job=job, since=time.monotonic(), started_ms=started_ms)
+        self._running[message.message_id] = running
         try:
             result = executor.run(request)
         finally:
-            self._running.pop(job.cast_id, None)
+            self._running.pop(message.message_id, None)
         self._usual.note(job.digest, result.cpu_us or result.wall_us)
         if result.outcome is Outcome.PLATFORM_ERROR:
             self._artifacts.forget(job.digest)  # it may be the file on this disk; the next attempt fetches it anew

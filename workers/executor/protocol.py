@@ -66,7 +66,7 @@ class ChildReady(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     error: str = ""
 
 
-class CastFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class CastFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One cast, as the child sees it. It learns neither whose it is nor what it costs."""
 
     digest: bytes
@@ -78,7 +78,7 @@ class CastFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """How many casts were sent with this one and come after it. The first of a batch has the most."""
 
 
-class ExecuteRequest(msgspec.Struct, frozen=True, kw_only=True):
+class ExecuteRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One cast, as the worker asks for it."""
 
     cast_id: UUID
@@ -88,7 +88,7 @@ class ExecuteRequest(msgspec.Struct, frozen=True, kw_only=True):
     input: bytes
 
 
-class ExecuteResult(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class ExecuteResult(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """How one cast ended."""
 
     outcome: Outcome

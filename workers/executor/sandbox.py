@@ -15,7 +15,7 @@ from workers.executor import capi
 from workers.executor.engine import TABLES_MAX, engine_key, make_engine
 from workers.executor.linker import Host
 from workers.executor.protocol import MESSAGE_CHARACTERS_MAX, ExecuteResult
-from workers.executor.wasi import Stop, WasiCast
+from workers.executor.wasi import SUCCEEDED, Stop, WasiCast
 
 # The grain of wall time: a guest may run this much longer than it should.
 TICK_MS: Final = 10
@@ -150,7 +150,7 @@ class Sandbox:
         trap = scratch.take_trap()
         if trap:
             return self._trapped(trap, cast, limits)
-        return Stop(outcome=Outcome.SUCCEEDED, exit_code=0)
+        return SUCCEEDED
 
     def _trapped(self, trap: int, cast: WasiCast, limits: CastLimits) -> Stop:
         code = capi.take_trap_code(trap)

@@ -76,7 +76,7 @@ class GuestStop(Exception):  # noqa: N818 # a guest that exits has made no error
     """The cast ends here. Raised and caught inside one host call: the engine sees a trap, never an exception."""
 
 
-class Stop(msgspec.Struct, frozen=True, kw_only=True):
+class Stop(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why a host function ended the cast."""
 
     outcome: Outcome
@@ -84,6 +84,9 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     by_guest: bool = False
     """The guest failed by itself (a trap, an exit code): lack of memory may be why."""
+
+
+SUCCEEDED: Final = Stop(outcome=Outcome.SUCCEEDED, exit_code=0)
 
 
 class WasiCast:
@@ -328,7 +331,7 @@ class WasiCast:
     def proc_exit(self, code: int) -> int:
         """End the cast with the guest's own exit code."""
         if code == 0:
-            self.stop = Stop(outcome=Outcome.SUCCEEDED, exit_code=0)
+            self.stop = SUCCEEDED
             raise GuestStop
         message = f"the module exited with code {code}"
         self.stop = Stop(outcome=Outcome.EXIT_NONZERO, message=message, exit_code=code, by_guest=True)
