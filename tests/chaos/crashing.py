@@ -65,7 +65,7 @@ POINTS = {
         "worker", "workers.broker.flusher:Flusher._flush", after=True, counts=_has_reports
     ),
     "ledger, read and not settled": Point("ledger", "workers.ledger:Ledger._settle", counts=_has_reports),
-    "ledger, settled and not committed": Point("ledger", "workers.ledger:settle", after=True),
+    "ledger, settled and not committed": Point("ledger", "workers.ledger:settle_as_read", after=True),
     "ledger, committed and next not put": Point("ledger", "workers.ledger:Ledger._finish"),
     "ledger, next put and not finished": Point("ledger", "workers.ledger:Ledger._put", after=True),
     "ledger, finished and nobody woken": Point("ledger", "workers.broker.usage:UsageReader._run", counts=_wakes),
