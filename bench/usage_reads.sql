@@ -61,7 +61,6 @@ SELECT d.account_id, d.dimension, d.subject_id, d.period, d.starts_on, funding, 
 FROM casts CROSS JOIN LATERAL (SELECT (accepted_at AT TIME ZONE 'UTC')::date AS day) AS of_day
 CROSS JOIN LATERAL (VALUES
   (casts.account_id, 'account', casts.account_id, 'day', day),
-  (casts.account_id, 'account', casts.account_id, 'month', date_trunc('month', day)::date),
   (casts.account_id, 'key', key_id, 'day', day),
   (casts.account_id, 'account_spell', spell_id, 'day', day),
   (creator_id, 'spell', spell_id, 'day', day)) AS d(account_id, dimension, subject_id, period, starts_on)

@@ -6,8 +6,9 @@ counters are not here: the gate's statement makes them of what it returns.
 
 from collections.abc import Sequence
 from datetime import date
+from hashlib import sha1
 from typing import Final, TypeAlias
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 
@@ -23,6 +24,9 @@ ALLOWANCE: Final = "allowance:platform"
 # and compared in Python, so ids are keys and are sorted by their numbers.
 _TransferKey: TypeAlias = tuple[str, str, str, int, int, date, int | None]
 
+# As `str` writes a UUID, in an eighth of the time.
+_text: Final = msgspec.to_builtins
+
 
 class HeldRow(msgspec.Struct, kw_only=True):
     """What a window or grant gives back and what of it was spent."""
@@ -32,7 +36,7 @@ class HeldRow(msgspec.Struct, kw_only=True):
     spent: int = 0
 
 
-class MonthRow(msgspec.Struct, kw_only=True):
+class MonthRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     """The same for an account's month and its free allowance."""
 
     account_id: UUID
@@ -50,7 +54,7 @@ class KeyRow(msgspec.Struct, kw_only=True):
     casts: int = 0
 
 
-class AccountRow(msgspec.Struct, kw_only=True):
+class AccountRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     """How many casts an account no longer has open, and how many of them were on the wire."""
 
     id: UUID
@@ -69,7 +73,7 @@ class CreditsRow(msgspec.Struct, kw_only=True):
     casts: int = 0
 
 
-class TransferRow(msgspec.Struct, kw_only=True):
+class TransferRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     """An amount to move from `debit` to `credit`."""
 
     kind: str
@@ -284,9 +288,14 @@ def _add_shares(
                 account_id=account_id,
                 spell_id=spell_id,
                 month=month,
-                id=uuid5(batch_id, f"{kind}|{payer}|{payee}|{account_id}|{spell_id}|{month}|{grant_id}"),
+                id=_uuid5(batch_id, f"{kind}|{payer}|{payee}|{_text(account_id)}|{_text(spell_id)}|{month}|{grant_id}"),
                 batch_id=batch_id,
                 source_id=None if kind == "cast_fee" else grant_id,
             )
         row.amount_micros += micros
         row.casts += casts if kind == "cast_fee" else 0
+
+
+def _uuid5(namespace: UUID, name: str) -> UUID:
+    """Return what `uuid.uuid5` does, which imports its hash at each call: half of its time."""
+    return UUID(bytes=sha1(namespace.bytes + name.encode(), usedforsecurity=False).digest()[:16], version=5)

@@ -33,7 +33,7 @@ RETURNING id
 -- name: casts_count
 -- How many casts an account has, near enough to say how far an export is: no cast is read for it.
 SELECT coalesce((SELECT sum(casts) FROM usage_counters
-  WHERE account_id = %(account_id)s AND dimension = 'account' AND period = 'month'), 0)::bigint
+  WHERE account_id = %(account_id)s AND dimension = 'account' AND period = 'day'), 0)::bigint
   + (SELECT open_casts FROM accounts WHERE id = %(account_id)s)
 
 -- name: export_advance

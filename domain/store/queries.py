@@ -4,7 +4,6 @@ import re
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 _RETURNING: Final = re.compile(rb"^RETURNING ", re.MULTILINE)
@@ -25,50 +24,56 @@ def load(module_file: str) -> dict[str, bytes]:
     return dict(zip(names, (_COMMENT.sub(b"", body).strip() for body in rest[1::2]), strict=True))
 
 
-def together(
-    queries: Mapping[str, bytes], *, told: Collection[str] = (), unlike: Mapping[str, bytes] = MappingProxyType({})
-) -> bytes:
+def together(queries: Mapping[str, bytes], *, told: Collection[str] = ()) -> bytes:
     """Return one statement that runs all of `queries`, which write different tables and do not read each other's.
 
     What is called `%(rows)s` or `%(rows.id)b` in a query is called `%(name)s` or `%(name.id)b` here. A query that ends
     with RETURNING must find as many rows as `%(name_rows)s` says, else the statement raises an error. It answers with
-    one row: the JSON of what the queries in `told` returned, by name. Where a row that a query of `unlike` returned
-    meets the condition there, what was decided on is not so any more: the statement raises a serialization failure.
+    one row: the JSON of what the queries in `told` returned, by name.
     A statement costs about 100 microseconds on both sides together, however little it does: a batch of one is all that.
     And each query in it about 30 in Postgres, even of no rows: name those that have some. Each choice of names is
     planned once on each connection, so they come in one order.
     """
-    return _joined(tuple(queries.items()), frozenset(told), tuple(unlike.items()))
+    return _joined(tuple(queries.items()), frozenset(told))
 
 
 @cache
-def _joined(
-    queries: tuple[tuple[str, bytes], ...], told: frozenset[str], unlike: tuple[tuple[str, bytes], ...]
-) -> bytes:
+def _joined(queries: tuple[tuple[str, bytes], ...], told: frozenset[str]) -> bytes:
     parts = [b"%s AS (\n%s\n)" % (name.encode(), _renamed(query, name)) for name, query in queries]
-    exact = [name.encode() for name, query in queries if _RETURNING.search(query) is not None]
     lists = [
-        b"'%s', (SELECT coalesce(json_agg(r), '[]') FROM %s AS r)" % (name, name)
-        for name in exact
-        if name.decode() in told
-    ]
-    checks = [_check(name, name, b"rows_missing") for name in exact]
-    checks += [
-        b"CASE WHEN EXISTS (SELECT FROM %s WHERE %s) THEN read_again('%s') END" % (name.encode(), so, name.encode())
-        for name, so in unlike
-        if name.encode() in exact
+        b"'%s', (SELECT coalesce(json_agg(r), '[]') FROM %s AS r)" % (name.encode(), name.encode())
+        for name, query in queries
+        if name in told and _RETURNING.search(query) is not None
     ]
     answer = b"json_build_object(%s)::text" % b", ".join(lists)
-    return b"WITH %s\nSELECT %s" % (b", ".join(parts), b",\n".join([answer, *checks]))
+    return b"WITH %s\nSELECT %s" % (b", ".join(parts), b",\n".join([answer, *_checks(queries)]))
 
 
-def counted(query: bytes, name: str) -> bytes:
-    """Return `query`, which ends with `SELECT id FROM …`, for rows that were read before the locks.
+def behind_gate(gate: bytes, name: str, queries: Mapping[str, bytes], *, unlike: Mapping[str, bytes]) -> bytes:
+    """Return one statement of `gate`, which ends with `SELECT id FROM …`, and of `queries` as in `together`.
 
-    It raises a serialization failure unless it finds `%(name_rows)s` rows as they were read.
+    It raises a serialization failure unless the gate finds `%(name_rows)s` rows as they were read before the locks, and
+    where a row that a query of `unlike` returned meets the condition there.
     """
-    body, _, source = query.rpartition(b"SELECT id FROM ")
-    return b"%sSELECT %s" % (body, _check(source.strip(), name.encode(), b"read_again"))
+    return _behind(gate, name, tuple(queries.items()), tuple(unlike.items()))
+
+
+@cache
+def _behind(
+    gate: bytes, name: str, queries: tuple[tuple[str, bytes], ...], unlike: tuple[tuple[str, bytes], ...]
+) -> bytes:
+    body, _, source = _renamed(gate, name).rpartition(b"\nSELECT id FROM ")
+    parts = b"".join([b",\n%s AS (\n%s\n)" % (one.encode(), _renamed(query, one)) for one, query in queries])
+    checks = [_check(source.strip(), name.encode(), b"read_again"), *_checks(queries, unlike)]
+    return b"%s%s\nSELECT %s" % (body, parts, b",\n".join(checks))
+
+
+def _checks(queries: tuple[tuple[str, bytes], ...], unlike: tuple[tuple[str, bytes], ...] = ()) -> list[bytes]:
+    """Return what raises where a query did not find all of its rows, or some that are unlike."""
+    exact = [name for name, query in queries if _RETURNING.search(query) is not None]
+    missing = [_check(name.encode(), name.encode(), b"rows_missing") for name in exact]
+    again = b"CASE WHEN EXISTS (SELECT FROM %s WHERE %s) THEN read_again('%s') END"
+    return missing + [again % (name.encode(), so, name.encode()) for name, so in unlike if name in exact]
 
 
 def _check(source: bytes, name: bytes, fault: bytes) -> bytes:

@@ -70,7 +70,8 @@ WITH cast_sum AS (
   GROUP BY account_id
 ), counter_sum AS (
   SELECT account_id, sum(casts)::bigint AS casts, sum(cost_micros)::bigint AS micros FROM usage_counters
-  WHERE dimension = 'account' AND period = 'month' AND starts_on = (%(begins)s AT TIME ZONE 'UTC')::date
+  WHERE dimension = 'account' AND period = 'day' AND starts_on >= (%(begins)s AT TIME ZONE 'UTC')::date
+    AND starts_on < (%(ends)s AT TIME ZONE 'UTC')::date
   GROUP BY account_id
 ), ledger_sum AS (
   SELECT account_id, sum(amount_micros)::bigint AS micros FROM ledger_transfers

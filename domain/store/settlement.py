@@ -15,20 +15,19 @@ from domain.model.events import Event, ReachedWindow
 from domain.model.limits import CastLimits
 from domain.model.messages import Pool
 from domain.model.pricing import Price
-from domain.model.settlement import Ending, HeldCast
+from domain.model.settlement import Ending, HeldCast, Status
 from domain.store import events as event_store
 from domain.store.connection import Connection
 from domain.store.exchange import Sent, Value, exchange, json_of, later, uuids, value, written
-from domain.store.queries import counted, load, together
+from domain.store.queries import behind_gate, load, together
 
 _QUERIES: Final = load(__file__)
 _decode_casts: Final = msgspec.json.Decoder(list[HeldCast]).decode
 _decode_prices: Final = msgspec.json.Decoder(list[Price]).decode
 _NO_ID: Final = UUID(int=0)
 _number: Final = attrgetter("int")
-_END_ALL: Final = counted(_QUERIES["casts_end"], "casts_end")
 # What was decided before the locks and may have to be decided again under them.
-_UNLIKE: Final = {"windows_settle": b"reached IS NOT NULL", "accounts_close": b"waits OR unheard"}
+_UNLIKE: Final = {"windows_settle_untold": b"reached", "accounts_close": b"waits OR unheard"}
 _READ: Final = b"SELECT (%s), (%s)" % (_QUERIES["casts_read"], _QUERIES["prices_read"])
 
 
@@ -51,23 +50,23 @@ class StrayRow(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
 
 
-class EndRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What the gate writes to a cast; output and log travel beside it."""
+class EndRow(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    """What the gate writes to a cast; output and log travel beside it, and what most have in common does not travel."""
 
     id: UUID
-    status: str
-    error_code: str | None
-    error_message: str
-    exit_code: int | None
-    fuel: int | None
+    status: Status = Status.SUCCEEDED
+    error_code: str | None = None
+    error_message: str = ""
+    exit_code: int | None = None
+    fuel: int | None = None
     cpu_us: int
     memory_bytes_peak: int
     wall_us: int
-    attempts: int
+    attempts: int = 1
     cost_micros: int
-    started_ms: int | None
-    finished_ms: int | None
-    units: int
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    units: int = 0
     windows: int
 
 
@@ -174,7 +173,8 @@ async def write(
     """
     settled = _settled(bookings)
     whole = together({name: _QUERIES[name] for name in settled}, told=_TOLD)
-    answer, *_ = await exchange(connection, (whole, written(settled)), *_behind(bookings, events))
+    behind = [(_QUERIES["transfers_insert"], {"rows": json_of(bookings.transfers)})] if bookings.transfers else []
+    answer, *_ = await exchange(connection, (whole, written(settled)), *behind, *_behind(bookings, events))
     found = _decode_written(value(answer))
     waiting = [account.id for account in found.accounts_close if account.waits]
     return waiting, [window.reached for window in found.windows_settle if window.reached is not None]
@@ -188,16 +188,20 @@ async def end_as_read(
     It is a serialization failure, and nothing happened, when they are not so any more: one has ended, a new budget
     counts one, or their end has consequences (a soft limit is passed, a cast waits for the place, an account is heard).
     """
-    settled = _settled(bookings)
-    gate = {**_ends(endings, batch_id), "casts_end_rows": len(endings)}
-    whole = together({name: _QUERIES[name] for name in settled}, unlike=_UNLIKE)
-    await later(connection, (_END_ALL, gate), (whole, written(settled)), *_behind(bookings, events))
+    booked = _settled(bookings, windows="windows_settle_untold")
+    if bookings.transfers:
+        booked["transfers_insert"] = bookings.transfers
+    gate = _ends(endings, batch_id)
+    gate["casts_end"] = gate.pop("rows")
+    whole = behind_gate(_QUERIES["casts_end"], "casts_end", {name: _QUERIES[name] for name in booked}, unlike=_UNLIKE)
+    sent = {**gate, "casts_end_rows": len(endings), **written(booked)}
+    await later(connection, (whole, sent), *_behind(bookings, events))
 
 
-def _settled(bookings: Bookings) -> dict[str, Sequence[msgspec.Struct]]:
+def _settled(bookings: Bookings, *, windows: str = "windows_settle") -> dict[str, Sequence[msgspec.Struct]]:
     """Return the rows of each query that gives back and counts what was held, where there are some."""
     rows: dict[str, Sequence[msgspec.Struct]] = {
-        "windows_settle": bookings.windows,
+        windows: bookings.windows,
         "months_settle": bookings.months,
         "grants_settle": bookings.grants,
         "keys_close": bookings.keys,
@@ -207,10 +211,8 @@ def _settled(bookings: Bookings) -> dict[str, Sequence[msgspec.Struct]]:
 
 
 def _behind(bookings: Bookings, events: Sequence[Event]) -> list[Sent]:
-    """Return what comes behind, for some of it reads what was settled: ledger, history of credits, events."""
+    """Return what comes behind, for it reads what was settled: the history of credits, events."""
     behind: list[Sent] = []
-    if bookings.transfers:
-        behind.append((_QUERIES["transfers_insert"], {"rows": json_of(bookings.transfers)}))
     if bookings.credits:
         spent = {"rows": json_of(bookings.credits), "batch_id": bookings.transfers[0].batch_id}
         behind.append((_QUERIES["credits_spent_insert"], spent))

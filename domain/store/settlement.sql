@@ -52,9 +52,10 @@ WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s AND c.status = '
 -- of `c`: a BETWEEN would look short to the planner, and `IN` offer it the indexes of open casts.
 WITH ended AS (
 UPDATE casts c SET
-  status = r.status, error_code = r.error_code, error_message = r.error_message, exit_code = r.exit_code,
+  status = coalesce(r.status, 'succeeded'), error_code = r.error_code, error_message = coalesce(r.error_message, ''),
+  exit_code = r.exit_code,
   fuel = r.fuel, cpu_us = r.cpu_us, memory_bytes_peak = r.memory_bytes_peak, wall_us = r.wall_us,
-  attempts = r.attempts, cost_micros = r.cost_micros, units = r.units, output_bytes = octet_length(r.output),
+  attempts = coalesce(r.attempts, 1), cost_micros = r.cost_micros, units = coalesce(r.units, 0), output_bytes = octet_length(r.output),
   started_at = coalesce(c.started_at, to_timestamp(r.started_ms / 1000.0)),
   finished_at = coalesce(to_timestamp(r.finished_ms / 1000.0), clock_timestamp()),
   (data_expires_at, data_once) = (
@@ -93,17 +94,16 @@ FROM ended GROUP BY account_id, key_id, spell_id, creator_id, funding, day
 -- In one order, for the rows of a spell are shared between accounts.
 INSERT INTO usage_counters AS u (account_id, dimension, subject_id, period, starts_on, funding, casts, failed, fuel,
   cpu_us, cost_micros)
-SELECT d.account_id, d.dimension, d.subject_id, d.period, d.starts_on, funding, sum(casts), sum(failed),
+SELECT d.account_id, d.dimension, d.subject_id, 'day', day, funding, sum(casts), sum(failed),
   coalesce(sum(fuel), 0), sum(cpu_us), sum(cost)
 FROM alike CROSS JOIN LATERAL (VALUES
-  (alike.account_id, 'account', alike.account_id, 'day', day),
-  (alike.account_id, 'account', alike.account_id, 'month', date_trunc('month', day)::date),
-  (alike.account_id, 'key', key_id, 'day', day),
-  (alike.account_id, 'account_spell', spell_id, 'day', day),
-  (creator_id, 'spell', spell_id, 'day', day)) AS d(account_id, dimension, subject_id, period, starts_on)
+  (alike.account_id, 'account', alike.account_id),
+  (alike.account_id, 'key', key_id),
+  (alike.account_id, 'account_spell', spell_id),
+  (creator_id, 'spell', spell_id)) AS d(account_id, dimension, subject_id)
 WHERE d.subject_id IS NOT NULL
-GROUP BY d.account_id, d.dimension, d.subject_id, d.period, d.starts_on, funding
-ORDER BY d.account_id, d.dimension, d.subject_id, d.period, d.starts_on, funding
+GROUP BY d.account_id, d.dimension, d.subject_id, day, funding
+ORDER BY d.account_id, d.dimension, d.subject_id, day, funding
 ON CONFLICT (account_id, dimension, subject_id, period, starts_on, funding) DO UPDATE SET
   casts = u.casts + excluded.casts, failed = u.failed + excluded.failed, fuel = u.fuel + excluded.fuel,
   cpu_us = u.cpu_us + excluded.cpu_us, cost_micros = u.cost_micros + excluded.cost_micros
@@ -150,10 +150,21 @@ RETURNING CASE WHEN was.notified_percent < w.notified_percent THEN json_build_ob
   'starts_on', w.starts_on, 'percent', w.notified_percent, 'soft_limit_micros', b.soft_limit_micros,
   'hard_limit_micros', w.hard_limit_micros, 'spent_micros', w.spent_micros, 'held_micros', w.held_micros) END AS reached
 
+-- name: windows_settle_untold
+-- The same where nobody is told: whether spending has reached the next share of the soft limit that is to be told of.
+UPDATE budget_windows w
+SET held_micros = w.held_micros - r.held, spent_micros = w.spent_micros + r.spent
+FROM json_to_recordset(%(rows)s::json) AS r(id uuid, held bigint, spent bigint), budgets b
+WHERE w.id = r.id AND b.id = w.budget_id
+RETURNING b.notify AND b.deleted_at IS NULL AND w.notified_percent < 100 AND w.spent_micros > 0
+  AND w.spent_micros * 100 >= b.soft_limit_micros
+    * CASE WHEN w.notified_percent < 50 THEN 50 WHEN w.notified_percent < 80 THEN 80 ELSE 100 END AS reached
+
 -- name: months_settle
 -- The same for the account's month and its free allowance.
-UPDATE account_months m SET held_micros = m.held_micros - r.held, spent_micros = m.spent_micros + r.spent,
-  free_held = m.free_held - r.free_held, free_used = m.free_used + r.free_used
+UPDATE account_months m SET held_micros = m.held_micros - coalesce(r.held, 0),
+  spent_micros = m.spent_micros + coalesce(r.spent, 0),
+  free_held = m.free_held - coalesce(r.free_held, 0), free_used = m.free_used + coalesce(r.free_used, 0)
 FROM json_to_recordset(%(rows)s::json)
   AS r(account_id uuid, month date, held bigint, spent bigint, free_held integer, free_used integer)
 WHERE m.account_id = r.account_id AND m.month = r.month
@@ -191,19 +202,19 @@ WHERE k.id = r.id
 -- which somebody wants to hear who did not when the casts were read.
 UPDATE accounts a
 SET open_casts = a.open_casts - r.casts,
-    on_wire_default = a.on_wire_default - r.on_wire_default,
-    on_wire_large = a.on_wire_large - r.on_wire_large
+    on_wire_default = a.on_wire_default - coalesce(r.on_wire_default, 0),
+    on_wire_large = a.on_wire_large - coalesce(r.on_wire_large, 0)
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, casts integer, on_wire_default integer, on_wire_large integer,
   told boolean)
 WHERE a.id = r.id
 RETURNING a.id, a.open_casts > a.on_wire_default + a.on_wire_large AS waits,
-  NOT r.told AND (a.has_webhooks OR coalesce(a.listening_until > clock_timestamp(), false)) AS unheard
+  r.told IS NOT TRUE AND (a.has_webhooks OR coalesce(a.listening_until > clock_timestamp(), false)) AS unheard
 
 -- name: transfers_insert
 -- Book the money. A plain INSERT: an id that exists already aborts the batch instead of hiding a row.
 INSERT INTO ledger_transfers (id, batch_id, kind, debit, credit, amount_micros, account_id, spell_id, month, casts,
   source_id)
-SELECT id, batch_id, kind, debit, credit, amount_micros, account_id, spell_id, month, casts, source_id
+SELECT id, batch_id, kind, debit, credit, amount_micros, account_id, spell_id, month, coalesce(casts, 0), source_id
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, batch_id uuid, kind text, debit text, credit text,
   amount_micros bigint, account_id uuid, spell_id uuid, month date, casts integer, source_id uuid)
 

@@ -1,11 +1,13 @@
 -- name: months_read
 -- What an account used, by month and funding, from a month on: of live casts, or of test casts.
-SELECT starts_on, funding, casts, failed, fuel, cpu_us, cost_micros
+SELECT date_trunc('month', starts_on)::date AS month, funding, sum(casts)::bigint, sum(failed)::bigint,
+  sum(fuel)::bigint, sum(cpu_us)::bigint, sum(cost_micros)::bigint
 FROM usage_counters
-WHERE account_id = %(account_id)s AND dimension = 'account' AND subject_id = %(account_id)s AND period = 'month'
-  AND starts_on >= %(first)s AND starts_on <= %(last)s
+WHERE account_id = %(account_id)s AND dimension = 'account' AND subject_id = %(account_id)s AND period = 'day'
+  AND starts_on >= %(first)s AND starts_on < %(last)s::date + interval '1 month'
   AND (funding = 'test') = %(test)s
-ORDER BY starts_on, funding
+GROUP BY month, funding
+ORDER BY month, funding
 
 -- name: days_read
 -- What an account used, by day.

@@ -47,7 +47,7 @@ BROKEN = {
         LEFT JOIN (SELECT account_id, sum(cost_micros) AS cost, count(*) AS casts FROM usage_events GROUP BY 1) u
           ON u.account_id = a.id
         LEFT JOIN (SELECT account_id, sum(cost_micros) AS cost, sum(casts) AS casts FROM usage_counters
-                   WHERE dimension = 'account' AND period = 'month' GROUP BY 1) n ON n.account_id = a.id
+                   WHERE dimension = 'account' AND period = 'day' GROUP BY 1) n ON n.account_id = a.id
         WHERE coalesce(u.cost, 0) <> coalesce(n.cost, 0) OR coalesce(u.casts, 0) <> coalesce(n.casts, 0)""",
     "the ledger moved what the casts cost": """
         SELECT a.id FROM accounts a
@@ -64,7 +64,7 @@ BROKEN = {
         LEFT JOIN (SELECT account_id, count(*) AS casts FROM casts
                    WHERE funding = 'test' AND status NOT IN ('queued', 'running') GROUP BY 1) c ON c.account_id = a.id
         LEFT JOIN (SELECT account_id, sum(casts) AS casts, sum(cost_micros) AS cost FROM usage_counters
-                   WHERE dimension = 'account' AND period = 'month' AND funding = 'test' GROUP BY 1) n
+                   WHERE dimension = 'account' AND period = 'day' AND funding = 'test' GROUP BY 1) n
           ON n.account_id = a.id
         WHERE coalesce(c.casts, 0) <> coalesce(n.casts, 0) OR coalesce(n.cost, 0) <> 0""",
     "no hard limit is passed by what is spent and held": """

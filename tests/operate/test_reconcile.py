@@ -45,7 +45,7 @@ def test_what_differs_is_shown_and_is_an_exit_code(database_url: str, capfd: pyt
         connection.execute("DELETE FROM ledger_transfers")
         connection.execute(
             "INSERT INTO usage_counters (account_id, dimension, subject_id, period, starts_on, funding, casts, failed,"
-            " fuel, cpu_us, cost_micros) VALUES (%s, 'account', %s, 'month',"
+            " fuel, cpu_us, cost_micros) VALUES (%s, 'account', %s, 'day',"
             " date_trunc('month', now() AT TIME ZONE 'UTC'), 'free', 1, 0, 1, 1, 9)",
             counter,
         )

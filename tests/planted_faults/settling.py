@@ -50,7 +50,7 @@ FAULTS = (
     fault(
         "consequences-of-an-end-forgotten",
         "Casts that wait for the wire wait for the resend, and soft limits are told of to nobody.",
-        ("domain/store/queries.py", "        if name.encode() in exact\n", '        if name == "nothing"\n'),
+        ("domain/store/queries.py", "for name, so in unlike if name in exact]", "for name, so in unlike if not name]"),
         tests=(
             f"{BRIEF}test_a_cast_that_begins_to_wait_meanwhile_is_given_the_place",
             f"{BRIEF}test_a_soft_limit_is_told_of_by_who_looks_again",
@@ -217,8 +217,8 @@ FAULTS = (
         "The second batch of a day books nothing: its transfers look like those of the first.",
         (
             "domain/model/booking.py",
-            'id=uuid5(batch_id, f"',
-            'id=uuid5(UUID(int=0), f"',
+            'id=_uuid5(batch_id, f"',
+            'id=_uuid5(UUID(int=0), f"',
         ),
         (
             "domain/store/settlement.sql",

@@ -3,6 +3,7 @@
 from tests.planted_faults.fault import fault
 
 SETTLE = "tests/domain/flow/test_settle.py::"
+BRIEF = "tests/domain/flow/test_brief.py::"
 RESERVE = "tests/domain/flow/test_reserve.py::"
 GATE = "domain/store/settlement.sql"
 HOLD = "domain/store/admission.sql"
@@ -20,6 +21,16 @@ FAULTS = (
         tests=(ENDS_ONCE,),
     ),
     fault(
+        "window-keeps-its-hold-where-nobody-is-told",
+        "What a cast did not use stays held for ever.",
+        (
+            GATE,
+            "SET held_micros = w.held_micros - r.held, spent_micros = w.spent_micros + r.spent\nFROM",
+            "SET id = w.id\nFROM",
+        ),
+        tests=(f"{BRIEF}test_a_cast_is_held_and_settled_in_two_exchanges_each",),
+    ),
+    fault(
         "window-forgets-what-was-spent",
         "A budget is full again after each settlement.",
         (GATE, " spent_micros = w.spent_micros + r.spent,\n", "\n"),
@@ -28,7 +39,7 @@ FAULTS = (
     fault(
         "month-keeps-its-hold",
         "The default limit is used up by casts that ended.",
-        (GATE, "SET held_micros = m.held_micros - r.held, spent_micros = m.spent", "SET spent_micros = m.spent"),
+        (GATE, "SET held_micros = m.held_micros - coalesce(r.held, 0),\n  spent", "SET spent"),
         tests=(ENDS_ONCE,),
     ),
     fault(
@@ -64,7 +75,11 @@ FAULTS = (
     fault(
         "place-on-the-wire-not-given-back",
         "After 256 casts an account's next one waits for ever.",
-        (GATE, "on_wire_default = a.on_wire_default - r.on_wire_default,", "on_wire_default = a.on_wire_default,"),
+        (
+            GATE,
+            "on_wire_default = a.on_wire_default - coalesce(r.on_wire_default, 0),",
+            "on_wire_default = a.on_wire_default,",
+        ),
         tests=(ENDS_ONCE, PLACES),
     ),
     fault(

@@ -84,7 +84,7 @@ async def test_a_soft_limit_is_told_of_by_who_looks_again(world: World, pool: Po
     budget = await world.add_budget(10**9)
     await world.rows("UPDATE budgets SET soft_limit_micros = 1, notify = true WHERE id = %s", budget)
     first, second = await accept(world, pool), await accept(world, pool)
-    with pytest.raises(SerializationError, match="windows_settle finds other rows"):
+    with pytest.raises(SerializationError, match="windows_settle_untold finds other rows"):
         await settle_briefly(pool, event_of(*first))
     assert await world.rows(_STATUSES) == [("queued",), ("queued",)]
     await settle_locked(pool, event_of(*first))

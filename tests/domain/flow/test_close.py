@@ -79,7 +79,6 @@ async def test_counters_and_usage_events_say_what_each_cast_was(world: World, po
     mine = (2, 1, 1_000_000_000, 12, 3_500)
     assert await world.rows(COUNTERS, world.account_id) == [
         (world.account_id, "account", world.account_id, "day", *mine),
-        (world.account_id, "account", world.account_id, "month", *mine),
         (world.account_id, "account_spell", world.spell_id, "day", *mine),
         (world.account_id, "key", world.key_id, "day", *mine),
         (world.creator_id, "spell", world.spell_id, "day", *mine),
@@ -97,7 +96,7 @@ async def test_a_cast_without_a_key_counts_for_none(world: World, pool: Pool) ->
     (job,) = await accept(world, pool)
     await world.rows("UPDATE casts SET key_id = NULL")
     await run_settle(pool, event_of(job))
-    found = await world.rows("SELECT dimension FROM usage_counters WHERE period = 'day' ORDER BY dimension")
+    found = await world.rows("SELECT dimension FROM usage_counters ORDER BY dimension")
     assert found == [("account",), ("account_spell",), ("spell",)]
 
 
@@ -107,5 +106,5 @@ async def test_a_cast_counts_on_the_day_it_was_accepted_whenever_it_ends(world: 
     await world.rows("UPDATE account_months SET month = '2026-02-01'")
     await run_settle(pool, event_of(job))
     found = await world.rows("SELECT DISTINCT period, starts_on::text FROM usage_counters ORDER BY period")
-    assert found == [("day", "2026-02-28"), ("month", "2026-02-01")]
+    assert found == [("day", "2026-02-28")]
     assert await world.rows("SELECT month::text FROM usage_events") == [("2026-02-01",)]
