@@ -97,16 +97,17 @@ class UsageReader:
         return await self._load(batch)
 
     async def finish(self, entries: Sequence[UsageEntry], publish_ids: Iterable[UUID] = ()) -> None:
-        """Take settled entries off the wire in one MULTI, then wake who waits for `publish_ids`. Safe to repeat.
+        """Wake who waits for `publish_ids`, and take settled entries off the wire in one MULTI. Safe to repeat.
 
         Only a final event (one with an outcome) takes its cast off the wire.
         """
         commands: list[Command] = []
+        awake = b"".join([cast_id.bytes for cast_id in publish_ids])
+        if awake:
+            # First: somebody waits for it, and nobody for the rest.
+            commands.append(("PUBLISH", keys.wake_channel(), awake))
         if entries:
             commands += [("MULTI",), *self._removal(entries), *self._closing(entries), ("EXEC",)]
-        awake = b"".join(cast_id.bytes for cast_id in publish_ids)
-        if awake:
-            commands.append(("PUBLISH", keys.wake_channel(), awake))
         await self._run(commands)
 
     async def park(self, entry: UsageEntry, reason: str, *, final: bool = False) -> None:
