@@ -40,7 +40,7 @@ def _transaction_of_reports(arguments: Sequence[Any]) -> object:
 
 def _wakes(arguments: Sequence[Any]) -> object:
     commands = arguments[1]
-    return len(commands) > 1 and commands[-1][0] == "PUBLISH"
+    return len(commands) > 1 and commands[0][0] == "PUBLISH"
 
 
 def _has_reports(arguments: Sequence[Any]) -> object:
@@ -68,15 +68,15 @@ POINTS = {
     "ledger, settled and not committed": Point("ledger", "workers.ledger:settle_as_read", after=True),
     "ledger, committed and next not put": Point("ledger", "workers.ledger:Ledger._finish"),
     "ledger, next put and not finished": Point("ledger", "workers.ledger:Ledger._put", after=True),
-    "ledger, finished and nobody woken": Point("ledger", "workers.broker.usage:UsageReader._run", counts=_wakes),
+    "ledger, woken and not finished": Point("ledger", "workers.broker.usage:UsageReader._run", counts=_wakes),
     "scheduler, missing found and not put": Point("scheduler", "scheduler.jobs:wire.put", counts=_has_jobs),
     "scheduler, missing put and slot not finished": Point(
         "scheduler", "scheduler.jobs:wire.put", after=True, counts=_has_jobs
     ),
     "scheduler, expired and not removed": Point("scheduler", "scheduler.jobs:wire.remove", counts=_has_jobs),
 }
-# Of these all but the end of the commands is sent before the process dies: the transaction, or the waking after it.
-HALVED = {"worker, half of a report sent", "ledger, finished and nobody woken"}
+# Of these all but the end of the commands is sent before the process dies: the transaction, or that after the waking.
+HALVED = {"worker, half of a report sent", "ledger, woken and not finished"}
 
 
 def main() -> int:
