@@ -60,4 +60,5 @@ ROW: Final = Row(
     settings={"casts": CASTS, "casts_before": CASTS_BEFORE, "connections": CONNECTIONS, "accounts": ACCOUNTS},
     ours=late,
     peer=early,
+    unit="/MiB",
 )

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from bench.machine import Machine, Program
-from bench.rows import RowResult, Sample
+from bench.rows import RowResult, Sample, digits
 
 BEGIN: Final = "<!-- measured: written by `make bench`, do not edit -->"
 END: Final = "<!-- end of measured -->"
@@ -76,7 +76,7 @@ def replace_between(text: str, content: str) -> str:
 def summary(row: RowResult) -> str:
     """Return one line for the terminal."""
     return (
-        f"{row.name}: ours {_rate(row.ours)}, peer {_rate(row.peer)}, "
+        f"{row.name}: ours {_rate(row.ours, row.unit)}, peer {_rate(row.peer, row.unit)}, "
         f"ratio {_figure(row.ratio)} ({_spread(row.ratios)}), to reach {_figure(row.target)}"
     )
 
@@ -85,16 +85,17 @@ def _line(run: Run, row: RowResult) -> str:
     reach = f"{_figure(row.target)} {'✓' if row.ratio >= row.target else '✗'}"
     revision = run.program.revision[:_REVISION_CHARACTERS] + ("+" if run.program.changed_since else "")
     cells = (
-        *(row.what, _rate(row.ours), row.against, _rate(row.peer)),
+        *(row.what, _rate(row.ours, row.unit), row.against, _rate(row.peer, row.unit)),
         f"**{_figure(row.ratio)}** ({_spread(row.ratios)})",
         *(reach, f"{run.started_at:%Y-%m-%d} at `{revision}`"),
     )
     return f"| {' | '.join(cells)} |"
 
 
-def _rate(samples: Sequence[Sample]) -> str:
+def _rate(samples: Sequence[Sample], unit: str) -> str:
     rates = [sample.per_second for sample in samples]
-    return f"{statistics.median(rates):,.0f}/s ({min(rates):,.0f} to {max(rates):,.0f})"
+    middle, least, most = (digits(rate) for rate in (statistics.median(rates), min(rates), max(rates)))
+    return f"{middle}{unit} ({least} to {most})"
 
 
 def _spread(ratios: Sequence[float]) -> str:

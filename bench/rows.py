@@ -27,6 +27,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     settings: Mapping[str, Setting]
     ours: Callable[[Cores], Sample]
     peer: Callable[[Cores], Sample]
+    unit: str = "/s"
+    """Of what both sides measure."""
 
 
 class RowResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,7 @@ class RowResult(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Setting]
     ours: list[Sample]
     peer: list[Sample]
+    unit: str = "/s"
 
     @property
     def ratios(self) -> list[float]:
@@ -49,6 +52,11 @@ class RowResult(msgspec.Struct, frozen=True, kw_only=True):
     def ratio(self) -> float:
         """The median of the rounds."""
         return statistics.median(self.ratios)
+
+
+def digits(rate: float) -> str:
+    """Return `rate` as it is shown: whole, or with three digits where it is less than one."""
+    return f"{rate:,.0f}" if rate >= 1 else f"{rate:.3g}"
 
 
 def measure(row: Row, cores: Cores, *, rounds: int, report: Callable[[str], None]) -> RowResult:
@@ -62,7 +70,7 @@ def measure(row: Row, cores: Cores, *, rounds: int, report: Callable[[str], None
             (ours if is_ours else peer).append(sample)
             side = "ours" if is_ours else "peer"
             details = ", ".join(f"{name} {value:,.4g}" for name, value in sample.details.items())
-            report(f"{row.name} round {number} {side}: {sample.per_second:,.0f}/s ({details})")
+            report(f"{row.name} round {number} {side}: {digits(sample.per_second)}{row.unit} ({details})")
     return RowResult(
         name=row.name,
         what=row.what,
@@ -71,4 +79,5 @@ def measure(row: Row, cores: Cores, *, rounds: int, report: Callable[[str], None
         settings=dict(row.settings),
         ours=ours,
         peer=peer,
+        unit=row.unit,
     )

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bench.machine import Machine, Program
@@ -79,3 +80,8 @@ def test_only_what_is_between_the_markers_changes() -> None:
     assert replace_between(page, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
     with pytest.raises(ValueError, match="once each"):
         replace_between("no markers", "new")
+
+
+def test_a_rate_below_one_is_shown_with_its_digits_and_its_unit() -> None:
+    result = msgspec.structs.replace(row("m", samples(0.005194), samples(0.005261)), unit="/MiB")
+    assert "| 0.00519/MiB (0.00519 to 0.00519) |" in table([run_of(1, result)], ["m"])
