@@ -4,9 +4,8 @@ A reader that meets a version it does not know leaves the entry for a newer proc
 """
 
 import enum
-import hashlib
+import hmac
 import struct
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 from uuid import UUID
@@ -17,9 +16,6 @@ from domain.model.limits import CastLimits
 
 MESSAGE_VERSION: Final = 1
 _BOUNDS: Final = struct.Struct(">5Q")
-_BLOCK_BYTES: Final = 64
-_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
-_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 
 
 class Pool(enum.StrEnum):
@@ -96,23 +92,12 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 def cast_token(key: bytes, *, cast_id: UUID, digest: bytes, limits: CastLimits) -> bytes:
     """Return the 16-byte proof that api or ledger made this job: HMAC-SHA-256 over cast, module and limits."""
     bounds = _BOUNDS.pack(limits.fuel, limits.wall_ms, limits.memory_bytes, limits.output_bytes, limits.log_bytes)
-    return _authenticator(key)(cast_id.bytes + digest + bounds)[:16]
+    authenticator = _keyed(key).copy()
+    authenticator.update(cast_id.bytes + digest + bounds)
+    return authenticator.digest()[:16]
 
 
 @lru_cache(maxsize=4)
-def _authenticator(key: bytes) -> Callable[[bytes], bytes]:
-    """Return HMAC-SHA-256 (RFC 2104) under `key`, of which a process has one.
-
-    Both hashes are kept as the key leaves them: to copy them and go on takes a third of the time of `hmac.digest`,
-    which begins with the key each time.
-    """
-    block = (key if len(key) <= _BLOCK_BYTES else hashlib.sha256(key).digest()).ljust(_BLOCK_BYTES, b"\0")
-    inner, outer = hashlib.sha256(block.translate(_INNER)), hashlib.sha256(block.translate(_OUTER))
-
-    def authenticate(message: bytes) -> bytes:
-        within, around = inner.copy(), outer.copy()
-        within.update(message)
-        around.update(within.digest())
-        return around.digest()
-
-    return authenticate
+def _keyed(key: bytes) -> hmac.HMAC:
+    """Return the hash as `key` leaves it, of which a process has one: to copy it costs less than to begin each time."""
+    return hmac.new(key, digestmod="sha256")
