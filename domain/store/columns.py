@@ -27,6 +27,7 @@ _UUID_LENGTH: Final = _LENGTH(16)
 _TRUE: Final = _LENGTH(1) + b"\1"
 _FALSE: Final = _LENGTH(1) + b"\0"
 _BOOLEAN_OID: Final = 16
+_BYTEA_OID: Final = 17
 _BIGINT_OID: Final = 20
 _TEXT_OID: Final = 25
 _DATE_OID: Final = 1082
@@ -88,7 +89,8 @@ def _is_one(values: Sequence[object]) -> bool:
     return values[0] == values[-1] and values.count(values[0]) == len(values)
 
 
-def _uuids(values: Sequence[UUID | None]) -> bytes:
+def uuids(values: Sequence[UUID | None]) -> bytes:
+    """Return an array of ids."""
     # By their numbers: two ids are compared in Python.
     numbers = [None if value is None else value.int for value in values]
     if _is_one(numbers):
@@ -115,7 +117,8 @@ def _booleans(values: Sequence[bool]) -> bytes:
     return _array(_BOOLEAN_OID, [_TRUE if value else _FALSE for value in values])
 
 
-def _texts(values: Sequence[str | None]) -> bytes:
+def texts(values: Sequence[str | None]) -> bytes:
+    """Return an array of texts."""
     if _is_one(values):
         return _array(_TEXT_OID, [_text(values[0])] * len(values), has_none=values[0] is None)
     return _array(_TEXT_OID, [_text(value) for value in values], has_none=None in values)
@@ -123,6 +126,12 @@ def _texts(values: Sequence[str | None]) -> bytes:
 
 def _text(value: str | None) -> bytes:
     return _NONE if value is None else _element(value.encode())
+
+
+def byte_strings(values: Sequence[bytes | None]) -> bytes:
+    """Return an array of bytea."""
+    elements = [_NONE if value is None else _element(value) for value in values]
+    return _array(_BYTEA_OID, elements, has_none=None in values)
 
 
 def _dates(values: Sequence[date]) -> bytes:
@@ -142,12 +151,12 @@ def _literal(value: tuple[UUID | int, ...]) -> bytes:
 
 
 _ENCODERS: Final[Mapping[object, Encode]] = {
-    UUID: _uuids,
-    UUID | None: _uuids,
+    UUID: uuids,
+    UUID | None: uuids,
     int: bigints,
     bool: _booleans,
-    str: _texts,
-    str | None: _texts,
+    str: texts,
+    str | None: texts,
     date: _dates,
     tuple[UUID, ...]: _literals,
     tuple[int, ...]: _literals,

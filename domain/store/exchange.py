@@ -8,10 +8,9 @@ paths send. For one cast alone that is half of what its transactions cost the cl
 import asyncio
 import itertools
 import re
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -19,6 +18,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 
+from domain.store import columns
 from domain.store.session import Connection
 
 Row = TypeVar("Row")
@@ -29,12 +29,6 @@ Sent = tuple[bytes, Mapping[str, Value]]
 _encode_json: Final = msgspec.json.Encoder().encode
 _PLACE: Final = re.compile(rb"%\(([\w.]+)\)[sb]")
 _numbers: Final = itertools.count()
-_ARRAY_HEAD: Final = struct.Struct("!iiIii").pack
-_LENGTH: Final = struct.Struct("!i").pack
-_UUID_OID: Final = 2950
-_TEXT_OID: Final = 25
-_BYTES_OID: Final = 17
-_NO_VALUE: Final = _LENGTH(-1)
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -222,15 +216,11 @@ def _parameter(given: Value) -> tuple[bytes | None, Format]:
     return _array(given) if given else (b"{}", Format.TEXT)
 
 
-def _array(given: Sequence[UUID | str | bytes | None]) -> tuple[bytes, Format]:
+def _array(given: Sequence[Any]) -> tuple[bytes, Format]:
     """Return an array as the server reads it; of what, its first element tells: only bytes may be missing."""
     first = given[0]
-    oid = _UUID_OID if isinstance(first, UUID) else _TEXT_OID if isinstance(first, str) else _BYTES_OID
-    parts = [_ARRAY_HEAD(1, None in given, oid, len(given), 1)]
-    for one in given:
-        if one is None:
-            parts.append(_NO_VALUE)
-        else:
-            text = one.bytes if isinstance(one, UUID) else one.encode() if isinstance(one, str) else one
-            parts += (_LENGTH(len(text)), text)
-    return b"".join(parts), Format.BINARY
+    if isinstance(first, UUID):
+        return columns.uuids(given), Format.BINARY
+    if isinstance(first, str):
+        return columns.texts(given), Format.BINARY
+    return columns.byte_strings(given), Format.BINARY
