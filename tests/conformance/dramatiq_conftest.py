@@ -32,12 +32,15 @@ for name in ("pika", "pika.exceptions"):
 
 
 class Failures(dramatiq.Middleware):
-    """Remembers what the messages that failed for good raised: kind and words, for the error itself must be let go."""
+    """Remembers what the messages that failed for good raised: kind and words, for the error itself must be let go.
+
+    Before they are rejected: a queue whose last rejection has reached Redis is joined, and `join` asks here then.
+    """
 
     def __init__(self) -> None:
         self.errors: list[tuple[type[BaseException], tuple[object, ...]]] = []
 
-    def after_nack(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
+    def before_nack(self, broker: dramatiq.Broker, message: MessageProxy) -> None:
         del broker
         error = message._exception or Exception("Message failed with unknown error")
         self.errors.append((type(error), error.args))
