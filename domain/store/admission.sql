@@ -38,16 +38,11 @@ SELECT json_build_object(
     WHERE id = ANY(%(session_ids)b::uuid[]) AND ended_at IS NULL AND expires_at > now
       AND last_used_at > now - make_interval(days => %(session_idle_days)s)),
   'windows', (
-    SELECT coalesce(json_agg(json_build_array(
-      b.id, b.account_id, b.scope, b.scope_id, b.period,
-      CASE b.period WHEN 'daily' THEN day ELSE month END,
-      w.id IS NOT NULL,
-      CASE WHEN w.id IS NULL THEN b.hard_limit_micros ELSE w.hard_limit_micros END,
-      coalesce(w.spent_micros, 0), coalesce(w.held_micros, 0))), '[]')
-    FROM budgets b
-    LEFT JOIN budget_windows w
-      ON w.budget_id = b.id AND w.starts_on = CASE b.period WHEN 'daily' THEN day ELSE month END
-    WHERE b.account_id = ANY(%(account_ids)b::uuid[]) AND b.deleted_at IS NULL),
+    SELECT coalesce(json_agg(state), '[]')
+    FROM (
+-- include: windows.windows_now
+    ) AS windows
+    WHERE account_id = ANY(%(account_ids)b::uuid[])),
   'months', (
     SELECT coalesce(json_agg(json_build_array(
       account_id, spent_micros, held_micros, free_used, free_held, test_casts)), '[]')

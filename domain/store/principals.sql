@@ -1,7 +1,7 @@
 -- name: principals_by_prefix
 -- Who each key belongs to and whether it may still be used, by the public part of the key; dead keys are shown dead.
 -- The secret before a rotation stands beside the present one: by its own prefix, alive as long as it was given.
--- `budgets` are those of its account and its own that have a hard limit, as admission reads them; NULL where none has.
+-- `budgets` are those of its account and its own that have a hard limit; NULL where none has.
 WITH instant AS MATERIALIZED (
   SELECT now, (now AT TIME ZONE 'UTC')::date AS day, date_trunc('month', now AT TIME ZONE 'UTC')::date AS month
   FROM clock_timestamp() AS now
@@ -40,18 +40,12 @@ WITH instant AS MATERIALIZED (
   WHERE k.previous_prefix = ANY(%(prefixes)s)
 )
 SELECT found.*, (
-  SELECT json_agg(json_build_array(
-    b.id, b.account_id, b.scope, b.scope_id, b.period,
-    CASE b.period WHEN 'daily' THEN instant.day ELSE instant.month END,
-    w.id IS NOT NULL,
-    CASE WHEN w.id IS NULL THEN b.hard_limit_micros ELSE w.hard_limit_micros END,
-    coalesce(w.spent_micros, 0), coalesce(w.held_micros, 0)))::text
-  FROM budgets b
-  LEFT JOIN budget_windows w
-    ON w.budget_id = b.id AND w.starts_on = CASE b.period WHEN 'daily' THEN instant.day ELSE instant.month END
-  WHERE b.account_id = found.account_id AND b.deleted_at IS NULL
-    AND b.scope IN ('account', 'key') AND b.scope_id IN (found.account_id, found.id)
-    AND CASE WHEN w.id IS NULL THEN b.hard_limit_micros ELSE w.hard_limit_micros END IS NOT NULL
+  SELECT json_agg(state)::text
+  FROM (
+-- include: windows.windows_now
+  ) AS windows
+  WHERE windows.account_id = found.account_id AND hard_limit_micros IS NOT NULL
+    AND scope IN ('account', 'key') AND scope_id IN (found.account_id, found.id)
 ) AS budgets
 FROM found, instant
 

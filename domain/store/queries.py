@@ -9,19 +9,29 @@ from typing import Final
 _RETURNING: Final = re.compile(rb"^RETURNING ", re.MULTILINE)
 _COMMENT: Final = re.compile(rb"^--.*\n", re.MULTILINE)
 _NAME: Final = re.compile(rb"^-- name: ([a-z_]+)$", re.MULTILINE)
+_INCLUDED: Final = re.compile(rb"^ *-- include: ([a-z_]+)\.([a-z_]+)$", re.MULTILINE)
 
 
 def load(module_file: str) -> dict[str, bytes]:
     """Return the queries of the `.sql` file beside `module_file` by name, as bytes for psycopg.
 
-    A query begins with a line `-- name: noun_verb`; the file is refused when a name stands twice. Comments stay here.
+    A query begins with a line `-- name: noun_verb`; the file is refused when a name stands twice. Comments stay here. A
+    line `-- include: file.name` stands for a query of another file: what several must say alike they say in one text.
     """
-    path = Path(module_file).with_suffix(".sql")
+    return _queries(Path(module_file).with_suffix(".sql"))
+
+
+def _queries(path: Path) -> dict[str, bytes]:
     head, *rest = _NAME.split(path.read_bytes())
     assert not re.sub(rb"(?m)^--.*$", b"", head).strip(), f"{path.name}: text before the first `-- name:` line"
     names = [name.decode() for name in rest[::2]]
     assert len(set(names)) == len(names), f"{path.name}: a query name stands twice"
-    return dict(zip(names, (_COMMENT.sub(b"", body).strip() for body in rest[1::2]), strict=True))
+    bodies = [_INCLUDED.sub(lambda found: _included(path, found), body) for body in rest[1::2]]
+    return dict(zip(names, (_COMMENT.sub(b"", body).strip() for body in bodies), strict=True))
+
+
+def _included(path: Path, found: re.Match[bytes]) -> bytes:
+    return _queries(path.with_name(f"{found[1].decode()}.sql"))[found[2].decode()]
 
 
 def together(queries: Mapping[str, bytes], *, told: Collection[str] = ()) -> bytes:

@@ -20,7 +20,7 @@ RETURNING s.id
 
 -- name: sessions_by_hash
 -- Whose sessions these are and whether they may still be used; dead ones are shown dead. `budgets` are those of the
--- account that have a hard limit, as admission reads them; NULL where none has.
+-- account that have a hard limit; NULL where none has.
 WITH instant AS MATERIALIZED (
   SELECT now, (now AT TIME ZONE 'UTC')::date AS day, date_trunc('month', now AT TIME ZONE 'UTC')::date AS month
   FROM clock_timestamp() AS now
@@ -35,17 +35,11 @@ SELECT
   s.ended_at IS NULL AND s.expires_at > clock_timestamp()
     AND s.last_used_at > clock_timestamp() - make_interval(days => %(idle_days)s) AS alive,
   a.status = 'active' AS active, (
-    SELECT json_agg(json_build_array(
-      b.id, b.account_id, b.scope, b.scope_id, b.period,
-      CASE b.period WHEN 'daily' THEN instant.day ELSE instant.month END,
-      w.id IS NOT NULL,
-      CASE WHEN w.id IS NULL THEN b.hard_limit_micros ELSE w.hard_limit_micros END,
-      coalesce(w.spent_micros, 0), coalesce(w.held_micros, 0)))::text
-    FROM budgets b
-    LEFT JOIN budget_windows w
-      ON w.budget_id = b.id AND w.starts_on = CASE b.period WHEN 'daily' THEN instant.day ELSE instant.month END
-    WHERE b.account_id = s.account_id AND b.deleted_at IS NULL AND b.scope = 'account'
-      AND CASE WHEN w.id IS NULL THEN b.hard_limit_micros ELSE w.hard_limit_micros END IS NOT NULL
+    SELECT json_agg(state)::text
+    FROM (
+-- include: windows.windows_now
+    ) AS windows
+    WHERE windows.account_id = s.account_id AND scope = 'account' AND hard_limit_micros IS NOT NULL
   ) AS budgets
 FROM sessions s
 JOIN accounts a ON a.id = s.account_id

@@ -20,8 +20,8 @@ FAULTS = (
         "A key sees how much another key of its account may spend, and takes it for its own room.",
         (
             "domain/store/principals.sql",
-            "    AND b.scope IN ('account', 'key') AND b.scope_id IN (found.account_id, found.id)\n",
-            "    AND b.scope IN ('account', 'key')\n",
+            "    AND scope IN ('account', 'key') AND scope_id IN (found.account_id, found.id)\n",
+            "    AND scope IN ('account', 'key')\n",
         ),
         tests=(f"{HEADERS}test_the_tightest_of_those_that_bind_the_caller",),
     ),
