@@ -94,7 +94,7 @@ WITH sides AS MATERIALIZED (
   SELECT substr(name, 12)::uuid AS account_id, sum(micros) AS micros FROM sides GROUP BY name
 ), frozen AS (
   SELECT m.account_id, m.month, max(i.frozen_at) AS at
-  FROM (SELECT DISTINCT account_id, month FROM sides WHERE spell_id IS NOT NULL) m
+  FROM (SELECT DISTINCT account_id, month FROM sides) m
   JOIN invoices i ON i.account_id = m.account_id AND i.period >= m.month
   GROUP BY m.account_id, m.month
 ), unbilled AS (

@@ -5,6 +5,7 @@ _NOTHING = "a price of nothing adds nothing: the branch spares the additions"
 _FOR_EACH = "there is a part for each: the rule that makes them says so, and is tested"
 _NO_ROOM = "a key that may have no open cast has none accepted, and this is shown with one that was"
 _WHOSE = "a month is found by its account, and nobody asks it whose it is"
+_NO_SECRET = "SHA-1 gives the same; the word is for machines that forbid it where secrets hang on it"
 _ANY_OUTCOME = "bookings follow from the charge; an ending has an outcome, and nobody looks at it here"
 
 EXPLAINED: dict[str, str] = {
@@ -18,6 +19,12 @@ EXPLAINED: dict[str, str] = {
     " `spend_parts(parts, ending.charge.cost_micros)): row`": _FOR_EACH,
     "booking._grants: `ending.charge.cost_micros), strict=True): row` to"
     " `ending.charge.cost_micros), strict=False): row`": _FOR_EACH,
+    "booking._uuid5: `+ name.encode(), usedforsecurity=False).digest()[:16], version=5)` to"
+    " `+ name.encode()).digest()[:16], version=5)`": _NO_SECRET,
+    "booking._uuid5: `name.encode(), usedforsecurity=False).digest()[:16], version=5)` to"
+    " `name.encode(), usedforsecurity=None).digest()[:16], version=5)`": _NO_SECRET,
+    "booking._uuid5: `name.encode(), usedforsecurity=False).digest()[:16], version=5)` to"
+    " `name.encode(), usedforsecurity=True).digest()[:16], version=5)`": _NO_SECRET,
     "credits.whole_credits: `micros >= 0` to `micros > 0`": _ZERO,
     "credits.whole_credits: `>= 0 else` to `>= 1 else`": _ZERO,
     "invoicing.last_month: `- timedelta(days=1))` to `- timedelta(days=2))`": "any day of the month before will do",
