@@ -6,6 +6,7 @@ SERVERS = "tests/local/test_servers.py::"
 POSTGRES = "tests/local/test_postgres.py::"
 MIGRATE = "tests/migrations/test_runner.py::"
 AHEAD = "tests/workers/executor/test_ahead.py::"
+BELL = "tests/workers/executor/test_bell.py::"
 
 _RUNNERS_TURN = '    while not await _one_value(connection, "SELECT pg_try_advisory_lock(%s)", LOCK_KEY):\n'
 
@@ -145,6 +146,28 @@ FAULTS = (
         "A cast that was given back runs in two sandboxes.",
         ("workers/executor/child.py", "if cast.begin_by_ns and time", "if not cast.begin_by_ns and time"),
         tests=(f"{AHEAD}test_one_whose_turn_comes_too_late_is_not_begun",),
+    ),
+    fault(
+        "rung-for-each-answer",
+        "A worker's thread is woken for each of the casts it sent together, and has less of its core for them.",
+        (
+            "workers/executor/child.py",
+            "        if self._is_due and not cast.behind:\n            self._ring()\n",
+            "        if cast.behind or self._is_due:\n            self._ring()\n",
+        ),
+        tests=(f"{BELL}test_a_batch_is_rung_for_once_behind_its_last_answer",),
+    ),
+    fault(
+        "never-rung",
+        "A batch that was answered long ago waits until its worker looks by itself.",
+        ("workers/executor/child.py", "if self._is_due and not cast.behind:", "if self._is_due and cast.behind < 0:"),
+        tests=(f"{BELL}test_a_batch_is_rung_for_once_behind_its_last_answer",),
+    ),
+    fault(
+        "not-rung-when-the-socket-fills",
+        "A child that waits for room and a worker that waits for its bell sleep beside each other.",
+        ("workers/executor/child.py", "self._bytes > _UNREAD_BYTES_MAX or time", "time"),
+        tests=(f"{BELL}test_an_answer_that_may_not_fit_is_rung_for_before_it_is_written",),
     ),
     fault(
         "reserved-and-not-given-back",
