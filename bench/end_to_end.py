@@ -23,7 +23,9 @@ from bench.rows import Cores, Row, Sample
 from local.redis import Redis
 
 COUNT: Final = 20_000
-CONNECTIONS: Final = 256
+# As in `accepts`: two full batches of admission, so that one gathers while the other is in Postgres. The peer is given
+# all of its messages at once.
+CONNECTIONS: Final = 512
 # So many that none of them ever waits for a place on the wire (256 each), as with many customers at once.
 ACCOUNTS: Final = 160
 WARM_MESSAGES: Final = 200
