@@ -132,5 +132,4 @@ SELECT id FROM users WHERE account_id = %(account_id)s
 -- Accounts with grants whose time is over and of which something can be taken.
 SELECT account_id FROM credit_grants
 WHERE expires_at <= %(now)s AND balance_micros > held_micros AND balance_micros > 0
-GROUP BY account_id ORDER BY account_id
-LIMIT %(limit)s
+GROUP BY account_id LIMIT %(limit)s

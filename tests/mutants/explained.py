@@ -6,6 +6,7 @@ _PLANS = "follows from what is said beside it; it is there for the planner, whic
 _ACCEPTED = (
     "no cast settles so long after the month it was accepted in; it is there for the planner, as the index has it"
 )
+_EMPTY = "what is empty adds nothing; it is there for the planner, which then reads the index of what is not"
 _INSTANT = "differs only in the very microsecond in which something expires"
 
 _IN_VAIN = "only asks for the next casts where none waits, which names none"
@@ -34,6 +35,13 @@ EXPLAINED: dict[str, str] = {
     "settlement.casts_name_next: flip `>` to `>=`": _NONE,
     "settlement.casts_read: flip `>` to `>=`": _INSTANT,
     "settlement.casts_read: flip `<=` to `<`": _INSTANT,
+    "credit_grants.credits_ever_set: condition `NOT credits_ever` to `true`": "spares the writing of what stands there",
+    "credit_grants.transaction_insert: condition `balance_micros > 0` to `true`": _EMPTY,
+    "credit_grants.transaction_insert: flip `>` to `>=`": _EMPTY,
+    "credit_grants.accounts_expiring: condition `balance_micros > 0` to `true`": _PLANS,
+    "credit_grants.accounts_expiring: flip `>` to `>=` #2": _PLANS,
+    "settlement.credits_spent_insert: condition `g.balance_micros > 0` to `true`": _EMPTY,
+    "settlement.credits_spent_insert: flip `>` to `>=`": _EMPTY,
     "earned.balance_read: condition `credit LIKE 'payable:%%'` to `true`": _PLANS,
     "earned.balance_read: condition `debit LIKE 'payable:%%'` to `true`": _PLANS,
     "earned.months_read: condition `month >= %(accepted_from)s` to `true`": _ACCEPTED,

