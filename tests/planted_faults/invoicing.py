@@ -195,12 +195,7 @@ FAULTS = (
         (
             "scheduler/outbox/loop.py",
             "        except (StripeFailure, StepError) as failure:\n",
-            "        except StepError as failure:\n",
-        ),
-        (
-            "scheduler/outbox/loop.py",
-            "        except StripeRefused as refusal:\n",
-            "        except StripeBusy as refusal:\n            assert isinstance(refusal, StripeRefused)\n",
+            "        except StripeFailure as failure:\n",
         ),
         (
             "scheduler/outbox/loop.py",
