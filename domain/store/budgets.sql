@@ -34,7 +34,7 @@ WHERE account_id = %(account_id)s AND id = %(id)s AND deleted_at IS NULL
 
 -- name: spent_read
 -- What the scope's casts accepted since the day have cost. The days of a month add up to it, for every dimension.
-SELECT coalesce(sum(cost_micros), 0)::bigint FROM usage_counters
+SELECT coalesce(sum(cost_micros), 0)::bigint FROM usage_days
 WHERE account_id = %(account_id)s AND dimension = %(dimension)s AND subject_id = %(scope_id)s
   AND period = 'day' AND starts_on >= %(starts_on)s
 

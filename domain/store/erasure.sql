@@ -76,7 +76,7 @@ WHERE account_id = %(account_id)s
 WITH used AS (
   SELECT s.id, coalesce((SELECT sum(casts) FROM usage_counters
       WHERE account_id = %(account_id)s AND dimension = 'spell' AND subject_id = s.id), 0)
-    > coalesce((SELECT sum(casts) FROM usage_counters
+    > coalesce((SELECT sum(casts) FROM usage_days
       WHERE account_id = %(account_id)s AND dimension = 'account_spell' AND subject_id = s.id), 0) AS by_others
   FROM spells s WHERE s.account_id = %(account_id)s
 ), retired AS (

@@ -227,14 +227,16 @@ WHERE c.account_id = %(account_id)s AND c.id > coalesce((%(after)s::text[])[1]::
 ORDER BY c.id LIMIT %(rows_max)s
 
 -- name: usage_counters_page
--- Sums by day and month, of a creator's spells too.
+-- Sums by day, of a creator's spells too.
 SELECT ARRAY[dimension, subject_id::text, period, starts_on::text, funding] AS row_key,
-  dimension, subject_id, period, starts_on, funding, casts, failed, fuel, cpu_us, cost_micros
-FROM usage_counters
+  dimension, subject_id, period, starts_on, funding, sum(casts)::bigint AS casts, sum(failed)::bigint AS failed,
+  sum(fuel)::bigint AS fuel, sum(cpu_us)::bigint AS cpu_us, sum(cost_micros)::bigint AS cost_micros
+FROM usage_days
 WHERE account_id = %(account_id)s
   AND (dimension, subject_id, period, starts_on, funding) > (coalesce((%(after)s::text[])[1], ''),
     coalesce((%(after)s::text[])[2]::uuid, %(floor)s), coalesce((%(after)s::text[])[3], ''),
     coalesce((%(after)s::text[])[4]::date, '-infinity'), coalesce((%(after)s::text[])[5], ''))
+GROUP BY dimension, subject_id, period, starts_on, funding
 ORDER BY dimension, subject_id, period, starts_on, funding LIMIT %(rows_max)s
 
 -- name: ledger_page

@@ -69,7 +69,7 @@ WITH cast_sum AS (
   WHERE id >= uuid7_floor(%(begins)s) AND id < uuid7_floor(%(ends)s)
   GROUP BY account_id
 ), counter_sum AS (
-  SELECT account_id, sum(casts)::bigint AS casts, sum(cost_micros)::bigint AS micros FROM usage_counters
+  SELECT account_id, sum(casts)::bigint AS casts, sum(cost_micros)::bigint AS micros FROM usage_days
   WHERE dimension = 'account' AND period = 'day' AND starts_on >= (%(begins)s AT TIME ZONE 'UTC')::date
     AND starts_on < (%(ends)s AT TIME ZONE 'UTC')::date
   GROUP BY account_id

@@ -44,7 +44,7 @@ WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s AND c.status = '
 
 -- name: casts_end
 -- The gate: a cast goes from open to final exactly once. Everything booked comes from what this returns; usage events
--- and counters are written here from it, so they cannot come from anything else. A second event of a cast cannot be.
+-- and what is counted are written here from it, so they cannot come from anything else. A second event of a cast cannot be.
 -- A budget that began since the cast was read has added a window to it, and what is booked would not be all.
 -- Its data is kept for as long as the account says, to the next full hour: at most a day where the first reading ends it.
 -- Each cast must be looked up by its key, not compared with every open one between the first and the last (a third of
@@ -85,25 +85,17 @@ SELECT id, account_id, key_id, spell_id, coalesce(error_code, 'succeeded'),
   date_trunc('month', accepted_at AT TIME ZONE 'UTC')::date, fuel, cpu_us, memory_bytes_peak, wall_us,
   cost_micros, funding, %(batch_id)s, clock_timestamp()
 FROM ended
-), alike AS (
--- Casts that raise the same counters.
-SELECT account_id, key_id, spell_id, creator_id, funding, (accepted_at AT TIME ZONE 'UTC')::date AS day,
-  count(*) AS casts, count(error_code) AS failed, sum(fuel) AS fuel, sum(cpu_us) AS cpu_us, sum(cost_micros) AS cost
-FROM ended GROUP BY account_id, key_id, spell_id, creator_id, funding, day
+), uncounted AS (
+INSERT INTO usage_uncounted (cast_ids, account_ids) SELECT array_agg(id), array_agg(account_id) FROM ended HAVING count(*) > 0
 ), raised AS (
 -- In one order, for the rows of a spell are shared between accounts.
 INSERT INTO usage_counters AS u (account_id, dimension, subject_id, period, starts_on, funding, casts, failed, fuel,
   cpu_us, cost_micros)
-SELECT d.account_id, d.dimension, d.subject_id, 'day', day, funding, sum(casts), sum(failed),
-  coalesce(sum(fuel), 0), sum(cpu_us), sum(cost)
-FROM alike CROSS JOIN LATERAL (VALUES
-  (alike.account_id, 'account', alike.account_id),
-  (alike.account_id, 'key', key_id),
-  (alike.account_id, 'account_spell', spell_id),
-  (creator_id, 'spell', spell_id)) AS d(account_id, dimension, subject_id)
-WHERE d.subject_id IS NOT NULL
-GROUP BY d.account_id, d.dimension, d.subject_id, day, funding
-ORDER BY d.account_id, d.dimension, d.subject_id, day, funding
+SELECT creator_id, 'spell', spell_id, 'day', (accepted_at AT TIME ZONE 'UTC')::date AS day, funding, count(*),
+  count(error_code), coalesce(sum(fuel), 0), sum(cpu_us), sum(cost_micros)
+FROM ended
+GROUP BY creator_id, spell_id, day, funding
+ORDER BY creator_id, spell_id, day, funding
 ON CONFLICT (account_id, dimension, subject_id, period, starts_on, funding) DO UPDATE SET
   casts = u.casts + excluded.casts, failed = u.failed + excluded.failed, fuel = u.fuel + excluded.fuel,
   cpu_us = u.cpu_us + excluded.cpu_us, cost_micros = u.cost_micros + excluded.cost_micros

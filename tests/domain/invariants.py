@@ -46,7 +46,7 @@ BROKEN = {
         SELECT a.id FROM accounts a
         LEFT JOIN (SELECT account_id, sum(cost_micros) AS cost, count(*) AS casts FROM usage_events GROUP BY 1) u
           ON u.account_id = a.id
-        LEFT JOIN (SELECT account_id, sum(cost_micros) AS cost, sum(casts) AS casts FROM usage_counters
+        LEFT JOIN (SELECT account_id, sum(cost_micros) AS cost, sum(casts) AS casts FROM usage_days
                    WHERE dimension = 'account' AND period = 'day' GROUP BY 1) n ON n.account_id = a.id
         WHERE coalesce(u.cost, 0) <> coalesce(n.cost, 0) OR coalesce(u.casts, 0) <> coalesce(n.casts, 0)""",
     "the ledger moved what the casts cost": """
@@ -63,7 +63,7 @@ BROKEN = {
         SELECT a.id FROM accounts a
         LEFT JOIN (SELECT account_id, count(*) AS casts FROM casts
                    WHERE funding = 'test' AND status NOT IN ('queued', 'running') GROUP BY 1) c ON c.account_id = a.id
-        LEFT JOIN (SELECT account_id, sum(casts) AS casts, sum(cost_micros) AS cost FROM usage_counters
+        LEFT JOIN (SELECT account_id, sum(casts) AS casts, sum(cost_micros) AS cost FROM usage_days
                    WHERE dimension = 'account' AND period = 'day' AND funding = 'test' GROUP BY 1) n
           ON n.account_id = a.id
         WHERE coalesce(c.casts, 0) <> coalesce(n.casts, 0) OR coalesce(n.cost, 0) <> 0""",

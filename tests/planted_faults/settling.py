@@ -6,6 +6,7 @@ SETTLE = "tests/domain/flow/test_settle.py::"
 CLOSE = "tests/domain/flow/test_close.py::"
 BRIEF = "tests/domain/flow/test_brief.py::"
 GUARDS = "tests/domain/store/test_guards.py::"
+USAGE = "tests/domain/store/test_usage.py::"
 BOOK = "tests/domain/model/test_booking.py::"
 CLAIMS = "tests/domain/model/test_settlement.py::"
 
@@ -13,10 +14,10 @@ _STATUS_FILTER = "\n  AND c.status NOT IN ('succeeded', 'failed', 'canceled', 'e
 _ANY_STATUS = "\n  AND"
 _ONE_USAGE_EVENT = "%(batch_id)s, clock_timestamp()\nFROM ended\n"
 _ANY_USAGE_EVENT = _ONE_USAGE_EVENT + "ON CONFLICT (id) DO NOTHING\n"
-_COUNTED = "FROM ended GROUP BY account_id,"
+_COUNTED = "FROM ended HAVING count(*) > 0"
 _OFFERED = (
     "FROM casts JOIN json_to_recordset(%(rows)s::json) AS offered(id uuid) USING (id)\n"
-    "WHERE id BETWEEN %(first_id)s AND %(last_id)s GROUP BY account_id,"
+    "WHERE id BETWEEN %(first_id)s AND %(last_id)s"
 )
 
 FAULTS = (
@@ -99,6 +100,16 @@ FAULTS = (
         "Counters follow what was offered to the gate, not what it returned.",
         ("domain/store/settlement.sql", _COUNTED, _OFFERED),
         tests=(f"{CLOSE}test_of_two_endings_only_the_one_the_gate_returns_is_booked",),
+    ),
+    fault(
+        "usage-counted-again-and-again",
+        "What a batch used is counted whenever somebody counts.",
+        (
+            "domain/store/usage.sql",
+            "DELETE FROM usage_uncounted WHERE ctid = ANY(",
+            "UPDATE usage_uncounted SET cast_ids = cast_ids WHERE ctid = ANY(",
+        ),
+        tests=(f"{USAGE}test_what_is_not_counted_yet_is_in_every_sum_and_counted_once",),
     ),
     fault(
         "last-of-two-events-wins",

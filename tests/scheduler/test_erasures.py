@@ -162,7 +162,7 @@ async def compared(clockwork: Clockwork) -> Reconciliation:
 async def books(world: World) -> list[tuple]:
     return await world.rows(
         "SELECT (SELECT json_agg(t ORDER BY t.id)::text FROM ledger_transfers t),"
-        " (SELECT sum(cost_micros) FROM usage_counters), (SELECT count(*) FROM usage_events WHERE cost_micros > 0),"
+        " (SELECT sum(cost_micros) FROM usage_days), (SELECT count(*) FROM usage_events WHERE cost_micros > 0),"
         " (SELECT sum(balance_micros) FROM credit_grants), (SELECT sum(spent_micros) FROM account_months)"
     )
 

@@ -17,8 +17,8 @@ from domain.model.audit import OPERATOR
 from domain.model.errors import Code, RefusedError
 from domain.model.export_files import ATTEMPTS_MAX, EXPORT_DAYS_MAX, EXPORTS_KEPT_MAX, FILES
 from domain.model.personal_data import OWNED
-from domain.store import privacy_pages
-from domain.store.connection import Pool, Role, StoreError, open_pool, transaction
+from domain.store import privacy_pages, usage
+from domain.store.connection import Pool, Role, StoreError, open_pool, statement, transaction
 from domain.store.privacy import Export
 from scheduler.exports import drop_exports, make_exports, make_one_piece
 from scheduler.jobs import Clockwork
@@ -104,6 +104,8 @@ async def test_an_export_holds_every_row_and_column_as_the_database_has_them(
     jobs = await give_everything(world, clockwork.pool)
     await fill(world.database_url, world.creator_id)
     files = await export(world, clockwork, world.account_id)
+    async with statement(clockwork.pool) as connection:
+        assert await usage.count(connection), "the export was made of casts that were not counted yet"
     kept = await kept_rows(world, world.account_id)
     for table in OWNED:
         found, wanted = exported_rows(files, table), kept[table]

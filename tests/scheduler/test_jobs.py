@@ -104,10 +104,18 @@ async def test_reconcile_reports_a_difference_and_mends_nothing(world: World, cl
     (job,) = await accept(world, clockwork.pool)
     await settle_one(clockwork.pool, event_of(job))
     assert await jobs.reconcile(clockwork, datetime.now(UTC)) == "balanced"
+    assert await jobs.count_usage(clockwork, datetime.now(UTC)) == "1 casts counted"
+    assert await jobs.count_usage(clockwork, datetime.now(UTC)) == "0 casts counted"
+    assert await jobs.reconcile(clockwork, datetime.now(UTC)) == "balanced"
     await world.rows("UPDATE usage_counters SET cost_micros = cost_micros + 1 WHERE dimension = 'account'")
     assert await jobs.reconcile(clockwork, datetime.now(UTC)) == "1 rows differ"
     assert await jobs.reconcile(clockwork, datetime.now(UTC)) == "1 rows differ"
-    assert await world.rows("SELECT balanced FROM reconciliation_reports ORDER BY id") == [(True,), (False,), (False,)]
+    assert await world.rows("SELECT balanced FROM reconciliation_reports ORDER BY id") == [
+        (True,),
+        (True,),
+        (False,),
+        (False,),
+    ]
 
 
 async def test_measure_sees_a_hold_without_a_cast(world: World, clockwork: Clockwork) -> None:

@@ -7,7 +7,8 @@ from domain.flow.settle import Settled, settle
 from domain.model.messages import Outcome, UsageEvent
 from domain.model.settlement import ending_without_run
 from domain.store import settlement as store
-from domain.store.connection import Pool, transaction
+from domain.store import usage
+from domain.store.connection import Pool, statement, transaction
 from tests.domain.admitted import accept
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
@@ -17,6 +18,11 @@ from tests.domain.world import TOKEN_KEY, World
 async def run_settle(pool: Pool, *events: UsageEvent) -> Settled:
     async with transaction(pool) as connection:
         return await settle(connection, events, batch_id=uuid4(), token_key=TOKEN_KEY)
+
+
+async def count(pool: Pool) -> int:
+    async with statement(pool) as connection:
+        return await usage.count(connection)
 
 
 async def test_an_ending_the_gate_does_not_return_moves_nothing(world: World, pool: Pool) -> None:
@@ -76,6 +82,7 @@ async def test_counters_and_usage_events_say_what_each_cast_was(world: World, po
     done, trapped = await accept(world, pool, world.spec(), world.spec())
     trap = event_of(trapped, outcome=Outcome.TRAP, fuel=None, cpu_us=7, exit_code=None, output=None)
     await run_settle(pool, event_of(done, fuel=1_000_000_000, cpu_us=5), trap)
+    assert await count(pool) == 2
     mine = (2, 1, 1_000_000_000, 12, 3_500)
     assert await world.rows(COUNTERS, world.account_id) == [
         (world.account_id, "account", world.account_id, "day", *mine),
@@ -96,6 +103,7 @@ async def test_a_cast_without_a_key_counts_for_none(world: World, pool: Pool) ->
     (job,) = await accept(world, pool)
     await world.rows("UPDATE casts SET key_id = NULL")
     await run_settle(pool, event_of(job))
+    await count(pool)
     found = await world.rows("SELECT dimension FROM usage_counters ORDER BY dimension")
     assert found == [("account",), ("account_spell",), ("spell",)]
 
@@ -105,6 +113,7 @@ async def test_a_cast_counts_on_the_day_it_was_accepted_whenever_it_ends(world: 
     await world.rows("UPDATE casts SET accepted_at = '2026-02-28 23:59:59Z'")
     await world.rows("UPDATE account_months SET month = '2026-02-01'")
     await run_settle(pool, event_of(job))
+    await count(pool)
     found = await world.rows("SELECT DISTINCT period, starts_on::text FROM usage_counters ORDER BY period")
     assert found == [("day", "2026-02-28")]
     assert await world.rows("SELECT month::text FROM usage_events") == [("2026-02-01",)]

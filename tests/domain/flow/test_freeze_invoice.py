@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from domain.flow.freeze_invoice import freeze_invoice, preview_invoice
-from domain.store import billing_runs, invoices
-from domain.store.connection import BadRowError, LockTimeoutError, StoreError, transaction
+from domain.store import billing_runs, invoices, usage
+from domain.store.connection import BadRowError, LockTimeoutError, StoreError, statement, transaction
 from tests.domain.billing import Billed, add_customer, open_billed
 from tests.domain.invariants import broken
 from tests.domain.world import admit
@@ -150,6 +150,8 @@ async def test_credits_and_free_casts_are_not_billed_and_metered_ones_beside_the
 
 async def test_totals_come_from_the_ledger_and_not_from_the_counters(billed: Billed) -> None:
     await billed.cast(datetime(2026, 10, 2, tzinfo=UTC), 260, fuel=GIGA)
+    async with statement(billed.pool) as connection:
+        assert await usage.count(connection) == 260
     await billed.world.rows("UPDATE usage_counters SET cost_micros = cost_micros * 2, casts = casts * 3")
     await billed.freeze(OCTOBER, SIX)
     assert await frozen_rows(billed) == [(OCTOBER, 650_000, 0, 0, 65, 260, "pending")]
@@ -291,10 +293,10 @@ async def test_the_database_refuses_a_second_invoice_of_a_month_and_a_sum_that_i
         " SELECT gen_random_uuid(), account_id, run_id, {}, frozen_at, {}, 0, 0, total_cents, calls, '', status"
         " FROM invoices"
     )
-    for period, usage in (("period", "usage_micros"), ("date '2026-12-01'", "usage_micros + 1")):
+    for period, micros in (("period", "usage_micros"), ("date '2026-12-01'", "usage_micros + 1")):
         with pytest.raises(BadRowError):
             async with transaction(billed.pool) as connection:
-                await connection.execute(copy.format(period, usage).encode())
+                await connection.execute(copy.format(period, micros).encode())
     for change in ("UPDATE invoices SET total_cents = 1", "UPDATE invoice_lines SET calls = 1", "DELETE FROM invoices"):
         with pytest.raises(StoreError, match="permission denied"):
             async with transaction(billed.pool) as connection:

@@ -28,6 +28,7 @@ NOBODYS: Final = {
     "schema_migrations": "the runner's own",
     "stripe_comparisons": "one row a day, for the operator",
     "stripe_listed": "ids that Stripe named, compared with ours by the operator's platform",
+    "usage_uncounted": "ids of casts, whoever's, that are counted next; for the engine alone",
     "stripe_events": "ids that Stripe named; whose they are is found when they are applied",
 }
 # Written once: not even the engine may change or drop a row.

@@ -14,8 +14,8 @@ from domain.model.admission import Accepted, Judged
 from domain.model.jobs import job_of
 from domain.model.messages import Outcome, UsageEvent
 from domain.model.messages import Pool as WorkerPool
-from domain.store import admission, settlement
-from domain.store.connection import Connection, Pool, transaction
+from domain.store import admission, settlement, usage
+from domain.store.connection import Connection, Pool, statement, transaction
 from tests.domain.admitted import accept
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
@@ -251,7 +251,11 @@ async def test_each_cast_keeps_all_that_was_said_of_it(world: World, pool: Pool)
 async def test_counters_add_up_batch_by_batch(world: World, pool: Pool) -> None:
     first, second = await accept(world, pool, *[world.spec()] * 2)
     await settle_all(pool, event_of(first, fuel=2_000_000, cpu_us=30))
+    async with statement(pool) as connection:
+        assert await usage.count(connection) == 1
     await settle_all(pool, event_of(second, Outcome.TRAP, fuel=3_000_000, cpu_us=50))
+    async with statement(pool) as connection:
+        assert await usage.count(connection) == 1
     counted = await world.rows(
         "SELECT DISTINCT casts, failed, fuel, cpu_us, cost_micros FROM usage_counters WHERE dimension <> 'spell'"
     )

@@ -3,16 +3,19 @@
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import pytest
+
 from domain.flow.settle import settle
 from domain.model.ids import instant_ms_of
 from domain.model.messages import Outcome
 from domain.model.periods import month_of
 from domain.model.usage import Tally, months_until
 from domain.store import usage
-from domain.store.connection import Pool, transaction
+from domain.store.connection import Pool, Role, account_transaction, open_pool, statement, transaction
 from domain.store.principals import origins_allowed
 from tests.domain.admitted import accept
 from tests.domain.events import event_of
+from tests.domain.invariants import broken
 from tests.domain.world import TOKEN_KEY, World
 
 
@@ -51,6 +54,63 @@ async def test_every_way_to_add_up_a_month_gives_the_same_sum(world: World, pool
         assert await usage.events_read(connection, **ours, month=before, after=None, limit=10) == []
         assert await usage.allowance_read(connection, **ours, month=before) == usage.Allowance()
         assert await usage.months_read(connection, account_id=world.creator_id, first=first, last=month) == []
+
+
+USED = (
+    "SELECT account_id, dimension, subject_id, period, starts_on::text, funding, sum(casts)::int, sum(failed)::int,"
+    " sum(fuel)::int, sum(cpu_us)::int, sum(cost_micros)::int FROM {} GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5"
+)
+
+
+async def test_what_is_not_counted_yet_is_in_every_sum_and_counted_once(world: World, pool: Pool) -> None:
+    jobs = await accept(world, pool, *[world.spec()] * 4)
+    await world.rows("UPDATE casts SET key_id = NULL WHERE id = %s", jobs[0].cast_id)
+    for job, outcome in zip(jobs, (Outcome.SUCCEEDED, Outcome.TRAP, Outcome.SUCCEEDED, Outcome.SUCCEEDED), strict=True):
+        async with transaction(pool) as connection:
+            await settle(connection, [event_of(job, outcome)], batch_id=uuid4(), token_key=TOKEN_KEY)
+    uncounted = await world.rows(USED.format("usage_days"))
+    assert [(row[1], row[6], row[7]) for row in uncounted if row[0] == world.account_id] == [
+        ("account", 4, 1),
+        ("account_spell", 4, 1),
+        ("key", 3, 1),
+    ]
+    counted = []
+    for _ in range(3):
+        async with statement(pool) as connection:
+            counted.append(await usage.count(connection))
+    assert counted == [4, 0, 0]
+    assert await world.rows(USED.format("usage_days")) == uncounted
+    assert await world.rows(USED.format("usage_counters")) == uncounted
+
+
+async def test_an_account_sees_its_own_of_what_is_not_counted_yet(world: World, pool: Pool, database_url: str) -> None:
+    (job,) = await accept(world, pool)
+    async with transaction(pool) as connection:
+        await settle(connection, [event_of(job)], batch_id=uuid4(), token_key=TOKEN_KEY)
+    looked = b"SELECT DISTINCT account_id FROM usage_uncounted_days"
+    async with open_pool(database_url, role=Role.APP, size_max=1) as app:
+        for account_id, found in ((world.account_id, [(world.account_id,)]), (world.creator_id, [])):
+            async with account_transaction(app, account_id) as connection:
+                assert await (await connection.execute(looked)).fetchall() == found
+        async with transaction(app) as connection:
+            assert await (await connection.execute(looked)).fetchall() == []
+
+
+async def test_two_who_count_at_once_count_other_batches(
+    world: World, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "COUNTED_BATCHES_MAX", 1)
+    for job in await accept(world, pool, *[world.spec()] * 2):
+        async with transaction(pool) as connection:
+            await settle(connection, [event_of(job)], batch_id=uuid4(), token_key=TOKEN_KEY)
+    async with transaction(pool) as slow:
+        taken = b"SELECT ctid FROM usage_uncounted LIMIT 1 FOR UPDATE"
+        await slow.execute(taken)
+        async with statement(pool) as connection:
+            assert [await usage.count(connection) for _ in range(2)] == [1, 0]
+    async with statement(pool) as connection:
+        assert await usage.count(connection) == 1
+    assert await broken(world.database_url) == {}
 
 
 async def test_origins_are_those_of_living_keys(world: World, pool: Pool) -> None:
