@@ -13,7 +13,7 @@ from domain.model.admission import Accepted, Judged
 from domain.model.audit import OPERATOR
 from domain.model.ids import ENTROPY_BYTES
 from domain.model.jobs import job_of
-from domain.model.messages import CastJob, UsageEvent
+from domain.model.messages import CastJob, Outcome, UsageEvent
 from domain.model.messages import Pool as WorkerPool
 from domain.model.periods import Period
 from domain.store import settlement
@@ -92,6 +92,62 @@ async def test_a_soft_limit_is_told_of_by_who_looks_again(world: World, pool: Po
     await settle_briefly(pool, event_of(*second))  # it is told once
     assert len(await told(world)) == 1
     assert await broken(world.database_url) == {}
+
+
+GONE = "UPDATE budgets SET deleted_at = now() WHERE id = %s"
+UNTOLD = "UPDATE budgets SET notify = false WHERE id = %s"
+BOUNDLESS = "UPDATE budgets SET soft_limit_micros = NULL WHERE id = %s"
+# A soft limit of 100,000: what is spent with the cast, what was told before, what became of the budget; and whether
+# there is a share to tell of, so that the settling is done again.
+SHARES: dict[str, tuple[int, int, str, bool]] = {
+    "a micro less than half": (49_999, 0, "", False),
+    "half": (50_000, 0, "", True),
+    "half again": (50_000, 50, "", False),
+    "a micro less than four fifths": (79_999, 50, "", False),
+    "four fifths": (80_000, 50, "", True),
+    "four fifths again": (80_000, 80, "", False),
+    "a micro less than all": (99_999, 80, "", False),
+    "all": (100_000, 80, "", True),
+    "all, where nothing was told before": (100_000, 0, "", True),
+    "all again": (100_000, 100, "", False),
+    "more than all": (200_000, 100, "", False),
+    "of a budget that is gone": (100_000, 0, GONE, False),
+    "where nobody wants to know": (100_000, 0, UNTOLD, False),
+    "of no limit": (100_000, 0, BOUNDLESS, False),
+}
+
+
+@pytest.mark.parametrize("name", SHARES)
+async def test_who_settles_looks_again_where_there_is_a_share_to_tell_of(world: World, pool: Pool, name: str) -> None:
+    spent, told_before, change, expected = SHARES[name]
+    budget = await world.add_budget(10**9)
+    await world.rows("UPDATE budgets SET soft_limit_micros = 100000, notify = true WHERE id = %s", budget)
+    # Another window of the account has no soft limit: whose limit it is matters.
+    await world.add_budget(10**9, period=Period.DAILY)
+    (job,) = await accept(world, pool)
+    if change:
+        await world.rows(change, budget)
+    await world.rows(
+        "UPDATE budget_windows SET spent_micros = %s, notified_percent = %s WHERE budget_id = %s",
+        *(spent - 1_002, told_before, budget),
+    )
+    if expected:
+        with pytest.raises(SerializationError, match="windows_settle_untold finds other rows"):
+            await settle_briefly(pool, event_of(job))
+        await settle_locked(pool, event_of(job))
+    else:
+        await settle_briefly(pool, event_of(job))
+    after = await world.rows(
+        "SELECT notified_percent > %s FROM budget_windows WHERE budget_id = %s", told_before, budget
+    )
+    assert after == [(expected,)]
+
+
+async def test_what_costs_nothing_reaches_no_share(world: World, pool: Pool) -> None:
+    budget = await world.add_budget(10**9)
+    await world.rows("UPDATE budgets SET soft_limit_micros = 0, notify = true WHERE id = %s", budget)
+    await settle_briefly(pool, event_of(*await accept(world, pool), Outcome.PLATFORM_ERROR))
+    assert await world.window(budget) == (0, 0)
 
 
 async def test_an_end_where_nobody_waits_is_settled_in_two_exchanges(world: World, pool: Pool) -> None:
