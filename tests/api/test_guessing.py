@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from api.auth import hash_key
+from api.auth import FRESH_S, REFRESH_EVERY_S, hash_key
 from domain.model.api_key import ENTROPY_BYTES, mint
 from domain.model.session import ENTROPY_BYTES as SESSION_ENTROPY_BYTES
 from domain.model.session import mint_session
@@ -100,6 +100,9 @@ def test_an_address_that_guesses_is_refused_before_anything_is_hashed(api: Api, 
     assert ask(api, neighbour.headers | place) == 429, "whom we do not know yet waits, or comes another way"
     assert ask(api, neighbour.headers | new_place()) == 200
     assert ask(api, neighbour.headers | place) == 200
+    time.sleep(FRESH_S + 2 * REFRESH_EVERY_S)  # nobody has looked at his key since
+    assert ask(api, target.guess() | place) == 429
+    assert ask(api, target.headers | place) == 200, "who was away is known all the same"
 
 
 @pytest.mark.parametrize("path", ["/v1/casts", "/v1/keys", "/v1/spells", "/v1/sessions", "/auth/me", "/admin/holds"])

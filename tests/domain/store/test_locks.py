@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain.flow.settle import settle_as_read
+from domain.flow.settle import settle, settle_as_read
 from domain.store import admission, settlement
 from domain.store.connection import Connection, LockTimeoutError, Pool, brief_transaction, transaction
 from domain.store.exchange import exchange
@@ -156,3 +156,15 @@ async def test_who_settles_waits_for_an_account_before_anything_of_it_is_locked(
         await until_somebody_waits(pool)
         await holder.execute(b"SELECT FROM casts FOR UPDATE NOWAIT")
     assert await broken(world.database_url) == {}
+
+
+async def test_counters_of_spells_are_raised_in_order(world: World, database_url: str, pool: Pool) -> None:
+    """Or two ledgers that settle casts of the same two spells could wait for each other."""
+    worlds = [world, *[await make_world(database_url) for _ in range(7)]]
+    jobs = [job for one in worlds for job in await accept(one, pool)]
+    async with transaction(pool) as connection:
+        # Rows that are sorted to be grouped come in order whatever the statement says.
+        await connection.execute(b"SET LOCAL enable_sort = off")
+        await settle(connection, [event_of(job) for job in jobs], batch_id=uuid4(), token_key=TOKEN_KEY)
+    written = await world.rows("SELECT account_id, dimension, subject_id FROM usage_counters ORDER BY tableoid, ctid")
+    assert written == sorted((one.creator_id, "spell", one.spell_id) for one in worlds)

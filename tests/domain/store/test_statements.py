@@ -318,7 +318,7 @@ async def test_a_free_place_goes_to_the_oldest_with_its_own_module(world: World,
 
 
 async def test_stopping_is_asked_of_open_casts_of_the_account_alone(world: World, neighbour: World, pool: Pool) -> None:
-    queued, started, ended, not_asked = await accept(world, pool, *[world.spec()] * 4)
+    queued, not_asked, started, ended = await accept(world, pool, *[world.spec()] * 4)
     (foreign,) = await accept(neighbour, pool)
     await settle_all(pool, event_of(started, None), event_of(ended))
     asked = [job.cast_id for job in (queued, started, ended, foreign)]
