@@ -17,9 +17,9 @@ from domain.model.audit import PLATFORM
 from domain.model.messages import Pool as WorkerPool
 from domain.model.periods import month_of
 from domain.price_settings import CREDIT_MICROS_DEFAULT
-from domain.store import outgoing, stripe_events, usage
+from domain.store import outgoing, stripe_events
 from domain.store import schedule as store
-from domain.store.connection import Pool, snapshot, statement, transaction
+from domain.store.connection import Pool, snapshot, transaction
 from gateways.metrics import Counter, Gauge
 from gateways.stripe.client import StripeGateway
 from workers.broker import wire
@@ -124,17 +124,6 @@ async def _resend_missing(clockwork: Clockwork, pool: WorkerPool, meant: list[UU
     async with transaction(clockwork.pool) as connection:
         jobs = await resending.jobs(connection, missing, token_key=clockwork.token_key)
     return await wire.put(clockwork.redis, pool.value, jobs)
-
-
-async def count_usage(clockwork: Clockwork, _now: datetime) -> str:
-    """Raise the counters of accounts for the casts that ended since."""
-    counted = 0
-    while True:
-        async with statement(clockwork.pool) as connection:
-            found = await usage.count(connection)
-        if not found:
-            return f"{counted} casts counted"
-        counted += found
 
 
 async def expire(clockwork: Clockwork, now: datetime) -> str:

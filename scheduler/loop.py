@@ -44,7 +44,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 JOBS: Final[Sequence[Job]] = (
     Job(name="resend", every=timedelta(seconds=1), run=jobs.resend),
-    Job(name="count-usage", every=timedelta(seconds=2), run=jobs.count_usage),
     Job(name="expire", every=timedelta(seconds=10), run=jobs.expire),
     Job(name="measure", every=timedelta(seconds=5), run=jobs.measure),
     Job(name="suspend-crashing", every=timedelta(minutes=1), run=jobs.suspend_crashing),

@@ -1,6 +1,7 @@
 """The ledger worker: turns usage events into final, billed casts. `python -m workers.ledger`; any number may run.
 
-An event is acknowledged only after the COMMIT that settled it; what is read and not acknowledged comes again.
+An event is acknowledged only after the COMMIT that settled it; what is read and not acknowledged comes again. Counters
+of usage are raised beside it, for many batches at once.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import os
 import sys
 from collections import Counter as Tally
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
@@ -22,6 +24,7 @@ from domain.flow.settle import Settled, settle, settle_as_read
 from domain.model.messages import CastJob, Outcome, UsageEvent
 from domain.model.messages import Pool as WorkerPool
 from domain.settings import LedgerSettings
+from domain.store import usage
 from domain.store.connection import (
     BadRowError,
     CommitInDoubtError,
@@ -32,6 +35,7 @@ from domain.store.connection import (
     StoreError,
     brief_transaction,
     open_pool,
+    statement,
     transaction,
 )
 from gateways import process
@@ -54,7 +58,9 @@ BLOCK_MS: Final = 1_000
 ATTEMPTS_MAX: Final = 3
 # After a failure of Postgres or Redis: long enough not to spin, short enough that recovery is not noticed.
 PAUSE_S: Final = 0.25
-# Two settling transactions at once for each pool, and one to spare.
+# What is not counted yet is added up by whoever looks at usage: two seconds under full load are 3 ms of it.
+COUNT_EVERY_S: Final = 2.0
+# Two settling transactions at once for each pool, and one that counts.
 CONNECTIONS_MAX: Final = 5
 
 SETTLED: Final = Counter("spell_cast_settled_total", "Casts made final, by outcome.", ["outcome"])
@@ -211,6 +217,20 @@ class Ledger:
         await self._reader.finish([], [ending.cast.id for ending in closed.endings])
 
 
+async def count_usage(pool: Pool, stop: asyncio.Event) -> None:
+    """Raise the counters of accounts for what was settled, by this ledger or any, every COUNT_EVERY_S until `stop`."""
+    while not stop.is_set():
+        try:
+            async with statement(pool) as connection:
+                counted = await usage.count(connection)
+        except StoreError as error:
+            log.warning("usage was not counted; trying again", extra={"reason": str(error)})
+            counted = 0
+        if not counted:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), COUNT_EVERY_S)
+
+
 def window_after(events: int) -> float:
     """Return how many seconds after a batch of so many events was read the next one is.
 
@@ -240,7 +260,7 @@ async def serve(settings: LedgerSettings, stop: asyncio.Event) -> None:
         ]
         collect_rarely()
         log.info("ledger runs", extra={"consumer": consumer})
-        await asyncio.gather(*(ledger.run(stop) for ledger in ledgers))
+        await asyncio.gather(count_usage(pool, stop), *(ledger.run(stop) for ledger in ledgers))
     log.info("ledger stopped")
 
 

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from domain.model.messages import CastJob, Outcome, UsageEvent
 from domain.model.messages import Pool as WorkerPool
+from domain.store import usage
 from domain.store.connection import Pool, Role, StoreError, open_pool
 from tests.domain.admitted import accept
 from tests.domain.events import event_of
@@ -21,7 +22,7 @@ from workers import keys
 from workers.broker import wire
 from workers.broker.async_link import open_redis
 from workers.broker.usage import BATCH_COUNT_MAX
-from workers.ledger import WINDOW_S_MAX, Ledger, window_after
+from workers.ledger import WINDOW_S_MAX, Ledger, count_usage, window_after
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,6 +160,26 @@ async def test_what_was_read_while_postgres_is_away_is_kept_and_settled_after(se
     ledger._pool = live
     assert await ledger.run_once() == 1
     assert await setting.sizes() == {"usage": 0, "parked": 0, "open": 0}
+
+
+async def test_usage_is_counted_until_none_is_left_also_after_postgres_was_away(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usage, "COUNTED_BATCHES_MAX", 1)
+    monkeypatch.setattr("workers.ledger.COUNT_EVERY_S", 0.01)
+    stop = asyncio.Event()
+    gone = open_pool("postgresql://127.0.0.1:1/none", role=Role.ENGINE, size_max=1)
+    for job in await setting.cast(3):
+        await setting.report(event_of(job))
+        await setting.ledger().run_once()
+    async with asyncio.timeout(120), asyncio.TaskGroup() as group:
+        for pool in (gone, setting.pool):
+            group.create_task(count_usage(pool, stop))
+        while await setting.world.rows("SELECT FROM usage_uncounted"):
+            assert await broken(setting.world.database_url) == {}
+        stop.set()
+    counted = "SELECT casts FROM usage_counters WHERE dimension = 'account'"
+    assert await setting.world.rows(counted) == [(3,)]
 
 
 async def test_the_place_of_a_settled_cast_goes_to_one_that_waits(setting: Setting) -> None:
