@@ -9,8 +9,8 @@ LEDGER = "tests/workers/test_ledger.py::"
 CLOCK = "tests/scheduler/test_jobs.py::"
 PUT = "workers/broker/scripts/put.lua"
 
-_PUT_ONCE = "  if redis.call('SADD', KEYS[1], ARGV[at + 1]) == 1 then\n"
-_PUT_ALWAYS = "  redis.call('SADD', KEYS[1], ARGV[at + 1])\n  if true then\n"
+_PUT_ONCE = "  if known[i - 1] == 0 and not new[ARGV[i]] then\n"
+_PUT_ALWAYS = "  if true then\n"
 
 FAULTS = (
     fault(

@@ -1,7 +1,8 @@
 """The Redis users of the platform, shipped as `workers/redis.acl` with a placeholder for each password's digest.
 
 `api` adds casts and asks; the scheduler shares it. `ledger` reads usage and may put the next cast of an account.
-A worker sees its own pool alone and never the open set. No user has FLUSHALL, CONFIG, KEYS or SCAN.
+A worker sees its own pool alone and never the open set. No user has FLUSHALL, CONFIG, KEYS or SCAN. For every key of a
+command the server tries one pattern after the other, so those asked for most come first.
 """
 
 import hashlib

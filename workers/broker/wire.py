@@ -172,18 +172,17 @@ def encode_message(pool: str, job: CastJob) -> bytes:
 
 def _put_run(pool: str, jobs: Sequence[CastJob], shard: int) -> Command:
     names: list[Argument] = [keys.open_set(pool, shard), keys.jobs(pool, shard)]
-    arguments: list[Argument] = []
-    for job in jobs:
-        names.append(keys.input_beside(pool, job.cast_id, shard))
-        beside = b""
+    messages: list[Argument] = []
+    beside: list[Argument] = []
+    for number, job in enumerate(jobs, start=1):
+        inside = job
         if job.input is not None and len(job.input) > INLINE_BYTES_MAX:
-            beside = job.input
+            names.append(keys.input_beside(pool, job.cast_id, shard))
+            beside += (number, job.input, max(0, job.deadline_ms - job.accepted_ms) + INPUT_GRACE_MS)
             inside = msgspec.structs.replace(job, input=None)
-        else:
-            inside = job
-        life_ms = max(0, job.deadline_ms - job.accepted_ms) + INPUT_GRACE_MS
-        arguments.extend((job.cast_id.bytes, encode_message(pool, inside), beside, life_ms))
-    return (len(names), *names, *arguments)
+        messages.append(encode_message(pool, inside))
+    ids = [job.cast_id.bytes for job in jobs]
+    return (len(names), *names, len(jobs), *ids, *messages, *beside)
 
 
 def _chunks(jobs: Sequence[CastJob]) -> list[list[CastJob]]:

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import cast
 from uuid import UUID
 
 import msgspec
@@ -87,6 +88,20 @@ async def test_long_input_lies_beside_the_stream(redis: AsyncRedis, broker: Stre
     assert wire.decode_job(message.args[0]).input is None
     assert await asyncio.to_thread(broker.load_input, message) == text
     assert 0 < await redis.pttl(keys.input_beside("default", UUID(int=1))) <= 1_500_000
+
+
+async def test_of_a_batch_only_what_is_new_is_added_and_each_input_lies_at_its_own_cast(
+    redis: AsyncRedis, client: Redis, make_job: Jobs
+) -> None:
+    first, second = (letter * (INLINE_BYTES_MAX + 1) for letter in (b"1", b"2"))
+    assert await wire.put(redis, "default", [make_job(0), make_job(1, input=first)]) == 2
+    again = [make_job(3), make_job(1, input=second), make_job(2, input=second), make_job(4), make_job(4)]
+    assert await wire.put(redis, "default", again) == 3
+    entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", client.xrange(keys.jobs("default")))
+    found = [UUID(msgspec.msgpack.decode(fields[b"m"])["message_id"]).int for _, fields in entries]
+    assert found == [0, 1, 3, 2, 4]
+    inputs = [client.get(keys.input_beside("default", UUID(int=number))) for number in range(5)]
+    assert inputs == [None, first, second, None, None]
 
 
 async def test_state_counts_what_is_there(redis: AsyncRedis, client: Redis, make_job: Jobs) -> None:
