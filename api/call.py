@@ -22,6 +22,7 @@ class Call:
         "error",
         "headers",
         "limited_by",
+        "lines",
         "method",
         "principal",
         "request_id",
@@ -54,8 +55,10 @@ class Call:
         """Of which kind the rate was that refused it."""
         self.answer_headers: Headers = []
         """Added to the answer, whatever it is."""
-        self.budget: Headers = []
-        """Of the caller's tightest budget, added to it as well: as of the look-up of the caller, or of his cast."""
+        self.lines = b""
+        """Added as well, as `api.protocol` takes them: of the caller's rate and his open casts."""
+        self.budget = b""
+        """The same of his tightest budget: as of the look-up of the caller, or of his cast."""
 
     def attach(self, scope: MutableMapping[str, Any]) -> None:
         """Make this the call of `scope`."""

@@ -80,11 +80,11 @@ class Edge:
         call.attach(scope)
         takes_lines = WHOLE_ANSWER in scope.get("extensions", ())
 
-        async def send_with_headers(message: Message) -> None:
+        def send_with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 call.status = message["status"]
                 self._add_headers(call, message, takes_lines=takes_lines)
-            await send(message)
+            return send(message)
 
         try:
             await self._app(scope, receive, send_with_headers)
@@ -100,12 +100,16 @@ class Edge:
     def _add_headers(self, call: Call, message: Message, *, takes_lines: bool) -> None:
         headers = [*message["headers"], *call.answer_headers]
         own = self._standing_names.intersection(map(_name, headers))
-        headers += call.budget
-        headers.append((b"x-request-id", call.request_id.encode("ascii")))
-        if own or not takes_lines:
+        request_id = call.request_id.encode("ascii")
+        lines = b"%b%b%b\r\nx-request-id: %b" % (message.pop("lines", b""), call.lines, call.budget, request_id)
+        if own:
             headers += [header for header in self._standing if header[0] not in own]
         else:
-            message["lines"] = self._standing_lines
+            lines += self._standing_lines
+        if takes_lines:
+            message["lines"] = lines
+        else:
+            headers += headers_of(lines)
         message["headers"] = headers
 
     def _note(self, scope: Scope, call: Call) -> None:
@@ -132,3 +136,9 @@ class Edge:
                 call.error,
             )
         )
+
+
+def headers_of(lines: bytes) -> Headers:
+    """Return what is written in `lines` as ASGI has it."""
+    parts = [line.partition(b": ") for line in lines.split(b"\r\n")[1:]]
+    return [(name, value) for name, _, value in parts]

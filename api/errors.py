@@ -89,6 +89,8 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     headers: Headers
     body: bytes
+    lines: bytes = b""
+    """More headers, as `api.protocol` takes them."""
 
 
 class LimitView(msgspec.Struct, frozen=True, kw_only=True):

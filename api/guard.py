@@ -46,14 +46,14 @@ async def authenticate(services: Services, call: Call, *, asked_again: bool = Fa
         fresh = call.method not in SAFE_METHODS and not asked_again
         unknown = partial(services.strangers.check, call)
         call.principal = await services.sessions.identify(token, fresh=fresh, unknown=unknown)
-        call.budget = services.budget_board.headers(call.principal.budgeted_id)
+        call.budget = services.budget_board.lines(call.principal.budgeted_id)
         return call.principal
     principal = services.authenticator.recognise(authorization or b"")
     if principal is None:
         unknown = partial(services.strangers.check, call)
         principal = await services.authenticator.identify(authorization or b"", unknown=unknown)
     call.principal = principal
-    call.budget = services.budget_board.headers(principal.budgeted_id)
+    call.budget = services.budget_board.lines(principal.budgeted_id)
     if principal.allowed_origins:
         origin = call.headers.get(b"origin")
         if origin is not None and origin.decode("latin-1") not in principal.allowed_origins:
@@ -87,7 +87,7 @@ async def admit_request(services: Services, call: Call, caller: Caller) -> None:
 def note_allowance(services: Services, call: Call, caller: Caller, allowance: Allowance) -> None:
     """Add the rate's headers to the answer, whatever it will be."""
     call.counted = True
-    call.answer_headers += allowance.headers(int(services.now().timestamp()))
+    call.lines += allowance.lines(int(services.now().timestamp()))
     if allowance.retry_after_s is not None:
         call.limited_by = caller.kind
 

@@ -32,7 +32,8 @@ ADDRESSES_REMEMBERED_MAX: Final = 256
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 WHOLE_ANSWER: Final = "spell.whole_answer"
 """Name of what this server takes beyond ASGI in `http.response.start`: `body`, the whole of it, so that no other
-message comes; and `lines`, headers as they are sent, of a fixed text that was looked through before."""
+message comes and its length may be left out; and `lines`, headers as they are sent, each behind the end of the line
+before it. Nobody looks through these: they are fixed texts and what we make ourselves, numbers and ids."""
 _EXTENSIONS: Final[dict[str, dict[str, object]]] = {WHOLE_ANSWER: {}}
 _END: Final = b"\r\n"
 _STATUS_LINES: Final = {status: line.removesuffix(_END) for status, line in STATUS_LINE.items()}
@@ -76,8 +77,8 @@ class Cycle(RequestResponseCycle):
             return
         kind = message["type"]
         if not self.response_started and kind == "http.response.start":
-            self._start(message["status"], message.get("headers", ()), message.get("lines", b""))
             whole = message.get("body")
+            self._start(message["status"], message.get("headers", ()), message.get("lines", b""), whole)
             if whole is not None:
                 self._continue(whole, more=False)
         elif self.response_started and not self.response_complete and kind == "http.response.body":
@@ -86,7 +87,7 @@ class Cycle(RequestResponseCycle):
             text = f"An ASGI message '{kind}' came when the answer was not waiting for one."
             raise RuntimeError(text)
 
-    def _start(self, status: int, headers: Collection[tuple[bytes, bytes]], ready: bytes) -> None:
+    def _start(self, status: int, headers: Collection[tuple[bytes, bytes]], ready: bytes, whole: bytes | None) -> None:
         self.response_started = True
         self.waiting_for_100_continue = False
         lines = [_STATUS_LINES[status], *map(_header, self.default_headers), *map(_header, headers)]
@@ -99,6 +100,9 @@ class Cycle(RequestResponseCycle):
         length = known.get(b"content-length")
         if length is not None:
             self.expected_content_length = int(length)
+        elif whole is not None:
+            self.expected_content_length = len(whole)
+            text += b"\r\ncontent-length: %d" % len(whole)
         elif self.scope["method"] != "HEAD" and status not in _NO_BODY:
             self.chunked_encoding = True
             text += b"\r\ntransfer-encoding: chunked"

@@ -17,7 +17,6 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from api.coalesce import Coalesced
-from api.errors import Headers
 from api.operator.metrics import Metrics
 from workers import keys
 from workers.broker import replies
@@ -40,6 +39,13 @@ LOCAL_CALLERS_MAX: Final = 10_000
 CHECKS_PER_SCRIPT_MAX: Final = 1_000
 # A minute divided by a rate and added to a clock again may miss a whole request, or a whole second, by less than this.
 _ROUNDING: Final = 1e-6
+_HEADERS: Final = (
+    b'\r\nratelimit-policy: "default";q=%d;w=%d'
+    b'\r\nratelimit: "default";r=%d;t=%d'
+    b"\r\nx-ratelimit-limit: %d"
+    b"\r\nx-ratelimit-remaining: %d"
+    b"\r\nx-ratelimit-reset: %d"
+)
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -66,15 +72,10 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds until the whole rate is back."""
     retry_after_s: int | None
 
-    def headers(self, now_s: int) -> Headers:
-        """Return the rate headers of an answer given at `now_s`, epoch seconds."""
-        return [
-            (b"ratelimit-policy", b'"default";q=%d;w=%d' % (self.limit, WINDOW_S)),
-            (b"ratelimit", b'"default";r=%d;t=%d' % (self.remaining, self.reset_s)),
-            (b"x-ratelimit-limit", b"%d" % self.limit),
-            (b"x-ratelimit-remaining", b"%d" % self.remaining),
-            (b"x-ratelimit-reset", b"%d" % (now_s + self.reset_s)),
-        ]
+    def lines(self, now_s: int) -> bytes:
+        """Return the rate headers of an answer given at `now_s`, epoch seconds, as `api.protocol` takes them."""
+        limit, remaining, reset_s = self.limit, self.remaining, self.reset_s
+        return _HEADERS % (limit, WINDOW_S, remaining, reset_s, limit, remaining, now_s + reset_s)
 
 
 class RateLimiter:

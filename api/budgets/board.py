@@ -5,23 +5,23 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from uuid import UUID
 
-from api.errors import Headers
 from domain.model.errors import Standing
 from domain.model.tightest import tightest_standing
 
 # Only callers that have a budget: as many as keys and sessions are remembered together.
 CALLERS_MAX: Final = 20_000
+_HEADERS: Final = b"\r\nbudget-limit: %d\r\nbudget-spent: %d\r\nbudget-held: %d\r\nbudget-reset: %d"
 
 
 class _Known:
     """What was learnt of a caller's budgets, and of when it is; rendered when it is first shown."""
 
-    __slots__ = ("as_of", "budgets", "headers")
+    __slots__ = ("as_of", "budgets", "lines")
 
-    def __init__(self, as_of: float, budgets: str | None, headers: Headers | None) -> None:
+    def __init__(self, as_of: float, budgets: str | None, lines: bytes | None) -> None:
         self.as_of = as_of
         self.budgets = budgets
-        self.headers = headers
+        self.lines = lines
 
 
 class BudgetBoard:
@@ -36,16 +36,16 @@ class BudgetBoard:
         self._clock = clock
         self._known: OrderedDict[UUID, _Known] = OrderedDict()
 
-    def note(self, caller_id: UUID, standing: Standing) -> Headers:
-        """Take what admission found for a key or account, and return its headers.
+    def note(self, caller_id: UUID, standing: Standing) -> bytes:
+        """Take what admission found for a key or account, and return its headers as `api.protocol` takes them.
 
         Kept for other answers only where it binds the caller wherever he asks: not the budget of a spell, nor the
         platform's own limit.
         """
-        headers = budget_headers(standing)
+        lines = budget_lines(standing)
         if standing.limit_id is not None and standing.scope != "spell":
-            self._keep(caller_id, _Known(self._clock(), None, headers))
-        return headers
+            self._keep(caller_id, _Known(self._clock(), None, lines))
+        return lines
 
     def learn(self, caller_id: UUID, budgets: str | None, *, asked_at: float) -> None:
         """Take what a look-up that began at `asked_at` found; None: no hard budget. A later cast's figures stay."""
@@ -61,15 +61,15 @@ class BudgetBoard:
         else:
             self._keep(caller_id, _Known(asked_at, budgets, None))
 
-    def headers(self, caller_id: UUID) -> Headers:
+    def lines(self, caller_id: UUID) -> bytes:
         """Return the headers of a caller who was identified just now; none where no hard budget binds him."""
         known = self._known.get(caller_id)
         if known is None:
-            return []
-        if known.headers is None:
+            return b""
+        if known.lines is None:
             standing = None if known.budgets is None else tightest_standing(known.budgets)
-            known.headers = [] if standing is None else budget_headers(standing)
-        return known.headers
+            known.lines = b"" if standing is None else budget_lines(standing)
+        return known.lines
 
     def _keep(self, caller_id: UUID, known: _Known) -> None:
         self._known[caller_id] = known
@@ -84,14 +84,10 @@ def tightest_noted(standings: Iterable[Standing]) -> Standing | None:
     return min(last.values(), key=_room, default=None)
 
 
-def budget_headers(standing: Standing) -> Headers:
+def budget_lines(standing: Standing) -> bytes:
     """Return the four headers: micros of a US dollar, and epoch seconds."""
-    return [
-        (b"budget-limit", b"%d" % standing.limit_micros),
-        (b"budget-spent", b"%d" % standing.spent_micros),
-        (b"budget-held", b"%d" % standing.held_micros),
-        (b"budget-reset", b"%d" % int(standing.resets_at.timestamp())),
-    ]
+    resets_at_s = int(standing.resets_at.timestamp())
+    return _HEADERS % (standing.limit_micros, standing.spent_micros, standing.held_micros, resets_at_s)
 
 
 def _room(standing: Standing) -> int:

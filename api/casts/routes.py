@@ -14,7 +14,6 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.handlers import asgi as raw_handler
 
 from api.access import Access, needs
-from api.admission.line import Admitted
 from api.admission.waiting import Waiter
 from api.auth import Principal
 from api.call import Call, call_of
@@ -28,11 +27,13 @@ from api.errors import KINDS, Answer, invalid, problem
 from api.guard import admit_request, authenticate, caller_of, count_late, note_allowance
 from api.protocol import WHOLE_ANSWER
 from api.services import Services
+from api.spells.catalog import ResolvedSpell
 from api.trouble import refusal_of
-from domain.model.admission import Accepted, AdmissionRequest, Judged, Replayed
+from domain.model.admission import Accepted, AdmissionRequest, Judged, Replayed, Verdict
 from domain.model.advice import CastWarning
-from domain.model.cast_view import CastView, VersionName, view_of_accepted, warned
+from domain.model.cast_view import CastView, VersionName, accepted_json, accepted_shape, view_of_accepted, warned
 from domain.model.errors import Code, Fault, Refusal, RefusedError, refuse
+from domain.model.ids import text_of
 from domain.model.key_rules import KeyScope
 from domain.model.webhook_url import parse_networks
 
@@ -54,7 +55,9 @@ class CastEndpoints:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._public_url = services.settings.public_url
-        self._names: dict[UUID, VersionName] = {}
+        self._private_allowed = parse_networks(services.settings.webhook_allow_private)
+        self._named: dict[UUID, tuple[VersionName, bytes]] = {}
+        """What versions are called, and the shape of their casts."""
         self._cast_methods: Methods = {"POST": (_WRITE, self._waited)}
         self._casts_methods: Methods = {"POST": (_WRITE, self._at_once), "GET": (_READ, self._list)}
         self._batch_methods: Methods = {"POST": (_WRITE, self._many)}
@@ -88,6 +91,7 @@ class CastEndpoints:
         if scope["method"] == "POST":
             self._services.metrics.cast_seconds.observe(self._services.clock() - started)
         start: Message = {"type": "http.response.start", "status": answer.status, "headers": answer.headers}
+        start["lines"] = answer.lines
         if WHOLE_ANSWER in scope.get("extensions", ()):
             start["body"] = answer.body
             await send(start)
@@ -130,20 +134,14 @@ class CastEndpoints:
         raw = await read_json(headers, receive)
         body = parse_cast(raw)
         spell, quote = await resolve_cast(services, body, principal)
+        traceparent = traceparent_of(headers.get(b"traceparent"))
+        spec = spec_of(body, spell, traceparent, private_allowed=self._private_allowed, quote=quote)
         request = AdmissionRequest(
             account_id=principal.account_id,
             key_id=principal.key_id,
             key_prefix=principal.key_prefix,
             session_id=principal.session_id,
-            casts=(
-                spec_of(
-                    body,
-                    spell,
-                    traceparent_of(headers.get(b"traceparent")),
-                    private_allowed=parse_networks(services.settings.webhook_allow_private),
-                    quote=quote,
-                ),
-            ),
+            casts=(spec,),
             idempotency_key=idempotency_key,
             request_hash=b"" if idempotency_key is None else request_hash(scope, raw),
         )
@@ -152,44 +150,37 @@ class CastEndpoints:
         note_allowance(services, call, caller, admitted.allowance)
         if wish.applied is not None:
             call.answer_headers.append((b"preference-applied", wish.applied))
-        name = self._names.get(spell.version_id)
-        if name is None:
-            name = self._name(
-                spell.version_id,
-                VersionName(
-                    spell=f"{spell.owner}/{spell.name}",
-                    version=spell.version,
-                    digest=spell.digest,
-                    output_encoding=spell.output_encoding,
-                ),
-            )
-        return _cast_answer(*await self._cast_of(call, principal, admitted, name, wish), spell.warnings)
-
-    def _name(self, version_id: UUID, name: VersionName) -> VersionName:
-        if len(self._names) > _NAMES_MAX:
-            self._names.clear()
-        self._names[version_id] = name
-        self._services.casts.learn(version_id, name)
-        return name
-
-    async def _cast_of(
-        self, call: Call, principal: Principal, admitted: Admitted, name: VersionName, wish: Wish
-    ) -> tuple[int, CastView]:
         verdict = admitted.verdict
-        if isinstance(verdict, Refusal):
-            raise RefusedError(verdict)
         if isinstance(verdict, Replayed):
-            return await self._replay(call, principal, verdict.cast_ids[0], wish)
-        assert isinstance(verdict, Judged)
-        result = verdict.results[0]
-        if isinstance(result, Refusal):
-            raise RefusedError(result)
-        call.cast_ids = (result.cast_id,)
-        self._note_standing(call, principal, result)
-        view = None if admitted.waiter is None else await self._result(admitted.waiter, wish.wait_s)
-        if view is not None:
-            return 200, view
-        return 202, view_of_accepted(result, name, casts_url=self._services.casts.casts_url)
+            return _shown(*await self._replay(call, principal, verdict.cast_ids[0], wish), spell.warnings)
+        accepted = _accepted(verdict)
+        call.cast_ids = (accepted.cast_id,)
+        self._note_standing(call, principal, accepted)
+        if admitted.waiter is not None and (view := await self._result(admitted.waiter, wish.wait_s)) is not None:
+            return _shown(200, view, spell.warnings)
+        return self._shown_at_once(accepted, spell)
+
+    def _shown_at_once(self, accepted: Accepted, spell: ResolvedSpell) -> Answer:
+        casts_url = self._services.casts.casts_url
+        name, shape = self._named.get(spell.version_id) or self._name(spell)
+        if spell.warnings:
+            return _shown(202, view_of_accepted(accepted, name, casts_url=casts_url), spell.warnings)
+        location = f"{casts_url}/{text_of(accepted.cast_id)}".encode("ascii")
+        return Answer(202, [], accepted_json(shape, accepted), _HEADERS % location)
+
+    def _name(self, spell: ResolvedSpell) -> tuple[VersionName, bytes]:
+        name = VersionName(
+            spell=f"{spell.owner}/{spell.name}",
+            version=spell.version,
+            digest=spell.digest,
+            output_encoding=spell.output_encoding,
+        )
+        if len(self._named) > _NAMES_MAX:
+            self._named.clear()
+        reader = self._services.casts
+        named = self._named[spell.version_id] = name, accepted_shape(name, casts_url=reader.casts_url)
+        reader.learn(spell.version_id, name)
+        return named
 
     async def _replay(self, call: Call, principal: Principal, cast_id: UUID, wish: Wish) -> tuple[int, CastView]:
         """Answer with the cast of before, as it is now, waiting for it as the first request did."""
@@ -213,12 +204,9 @@ class CastEndpoints:
         return None if row is None else (await self._services.casts.views([row]))[0]
 
     def _note_standing(self, call: Call, principal: Principal, accepted: Accepted) -> None:
-        call.answer_headers += [
-            (b"open-casts", b"%d" % accepted.open_casts),
-            (b"open-casts-limit", b"%d" % accepted.open_casts_max),
-        ]
+        call.lines += b"\r\nopen-casts: %d\r\nopen-casts-limit: %d" % (accepted.open_casts, accepted.open_casts_max)
         board = self._services.budget_board
-        call.budget = [] if accepted.budget is None else board.note(principal.budgeted_id, accepted.budget)
+        call.budget = b"" if accepted.budget is None else board.note(principal.budgeted_id, accepted.budget)
 
     async def _refused(self, call: Call, scope: Scope, refusal: Refusal) -> Answer:
         """Render a refusal. One that admission has not counted yet is taken from its caller's rate here."""
@@ -244,16 +232,22 @@ _PAYMENT_REQUIRED: Final = 402
 _WRITE: Final = needs(KeyScope.CASTS_WRITE, test_keys=True)
 _READ: Final = needs(KeyScope.CASTS_READ, test_keys=True)
 _NAMES_MAX: Final = 10_000
+# The server adds how long the body is.
+_HEADERS: Final = b"\r\ncontent-type: application/json\r\nlocation: %b"
 
 
-def _cast_answer(status: int, view: CastView, warnings: tuple[CastWarning, ...]) -> Answer:
-    body = _encode(warned(view, warnings))
-    headers = [
-        (b"content-type", _JSON),
-        (b"content-length", b"%d" % len(body)),
-        (b"location", view.urls.self.encode("ascii")),
-    ]
-    return Answer(status, headers, body)
+def _accepted(verdict: Verdict) -> Accepted:
+    if isinstance(verdict, Judged):
+        (result,) = verdict.results
+        if isinstance(result, Accepted):
+            return result
+        raise RefusedError(result)
+    assert isinstance(verdict, Refusal)
+    raise RefusedError(verdict)
+
+
+def _shown(status: int, view: CastView, warnings: tuple[CastWarning, ...]) -> Answer:
+    return Answer(status, [], _encode(warned(view, warnings)), _HEADERS % view.urls.self.encode("ascii"))
 
 
 def _refuse_method(method: str, methods: Methods) -> NoReturn:

@@ -2,7 +2,8 @@
 
 import base64
 from datetime import UTC, datetime
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -136,12 +137,76 @@ class CastView(msgspec.Struct, frozen=True, kw_only=True):
 
 def view_of_accepted(accepted: Accepted, name: VersionName, *, casts_url: str) -> CastView:
     """Return the cast as it is right after acceptance. `casts_url` is the address all casts are under."""
+    return _queued(
+        name,
+        cast_id=accepted.cast_id,
+        mode=mode_of_funding(accepted.funding),
+        held_micros=accepted.held_micros,
+        funding=accepted.funding,
+        created_at=datetime.fromtimestamp(accepted.accepted_ms / 1000, tz=UTC),
+        url=f"{casts_url}/{text_of(accepted.cast_id)}",
+        metadata=msgspec.Raw(accepted.spec.metadata),
+    )
+
+
+def accepted_shape(name: VersionName, *, casts_url: str) -> bytes:
+    """Return the JSON of casts of a version right after acceptance, with gaps for `accepted_json` to fill.
+
+    No text of ours has the two control characters in it that stand for the gaps, within a text and for a whole value.
+    """
+    part: Any = "\0"
+    whole: Any = "\1"
+    view = _queued(
+        name,
+        cast_id=part,
+        mode=part,
+        held_micros=whole,
+        funding=part,
+        created_at=whole,
+        url=f"{casts_url}/{part}",
+        metadata=whole,
+    )
+    text = msgspec.json.encode(view).replace(b"%", b"%%")
+    return text.replace(b"\\u0000", b"%b").replace(b'"\\u0001"', b"%b")
+
+
+def accepted_json(shape: bytes, accepted: Accepted) -> bytes:
+    """Return what the encoder makes of `view_of_accepted`, in a third of the time."""
+    cast_id = text_of(accepted.cast_id).encode("ascii")
+    return shape % (
+        cast_id,
+        mode_of_funding(accepted.funding).encode("ascii"),
+        b"%d" % accepted.held_micros,
+        accepted.funding.encode("ascii"),
+        _instant(accepted.accepted_ms),
+        *(cast_id, cast_id, cast_id, cast_id),
+        accepted.spec.metadata.encode(),
+    )
+
+
+# Casts of one batch were accepted at one instant.
+@lru_cache(maxsize=16)
+def _instant(epoch_ms: int) -> bytes:
+    return msgspec.json.encode(datetime.fromtimestamp(epoch_ms / 1000, tz=UTC))
+
+
+def _queued(
+    name: VersionName,
+    *,
+    cast_id: UUID,
+    mode: Mode,
+    held_micros: int,
+    funding: str,
+    created_at: datetime,
+    url: str,
+    metadata: msgspec.Raw,
+) -> CastView:
     return CastView(
-        id=accepted.cast_id,
+        id=cast_id,
         spell=name.spell,
         version=name.version,
         digest=f"sha256:{name.digest.hex()}",
-        mode=mode_of_funding(accepted.funding),
+        mode=mode,
         status="queued",
         output=None,
         output_encoding=None,
@@ -149,21 +214,15 @@ def view_of_accepted(accepted: Accepted, name: VersionName, *, casts_url: str) -
         exit_code=None,
         error=None,
         usage=None,
-        cost=CostView(
-            held_micros=accepted.held_micros,
-            cost_micros=None,
-            cost_cents=None,
-            currency="usd",
-            funding=accepted.funding,
-        ),
-        created_at=datetime.fromtimestamp(accepted.accepted_ms / 1000, tz=UTC),
+        cost=CostView(held_micros=held_micros, cost_micros=None, cost_cents=None, currency="usd", funding=funding),
+        created_at=created_at,
         started_at=None,
         finished_at=None,
         data_expires_at=None,
         data_expired=False,
         attempts=0,
-        urls=_urls(f"{casts_url}/{text_of(accepted.cast_id)}"),
-        metadata=msgspec.Raw(accepted.spec.metadata),
+        urls=_urls(url),
+        metadata=metadata,
     )
 
 

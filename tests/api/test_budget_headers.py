@@ -6,7 +6,7 @@ so that callers are looked up only when they ask.
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,8 +17,9 @@ import pytest
 from api.access_log import Log
 from api.app import create_app, read_terms
 from api.auth import FRESH_S
-from api.budgets.board import CALLERS_MAX, BudgetBoard, budget_headers, tightest_noted
+from api.budgets.board import CALLERS_MAX, BudgetBoard, budget_lines, tightest_noted
 from api.services import Services
+from domain.model.admission_state import WindowState
 from domain.model.budgets import window_id
 from domain.model.errors import Standing
 from domain.model.modes import Mode
@@ -343,18 +344,32 @@ def test_the_board_forgets_whoever_was_met_longest_ago() -> None:
         board.note(caller, here)
     for _ in range(CALLERS_MAX - 1):
         board.note(uuid4(), here)
-    assert (board.headers(second), board.headers(first)) == ([], budget_headers(here))
+    assert (board.lines(second), board.lines(first)) == (b"", budget_lines(here))
 
 
 def test_the_board_keeps_what_did_not_change_and_drops_who_has_no_budget() -> None:
     board = BudgetBoard(lambda: 3.0)
     caller = uuid4()
+    window = WindowState(
+        budget_id=uuid4(),
+        account_id=caller,
+        scope="account",
+        scope_id=caller,
+        period=Period.MONTHLY,
+        starts_on=date(2026, 11, 1),
+        exists=True,
+        hard_limit_micros=7,
+        spent_micros=0,
+        held_micros=0,
+    )
+    budgets = msgspec.json.encode([window]).decode()
     board.learn(caller, None, asked_at=1.0)
-    board.learn(caller, "[]", asked_at=2.0)
-    rendered = board.headers(caller)
-    board.learn(caller, "[]", asked_at=4.0)
-    assert board.headers(caller) is rendered
+    board.learn(caller, budgets, asked_at=2.0)
+    rendered = board.lines(caller)
+    assert rendered.startswith(b"\r\nbudget-limit: 7\r\n")
+    board.learn(caller, budgets, asked_at=4.0)
+    assert board.lines(caller) is rendered
     board.learn(caller, None, asked_at=3.5)
-    assert board.headers(caller) is rendered
+    assert board.lines(caller) is rendered
     board.learn(caller, None, asked_at=4.0)
-    assert board.headers(caller) is not rendered
+    assert board.lines(caller) == b""

@@ -123,6 +123,13 @@ async def test_an_answer_may_come_whole_in_one_message() -> None:
     assert await Served([whole, body(b"more")]).ask() == [written + b"body"]
 
 
+async def test_how_long_a_whole_answer_is_the_server_says_where_nobody_did() -> None:
+    served = Served([{**start(200), "body": b"body", "lines": b"\r\nx-fixed: text"}])
+    written = b"HTTP/1.1 200 OK\r\nx-fixed: text\r\ncontent-length: 4\r\n\r\n"
+    assert await served.ask() == [written + b"body"]
+    assert await served.ask(b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\n") == [written]
+
+
 async def test_a_whole_answer_that_is_not_as_long_as_it_says_ends_the_connection() -> None:
     served = Served([{**start(200, length(4)), "body": b"bo"}])
     await served.ask()

@@ -7,7 +7,15 @@ import msgspec
 import pytest
 
 from domain.model.admission import Accepted, AdmissionRequest, CastSpec
-from domain.model.cast_view import CastRow, VersionName, shown, view_of_accepted, view_of_row
+from domain.model.cast_view import (
+    CastRow,
+    VersionName,
+    accepted_json,
+    accepted_shape,
+    shown,
+    view_of_accepted,
+    view_of_row,
+)
 from domain.model.creator_price import NO_PRICE
 from domain.model.funding import Funding
 from domain.model.limits import CastLimits
@@ -83,6 +91,20 @@ def accepted() -> Accepted:
 
 def test_a_cast_just_accepted_looks_like_its_row() -> None:
     assert view_of_accepted(accepted(), NAME, casts_url=URL) == view_of_row(row(), NAME, casts_url=URL)
+
+
+@pytest.mark.parametrize("funding", Funding)
+@pytest.mark.parametrize("metadata", ["{}", '{"\\u0001":"%b\\u0000 ä"}'])
+@pytest.mark.parametrize("spell", ["ada/count", 'a%b"'])
+def test_the_json_of_a_cast_just_accepted_is_what_the_encoder_makes(
+    funding: Funding, metadata: str, spell: str
+) -> None:
+    cast = accepted()
+    spec = msgspec.structs.replace(cast.spec, metadata=metadata)
+    cast = msgspec.structs.replace(cast, funding=funding, spec=spec, accepted_ms=cast.accepted_ms + 7)
+    name = msgspec.structs.replace(NAME, spell=spell)
+    view = view_of_accepted(cast, name, casts_url=URL)
+    assert accepted_json(accepted_shape(name, casts_url=URL), cast) == msgspec.json.encode(view)
 
 
 def test_an_ended_cast_shows_what_it_used_and_cost() -> None:
