@@ -31,6 +31,7 @@ EXPLAINED: dict[str, str] = {
     "admission.state_read: flip `>` to `>=` #4": _INSTANT,
     "settlement.accounts_close: flip `>` to `>=`": _IN_VAIN,
     "settlement.accounts_close: sign `+` to `-`": _IN_VAIN,
+    "settlement.accounts_close: flip `>` to `>=` #2": _INSTANT,
     "settlement.casts_name_next: condition `p.free > 0` to `true`": _NONE,
     "settlement.casts_name_next: flip `>` to `>=`": _NONE,
     "settlement.casts_read: flip `>` to `>=`": _INSTANT,

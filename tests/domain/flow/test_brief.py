@@ -22,7 +22,7 @@ from tests.domain.admitted import accept
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
 from tests.domain.receivers import start_following, subscribe, told
-from tests.domain.world import HOLD, TERMS, TOKEN_KEY, World
+from tests.domain.world import HOLD, TERMS, TOKEN_KEY, World, make_world
 
 Meanwhile: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -62,6 +62,14 @@ async def test_a_cast_is_held_and_settled_in_two_exchanges_each(world: World, po
         assert (len(settled.endings), len(settled.strays)) == (ended, 1 - ended)
         assert await world.rows(_STATUSES) == [("succeeded",)]
         assert await broken(world.database_url) == {}
+
+
+async def test_only_windows_of_what_has_ended_are_given_back(world: World, pool: Pool) -> None:
+    neighbour = await make_world(world.database_url)
+    budgets = [await one.add_budget(2 * HOLD) for one in (world, neighbour)]
+    jobs = [job for one in (world, neighbour) for job in await accept(one, pool)]
+    await settle_briefly(pool, event_of(jobs[0]))
+    assert [await world.window(budget) for budget in budgets] == [(1_002, 0), (0, HOLD)]
 
 
 async def test_who_is_told_of_a_cast_is_told_by_the_same_commit(world: World, pool: Pool) -> None:

@@ -221,12 +221,13 @@ async def test_more_than_the_price_that_goes_back_is_owed(world: World, pool: Po
 async def test_casts_in_one_batch_are_one_line_of_each_history(world: World, pool: Pool) -> None:
     other = await make_world(world.database_url)
     jobs = []
+    await give(other, pool, 7)  # its history is longer
     for who in (world, other):
         await give(who, pool, 1_000_000)
         jobs += await accept(who, pool, who.spec(), who.spec(), who.spec())
     await settle_all(pool, *(event_of(job) for job in jobs[:5]), event_of(jobs[5], Outcome.SANDBOX_CRASHED))
     assert await history(world) == [("grant", 1_000_000, 1_000_000), ("casts", -3_006, 1_000_000 - 3_006)]
-    assert await history(other) == [("grant", 1_000_000, 1_000_000), ("casts", -2_004, 1_000_000 - 2_004)]
+    assert (await history(other))[1:] == [("grant", 1_000_000, 1_000_007), ("casts", -2_004, 1_000_007 - 2_004)]
     counted = await world.rows("SELECT casts FROM credit_transactions WHERE kind = 'casts' ORDER BY casts")
     assert counted == [(2,), (3,)]
     assert await broken_credits(world.database_url) == {}
