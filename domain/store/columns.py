@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
+from psycopg.errors import NumericValueOutOfRange
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 Encode = Callable[[Sequence[Any]], bytes]
@@ -77,7 +78,11 @@ def _places(row_type: type[msgspec.Struct], name: str) -> list[tuple[str, Encode
 
 
 def _array(oid: int, elements: Sequence[bytes], *, has_none: bool = False) -> bytes:
-    return _HEAD(1, has_none, oid, len(elements), 1) + b"".join(elements)
+    return _array_of(oid, len(elements), b"".join(elements), has_none=has_none)
+
+
+def _array_of(oid: int, count: int, elements: bytes, *, has_none: bool = False) -> bytes:
+    return _HEAD(1, has_none, oid, count, 1) + elements
 
 
 def _element(text: bytes) -> bytes:
@@ -95,22 +100,40 @@ def uuids(values: Sequence[UUID | None]) -> bytes:
     numbers = [None if value is None else value.int for value in values]
     if _is_one(numbers):
         return _array(_UUID_OID, [_uuid(numbers[0])] * len(numbers), has_none=numbers[0] is None)
-    if None in numbers:
-        return _array(_UUID_OID, [_uuid(number) for number in numbers], has_none=True)
-    return _array(_UUID_OID, [_UUID_LENGTH + number.to_bytes(16, "big") for number in numbers if number is not None])
+    return _array(_UUID_OID, [_uuid(number) for number in numbers], has_none=None in numbers)
+
+
+def _ids(values: Sequence[UUID]) -> bytes:
+    """Return an array of ids of which none is missing, in half the time."""
+    numbers = [value.int for value in values]
+    if _is_one(numbers):
+        return _array(_UUID_OID, [_uuid(numbers[0])] * len(numbers))
+    texts = [number.to_bytes(16, "big") for number in numbers]
+    return _array_of(_UUID_OID, len(texts), _UUID_LENGTH + _UUID_LENGTH.join(texts))
 
 
 def _uuid(number: int | None) -> bytes:
     return _NONE if number is None else _UUID_LENGTH + number.to_bytes(16, "big")
 
 
-def bigints(values: Sequence[int]) -> bytes:
-    """Return an array of numbers, of which there may be none."""
+def bigints(values: Sequence[int | None]) -> bytes:
+    """Return an array of numbers, of which there may be none. Raises what Postgres would of one that is too large."""
     if not values:
         return _HEAD_OF_NONE
-    if _is_one(values):
-        return _array(_BIGINT_OID, [_BIGINT(8, values[0])] * len(values))
-    return _array(_BIGINT_OID, [_BIGINT(8, value) for value in values])
+    try:
+        if _is_one(values):
+            return _array(_BIGINT_OID, [_bigint(values[0])] * len(values), has_none=values[0] is None)
+        if None in values:
+            return _array(_BIGINT_OID, [_bigint(value) for value in values], has_none=True)
+        elements: list[Any] = [8, None] * len(values)
+        elements[1::2] = values
+        return _array_of(_BIGINT_OID, len(values), struct.pack("!" + "iq" * len(values), *elements))
+    except struct.error as error:
+        raise NumericValueOutOfRange(str(error)) from error
+
+
+def _bigint(value: int | None) -> bytes:
+    return _NONE if value is None else _BIGINT(8, value)
 
 
 def _booleans(values: Sequence[bool]) -> bytes:
@@ -130,12 +153,23 @@ def _text(value: str | None) -> bytes:
 
 def byte_strings(values: Sequence[bytes | None]) -> bytes:
     """Return an array of bytea."""
-    elements = [_NONE if value is None else _element(value) for value in values]
-    return _array(_BYTEA_OID, elements, has_none=None in values)
+    if _is_one(values):
+        return _array(_BYTEA_OID, [_byte_string(values[0])] * len(values), has_none=values[0] is None)
+    return _array(_BYTEA_OID, [_byte_string(value) for value in values], has_none=None in values)
+
+
+def _byte_string(value: bytes | None) -> bytes:
+    return _NONE if value is None else _element(value)
 
 
 def _dates(values: Sequence[date]) -> bytes:
-    return _array(_DATE_OID, [_element(_LENGTH(value.toordinal() - _DAY_ZERO)) for value in values])
+    if _is_one(values):
+        return _array(_DATE_OID, [_date(values[0])] * len(values))
+    return _array(_DATE_OID, [_date(value) for value in values])
+
+
+def _date(value: date) -> bytes:
+    return _element(_LENGTH(value.toordinal() - _DAY_ZERO))
 
 
 def _literals(values: Sequence[tuple[UUID | int, ...]]) -> bytes:
@@ -151,12 +185,14 @@ def _literal(value: tuple[UUID | int, ...]) -> bytes:
 
 
 _ENCODERS: Final[Mapping[object, Encode]] = {
-    UUID: uuids,
+    UUID: _ids,
     UUID | None: uuids,
     int: bigints,
+    int | None: bigints,
     bool: _booleans,
     str: texts,
     str | None: texts,
+    bytes | None: byte_strings,
     date: _dates,
     tuple[UUID, ...]: _literals,
     tuple[int, ...]: _literals,

@@ -15,10 +15,11 @@ from domain.model.events import Event, ReachedWindow
 from domain.model.limits import CastLimits
 from domain.model.messages import Pool
 from domain.model.pricing import Price
-from domain.model.settlement import Ending, HeldCast, Status
+from domain.model.settlement import Ending, HeldCast
 from domain.store import events as event_store
+from domain.store.columns import columns_of, written_in_columns
 from domain.store.connection import Connection
-from domain.store.exchange import Sent, Value, exchange, json_of, later, uuids, value, written
+from domain.store.exchange import Sent, Value, exchange, json_of, later, uuids, value
 from domain.store.queries import behind_gate, load, together
 
 _QUERIES: Final = load(__file__)
@@ -50,24 +51,26 @@ class StrayRow(msgspec.Struct, frozen=True, kw_only=True):
     worker: str
 
 
-class EndRow(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """What the gate writes to a cast; output and log travel beside it, and what most have in common does not travel."""
+class EndRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the gate writes to a cast."""
 
     id: UUID
-    status: Status = Status.SUCCEEDED
-    error_code: str | None = None
-    error_message: str = ""
-    exit_code: int | None = None
-    fuel: int | None = None
+    status: str
+    error_code: str | None
+    error_message: str
+    exit_code: int | None
+    fuel: int | None
     cpu_us: int
     memory_bytes_peak: int
     wall_us: int
-    attempts: int = 1
+    attempts: int
     cost_micros: int
-    started_ms: int | None = None
-    finished_ms: int | None = None
-    units: int = 0
+    started_ms: int | None
+    finished_ms: int | None
+    units: int
     windows: int
+    output: bytes | None
+    log: bytes | None
 
 
 class WireRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +135,7 @@ async def read(connection: Connection, cast_ids: Sequence[UUID]) -> tuple[list[H
 async def book_transfers(connection: Connection, rows: Sequence[TransferRow]) -> None:
     """Book money beside a batch of endings; an id that is there already is an error."""
     if rows:
-        await later(connection, (_QUERIES["transfers_insert"], {"rows": json_of(rows)}))
+        await later(connection, (_QUERIES["transfers_insert"], columns_of(rows)))
 
 
 async def lock_read(connection: Connection, casts: Collection[HeldCast]) -> None:
@@ -152,7 +155,7 @@ async def end(connection: Connection, endings: Sequence[Ending], *, batch_id: UU
 
     Those have their usage event then, and their counters are raised.
     """
-    (ended,) = await exchange(connection, (_QUERIES["casts_end"], _ends(endings, batch_id)))
+    (ended,) = await exchange(connection, (_QUERIES["casts_end"], _ends(endings, batch_id, "rows")))
     # As they came: a UUID made of each costs as much as everything else that Python does about the gate.
     return {int.from_bytes(ended.get_value(at, 0) or b"", "big") for at in range(ended.ntuples)}
 
@@ -173,8 +176,8 @@ async def write(
     """
     settled = _settled(bookings)
     whole = together({name: _QUERIES[name] for name in settled}, told=_TOLD)
-    behind = [(_QUERIES["transfers_insert"], {"rows": json_of(bookings.transfers)})] if bookings.transfers else []
-    answer, *_ = await exchange(connection, (whole, written(settled)), *behind, *_behind(bookings, events))
+    behind = [(_QUERIES["transfers_insert"], columns_of(bookings.transfers))] if bookings.transfers else []
+    answer, *_ = await exchange(connection, (whole, written_in_columns(settled)), *behind, *_behind(bookings, events))
     found = _decode_written(value(answer))
     waiting = [account.id for account in found.accounts_close if account.waits]
     return waiting, [window.reached for window in found.windows_settle if window.reached is not None]
@@ -191,10 +194,9 @@ async def end_as_read(
     booked = _settled(bookings, windows="windows_settle_untold")
     if bookings.transfers:
         booked["transfers_insert"] = bookings.transfers
-    gate = _ends(endings, batch_id)
-    gate["casts_end"] = gate.pop("rows")
     whole = behind_gate(_QUERIES["casts_end"], "casts_end", {name: _QUERIES[name] for name in booked}, unlike=_UNLIKE)
-    sent = {**gate, "casts_end_rows": len(endings), **written(booked)}
+    gate = _ends(endings, batch_id, "casts_end")
+    sent = {**gate, "casts_end_rows": len(endings), **written_in_columns(booked)}
     await later(connection, (whole, sent), *_behind(bookings, events))
 
 
@@ -287,21 +289,16 @@ def _range(cast_ids: Collection[UUID]) -> dict[str, UUID]:
     return {"first_id": min(ids, key=_number), "last_id": max(ids, key=_number)}
 
 
-def _ends(endings: Sequence[Ending], batch_id: UUID) -> dict[str, Value]:
-    """Return what `casts_end` is sent with."""
-    return {
-        "rows": json_of([_end_row(ending) for ending in endings]),
-        **_range([ending.cast.id for ending in endings]),
-        "outputs": [ending.output for ending in endings],
-        "logs": [ending.log for ending in endings],
-        "batch_id": batch_id,
-    }
+def _ends(endings: Sequence[Ending], batch_id: UUID, name: str) -> dict[str, Value]:
+    """Return what `casts_end` is sent with; its rows are called `name`."""
+    rows = columns_of([_end_row(ending) for ending in endings], name)
+    return {**rows, **_range([ending.cast.id for ending in endings]), "batch_id": batch_id}
 
 
 def _end_row(ending: Ending) -> EndRow:
     return EndRow(
         id=ending.cast.id,
-        status=ending.status,
+        status=ending.status.value,
         error_code=ending.error_code,
         error_message=ending.message,
         exit_code=ending.exit_code,
@@ -315,6 +312,8 @@ def _end_row(ending: Ending) -> EndRow:
         finished_ms=ending.finished_ms,
         units=ending.units,
         windows=len(ending.cast.window_ids),
+        output=ending.output,
+        log=ending.log,
     )
 
 

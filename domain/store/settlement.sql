@@ -21,7 +21,7 @@ SELECT id FROM accounts WHERE id = ANY(%(account_ids)b::uuid[]) ORDER BY id FOR 
 -- cost Postgres as much as everything else about this (12.6 microseconds a cast with, 6.7 without).
 SELECT coalesce(json_agg(json_build_array(
   c.id, c.account_id, c.key_id, c.spell_id, c.creator_id, encode(v.digest, 'base64'), c.status, c.pool, c.on_wire,
-  c.cancel_requested, (extract(epoch FROM c.accepted_at) * 1000)::bigint, c.deadline_at <= clock_timestamp(),
+  c.cancel_requested, (date_part('epoch', c.accepted_at) * 1000)::bigint, c.deadline_at <= clock_timestamp(),
   c.fuel_limit, c.wall_ms_limit, c.memory_bytes_limit, c.output_bytes_limit, c.log_bytes_limit,
   c.price_version, c.creator_price_micros, c.held_micros, c.funding, c.window_ids, c.grant_ids, c.grant_micros,
   c.creator_rates, c.webhook_url,
@@ -52,25 +52,23 @@ WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s AND c.status = '
 -- of `c`: a BETWEEN would look short to the planner, and `IN` offer it the indexes of open casts.
 WITH ended AS (
 UPDATE casts c SET
-  status = coalesce(r.status, 'succeeded'), error_code = r.error_code, error_message = coalesce(r.error_message, ''),
-  exit_code = r.exit_code,
+  status = r.status, error_code = r.error_code, error_message = r.error_message, exit_code = r.exit_code,
   fuel = r.fuel, cpu_us = r.cpu_us, memory_bytes_peak = r.memory_bytes_peak, wall_us = r.wall_us,
-  attempts = coalesce(r.attempts, 1), cost_micros = r.cost_micros, units = coalesce(r.units, 0), output_bytes = octet_length(r.output),
-  started_at = coalesce(c.started_at, to_timestamp(r.started_ms / 1000.0)),
-  finished_at = coalesce(to_timestamp(r.finished_ms / 1000.0), clock_timestamp()),
+  attempts = r.attempts, cost_micros = r.cost_micros, units = r.units, output_bytes = octet_length(r.output),
+  started_at = coalesce(c.started_at, to_timestamp(r.started_ms / 1000::float8)),
+  finished_at = coalesce(to_timestamp(r.finished_ms / 1000::float8), clock_timestamp()),
   (data_expires_at, data_once) = (
     SELECT date_trunc('hour', clock_timestamp()
         + CASE a.data_days WHEN 0 THEN interval '23 hours' ELSE make_interval(days => a.data_days) END)
       + interval '1 hour', a.data_days = 0
     FROM accounts a WHERE a.id = c.account_id),
   output = r.output, log = r.log
-FROM ROWS FROM (
-  json_to_recordset(%(rows)s::json) AS (
-    id uuid, status text, error_code text, error_message text, exit_code integer, fuel bigint, cpu_us bigint,
-    memory_bytes_peak bigint, wall_us bigint, attempts integer, cost_micros bigint, started_ms bigint,
-    finished_ms bigint, units bigint, windows integer),
-  unnest(%(outputs)b::bytea[]),
-  unnest(%(logs)b::bytea[])
+FROM unnest(
+  %(rows.id)b::uuid[], %(rows.status)b::text[], %(rows.error_code)b::text[], %(rows.error_message)b::text[],
+  %(rows.exit_code)b::bigint[], %(rows.fuel)b::bigint[], %(rows.cpu_us)b::bigint[], %(rows.memory_bytes_peak)b::bigint[],
+  %(rows.wall_us)b::bigint[], %(rows.attempts)b::bigint[], %(rows.cost_micros)b::bigint[], %(rows.started_ms)b::bigint[],
+  %(rows.finished_ms)b::bigint[], %(rows.units)b::bigint[], %(rows.windows)b::bigint[], %(rows.output)b::bytea[],
+  %(rows.log)b::bytea[]
 ) AS r(id, status, error_code, error_message, exit_code, fuel, cpu_us, memory_bytes_peak, wall_us, attempts,
   cost_micros, started_ms, finished_ms, units, windows, output, log)
 WHERE c.id = r.id AND r.id BETWEEN %(first_id)s AND %(last_id)s
@@ -133,7 +131,7 @@ UPDATE budget_windows w SET held_micros = w.held_micros - r.held, spent_micros =
     WHEN (was.spent_micros + r.spent) * 100 >= b.soft_limit_micros * 80 THEN 80
     WHEN (was.spent_micros + r.spent) * 100 >= b.soft_limit_micros * 50 THEN 50
     ELSE 0 END)
-FROM json_to_recordset(%(rows)s::json) AS r(id uuid, held bigint, spent bigint)
+FROM unnest(%(rows.id)b::uuid[], %(rows.held)b::bigint[], %(rows.spent)b::bigint[]) AS r(id, held, spent)
 JOIN budget_windows was ON was.id = r.id
 JOIN budgets b ON b.id = was.budget_id
 WHERE w.id = r.id
@@ -146,7 +144,7 @@ RETURNING CASE WHEN was.notified_percent < w.notified_percent THEN json_build_ob
 -- The same where nobody is told: whether spending has reached the next share of the soft limit that is to be told of.
 UPDATE budget_windows w
 SET held_micros = w.held_micros - r.held, spent_micros = w.spent_micros + r.spent
-FROM json_to_recordset(%(rows)s::json) AS r(id uuid, held bigint, spent bigint), budgets b
+FROM unnest(%(rows.id)b::uuid[], %(rows.held)b::bigint[], %(rows.spent)b::bigint[]) AS r(id, held, spent), budgets b
 WHERE w.id = r.id AND b.id = w.budget_id
 RETURNING b.notify AND b.deleted_at IS NULL AND w.notified_percent < 100 AND w.spent_micros > 0
   AND w.spent_micros * 100 >= b.soft_limit_micros
@@ -154,18 +152,18 @@ RETURNING b.notify AND b.deleted_at IS NULL AND w.notified_percent < 100 AND w.s
 
 -- name: months_settle
 -- The same for the account's month and its free allowance.
-UPDATE account_months m SET held_micros = m.held_micros - coalesce(r.held, 0),
-  spent_micros = m.spent_micros + coalesce(r.spent, 0),
-  free_held = m.free_held - coalesce(r.free_held, 0), free_used = m.free_used + coalesce(r.free_used, 0)
-FROM json_to_recordset(%(rows)s::json)
-  AS r(account_id uuid, month date, held bigint, spent bigint, free_held integer, free_used integer)
+UPDATE account_months m SET held_micros = m.held_micros - r.held, spent_micros = m.spent_micros + r.spent,
+  free_held = m.free_held - r.free_held, free_used = m.free_used + r.free_used
+FROM unnest(%(rows.account_id)b::uuid[], %(rows.month)b::date[], %(rows.held)b::bigint[], %(rows.spent)b::bigint[],
+  %(rows.free_held)b::bigint[], %(rows.free_used)b::bigint[])
+  AS r(account_id, month, held, spent, free_held, free_used)
 WHERE m.account_id = r.account_id AND m.month = r.month
 RETURNING m.account_id
 
 -- name: grants_settle
 -- Take from each grant what the cast cost of it and release the rest of the hold.
 UPDATE credit_grants g SET held_micros = g.held_micros - r.held, balance_micros = g.balance_micros - r.spent
-FROM json_to_recordset(%(rows)s::json) AS r(id uuid, held bigint, spent bigint)
+FROM unnest(%(rows.id)b::uuid[], %(rows.held)b::bigint[], %(rows.spent)b::bigint[]) AS r(id, held, spent)
 WHERE g.id = r.id
 RETURNING g.id
 
@@ -186,7 +184,7 @@ CROSS JOIN LATERAL (
 -- name: keys_close
 -- Count the casts a key no longer has open.
 UPDATE api_keys k SET open_casts = k.open_casts - r.casts
-FROM json_to_recordset(%(rows)s::json) AS r(id uuid, casts integer)
+FROM unnest(%(rows.id)b::uuid[], %(rows.casts)b::bigint[]) AS r(id, casts)
 WHERE k.id = r.id
 
 -- name: accounts_close
@@ -194,21 +192,22 @@ WHERE k.id = r.id
 -- which somebody wants to hear who did not when the casts were read.
 UPDATE accounts a
 SET open_casts = a.open_casts - r.casts,
-    on_wire_default = a.on_wire_default - coalesce(r.on_wire_default, 0),
-    on_wire_large = a.on_wire_large - coalesce(r.on_wire_large, 0)
-FROM json_to_recordset(%(rows)s::json) AS r(id uuid, casts integer, on_wire_default integer, on_wire_large integer,
-  told boolean)
+    on_wire_default = a.on_wire_default - r.on_wire_default, on_wire_large = a.on_wire_large - r.on_wire_large
+FROM unnest(%(rows.id)b::uuid[], %(rows.casts)b::bigint[], %(rows.on_wire_default)b::bigint[],
+  %(rows.on_wire_large)b::bigint[], %(rows.told)b::boolean[]) AS r(id, casts, on_wire_default, on_wire_large, told)
 WHERE a.id = r.id
 RETURNING a.id, a.open_casts > a.on_wire_default + a.on_wire_large AS waits,
-  r.told IS NOT TRUE AND (a.has_webhooks OR coalesce(a.listening_until > clock_timestamp(), false)) AS unheard
+  NOT r.told AND (a.has_webhooks OR coalesce(a.listening_until > clock_timestamp(), false)) AS unheard
 
 -- name: transfers_insert
 -- Book the money. A plain INSERT: an id that exists already aborts the batch instead of hiding a row.
 INSERT INTO ledger_transfers (id, batch_id, kind, debit, credit, amount_micros, account_id, spell_id, month, casts,
   source_id)
-SELECT id, batch_id, kind, debit, credit, amount_micros, account_id, spell_id, month, coalesce(casts, 0), source_id
-FROM json_to_recordset(%(rows)s::json) AS r(id uuid, batch_id uuid, kind text, debit text, credit text,
-  amount_micros bigint, account_id uuid, spell_id uuid, month date, casts integer, source_id uuid)
+SELECT id, batch_id, kind, debit, credit, amount_micros, account_id, spell_id, month, casts, source_id
+FROM unnest(%(rows.id)b::uuid[], %(rows.batch_id)b::uuid[], %(rows.kind)b::text[], %(rows.debit)b::text[],
+  %(rows.credit)b::text[], %(rows.amount_micros)b::bigint[], %(rows.account_id)b::uuid[], %(rows.spell_id)b::uuid[],
+  %(rows.month)b::date[], %(rows.casts)b::bigint[], %(rows.source_id)b::uuid[]
+) AS r(id, batch_id, kind, debit, credit, amount_micros, account_id, spell_id, month, casts, source_id)
 
 -- name: casts_name_next
 -- Give the places that came free to the account's oldest waiting casts.

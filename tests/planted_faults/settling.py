@@ -16,7 +16,7 @@ _ONE_USAGE_EVENT = "%(batch_id)s, clock_timestamp()\nFROM ended\n"
 _ANY_USAGE_EVENT = _ONE_USAGE_EVENT + "ON CONFLICT (id) DO NOTHING\n"
 _COUNTED = "FROM ended HAVING count(*) > 0"
 _OFFERED = (
-    "FROM casts JOIN json_to_recordset(%(rows)s::json) AS offered(id uuid) USING (id)\n"
+    "FROM casts JOIN unnest(%(rows.id)b::uuid[]) AS offered(id) USING (id)\n"
     "WHERE id BETWEEN %(first_id)s AND %(last_id)s"
 )
 
@@ -233,8 +233,8 @@ FAULTS = (
         ),
         (
             "domain/store/settlement.sql",
-            "spell_id uuid, month date, casts integer, source_id uuid)",
-            "spell_id uuid, month date, casts integer, source_id uuid)\nON CONFLICT DO NOTHING",
+            "account_id, spell_id, month, casts, source_id)\n",
+            "account_id, spell_id, month, casts, source_id)\nON CONFLICT DO NOTHING\n",
         ),
         tests=(f"{CLOSE}test_each_batch_books_its_own_transfers",),
     ),

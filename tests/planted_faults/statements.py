@@ -39,7 +39,7 @@ FAULTS = (
     fault(
         "month-keeps-its-hold",
         "The default limit is used up by casts that ended.",
-        (GATE, "SET held_micros = m.held_micros - coalesce(r.held, 0),\n  spent", "SET spent"),
+        (GATE, "SET held_micros = m.held_micros - r.held, spent", "SET spent"),
         tests=(ENDS_ONCE,),
     ),
     fault(
@@ -77,7 +77,7 @@ FAULTS = (
         "After 256 casts an account's next one waits for ever.",
         (
             GATE,
-            "on_wire_default = a.on_wire_default - coalesce(r.on_wire_default, 0),",
+            "on_wire_default = a.on_wire_default - r.on_wire_default,",
             "on_wire_default = a.on_wire_default,",
         ),
         tests=(ENDS_ONCE, PLACES),
@@ -85,8 +85,12 @@ FAULTS = (
     fault(
         "counters-overwritten",
         "A day's usage shows the last batch alone.",
-        (GATE, "cost_micros = u.cost_micros + excluded.cost_micros", "cost_micros = excluded.cost_micros"),
-        tests=("tests/domain/flow/test_close.py::test_each_batch_books_its_own_transfers",),
+        (
+            "domain/store/usage.sql",
+            "cost_micros = u.cost_micros + excluded.cost_micros",
+            "cost_micros = excluded.cost_micros",
+        ),
+        tests=("tests/domain/store/test_statements.py::test_counters_add_up_batch_by_batch",),
     ),
     fault(
         "newest-waits-least",

@@ -100,11 +100,21 @@ async def test_forged_events_are_parked_and_the_true_one_still_settles(setting: 
     assert await broken(setting.world.database_url) == {}
 
 
-async def test_one_event_postgres_refuses_ends_as_platform_error_and_its_neighbours_settle(setting: Setting) -> None:
+@pytest.mark.parametrize(
+    "claim",
+    [
+        pytest.param({"exit_code": 2**40}, id="no integer"),
+        pytest.param({"cpu_us": 2**63}, id="no bigint"),
+        pytest.param({"wall_us": 2**64 - 1}, id="the largest there is"),
+    ],
+)
+async def test_one_event_postgres_refuses_ends_as_platform_error_and_its_neighbours_settle(
+    setting: Setting, claim: dict[str, int]
+) -> None:
     accepted = await setting.cast(9)
     events = [event_of(job) for job in accepted]
-    # An exit code is an integer column; nothing before Postgres bounds what a worker claims.
-    events[4] = event_of(accepted[4], Outcome.EXIT_NONZERO, exit_code=2**40)
+    # Nothing before Postgres bounds what a worker claims.
+    events[4] = msgspec.structs.replace(event_of(accepted[4], Outcome.EXIT_NONZERO, exit_code=1), **claim)
     await setting.report(*events)
     await setting.ledger().run_once()
     rows = await setting.world.rows("SELECT status, error_code, cost_micros FROM casts ORDER BY id")

@@ -5,16 +5,19 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from psycopg.errors import NumericValueOutOfRange
 
 from domain.store.columns import bigints, columns_of, numbered
 from domain.store.connection import Pool, statement
 from domain.store.exchange import exchange, value
 
 QUERY = b"""
-SELECT json_agg(json_build_array(id, other, number, so, word, note, day, ids::uuid[], numbers::bigint[]))::text
+SELECT json_agg(json_build_array(id, other, number, so, word, note, day, ids::uuid[], numbers::bigint[],
+  size, encode(data, 'base64')))::text
 FROM unnest(%(rows.id)b::uuid[], %(rows.other)b::uuid[], %(rows.number)b::bigint[], %(rows.so)b::boolean[],
-  %(rows.word)b::text[], %(rows.note)b::text[], %(rows.day)b::date[], %(rows.ids)b::text[], %(rows.numbers)b::text[]
-) AS r(id, other, number, so, word, note, day, ids, numbers)
+  %(rows.word)b::text[], %(rows.note)b::text[], %(rows.day)b::date[], %(rows.ids)b::text[], %(rows.numbers)b::text[],
+  %(rows.size)b::bigint[], %(rows.data)b::bytea[]
+) AS r(id, other, number, so, word, note, day, ids, numbers, size, data)
 """
 
 
@@ -30,14 +33,25 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     day: date = date(2026, 3, 1)
     ids: tuple[UUID, ...] = ()
     numbers: tuple[int, ...] = ()
+    size: int | None = None
+    data: bytes | None = None
 
 
 ONE = UUID(int=2**128 - 1)
 MANY = [
     Line(),
-    Line(id=ONE, other=UUID(int=2), number=-(2**63), so=False, word="", note="ü\n\\\"'{}", day=date(1999, 12, 31)),
-    Line(id=UUID(int=0), other=ONE, number=2**63 - 1, word="NULL", ids=(ONE,), numbers=(-1, 2**63 - 1)),
-    Line(note="NULL", day=date(9999, 12, 31), ids=(UUID(int=3), ONE), numbers=(0,)),
+    Line(
+        id=ONE,
+        other=UUID(int=2),
+        number=-(2**63),
+        so=False,
+        word="",
+        note="ü\n\\\"'{}",
+        day=date(1999, 12, 31),
+        size=-1,
+    ),
+    Line(id=UUID(int=0), other=ONE, number=2**63 - 1, word="NULL", ids=(ONE,), numbers=(-1, 2**63 - 1), data=b"\0"),
+    Line(note="NULL", day=date(9999, 12, 31), ids=(UUID(int=3), ONE), numbers=(0,), size=0, data=b""),
     Line(),
 ]
 
@@ -51,6 +65,12 @@ async def test_rows_come_out_as_they_went_in(pool: Pool, lines: list[Line]) -> N
     async with statement(pool) as connection:
         (found,) = await exchange(connection, (QUERY, columns_of(lines)))
     assert msgspec.json.decode(value(found), type=list[Line]) == lines
+
+
+@pytest.mark.parametrize("numbers", [[2**63], [0, -(2**63) - 1], [None, 2**63]], ids=["alike", "many", "not all"])
+def test_a_number_that_is_no_bigint_is_refused_as_postgres_refuses_it(numbers: list[int | None]) -> None:
+    with pytest.raises(NumericValueOutOfRange):
+        bigints(numbers)
 
 
 async def test_no_numbers_are_an_array_too(pool: Pool) -> None:
