@@ -374,7 +374,7 @@ async def test_casts_meant_for_the_wire_come_in_pages(world: World, pool: Pool) 
 
 
 async def test_jobs_are_made_of_open_casts_each_with_its_own_module(world: World, pool: Pool) -> None:
-    queued, started, ended, not_asked = await accept(world, pool, *[world.spec()] * 4)
+    queued, not_asked, started, ended = await accept(world, pool, *[world.spec()] * 4)
     await settle_all(pool, event_of(started, None), event_of(ended))
     other = await other_version(world)
     await world.rows("UPDATE casts SET version_id = %s WHERE id = %s", other, started.cast_id)
