@@ -186,7 +186,7 @@ def _services(settings: ApiSettings, *, log: Log, clock: Callable[[], float], no
     engine_pool = open_pool(settings.engine_database_url.reveal(), role=Role.ENGINE, size_max=POOL_SIZE_MAX)
     redis = _redis(settings.redis_url.reveal())
     metrics = Metrics()
-    limiter = RateLimiter(redis, clock=clock, metrics=metrics)
+    limiter = RateLimiter(redis, clock=clock, now=now, metrics=metrics)
     proxies = Proxies(settings.trusted_proxies)
     board = BudgetBoard(clock)
     wire = Wire(redis, token_key=settings.cast_token_key.reveal(), clock=clock, metrics=metrics)

@@ -39,18 +39,17 @@ async def authenticate(services: Services, call: Call, *, asked_again: bool = Fa
     A browser says which page asks: a key that names the pages it is for is refused to all others.
     """
     authorization = call.headers.get(b"authorization")
-    token = session_token(authorization)
-    if authorization is None and (token := session_token_of(call.headers, secure=services.site.secure)) is not None:
-        services.site.check(call)
-    if token is not None:
-        fresh = call.method not in SAFE_METHODS and not asked_again
-        unknown = partial(services.strangers.check, call)
-        call.principal = await services.sessions.identify(token, fresh=fresh, unknown=unknown)
-        call.budget = services.budget_board.lines(call.principal.budgeted_id)
-        return call.principal
-    principal = services.authenticator.recognise(authorization or b"")
+    principal = None if authorization is None else services.authenticator.recognise(authorization)
     if principal is None:
         unknown = partial(services.strangers.check, call)
+        token = session_token(authorization)
+        if authorization is None and (token := session_token_of(call.headers, secure=services.site.secure)) is not None:
+            services.site.check(call)
+        if token is not None:
+            fresh = call.method not in SAFE_METHODS and not asked_again
+            call.principal = await services.sessions.identify(token, fresh=fresh, unknown=unknown)
+            call.budget = services.budget_board.lines(call.principal.budgeted_id)
+            return call.principal
         principal = await services.authenticator.identify(authorization or b"", unknown=unknown)
     call.principal = principal
     call.budget = services.budget_board.lines(principal.budgeted_id)
@@ -80,14 +79,14 @@ def _caller(kind: str, number: int, rpm: int, weight: int) -> Caller:
 
 async def admit_request(services: Services, call: Call, caller: Caller) -> None:
     """Take one request from the caller's rate and note the headers. Raises RefusedError (429)."""
-    note_allowance(services, call, caller, allowance := await services.limiter.check(caller))
+    note_allowance(call, caller, allowance := await services.limiter.check(caller))
     refuse_over_rate(allowance)
 
 
-def note_allowance(services: Services, call: Call, caller: Caller, allowance: Allowance) -> None:
+def note_allowance(call: Call, caller: Caller, allowance: Allowance) -> None:
     """Add the rate's headers to the answer, whatever it will be."""
     call.counted = True
-    call.lines += allowance.lines(int(services.now().timestamp()))
+    call.lines += allowance.lines
     if allowance.retry_after_s is not None:
         call.limited_by = caller.kind
 

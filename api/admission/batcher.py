@@ -85,6 +85,7 @@ class Batcher:
         self._waiting = waiting
         self._metrics = metrics
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._over_rate = OverRate(engine_pool, clock=clock)
         self.terms: Terms | None = None
         """Read from the price book by a loop; None until it was read once."""
@@ -99,7 +100,7 @@ class Batcher:
 
     def submit(self, request: AdmissionRequest, caller: Caller, *, waits: bool) -> asyncio.Future[Admitted]:
         """Put a request in line. The future ends with a verdict or RefusedError. Raises RefusedError when full."""
-        pending = Pending(request, caller, self._clock(), waits=waits)
+        pending = Pending(request, caller, self._clock(), self._loop.create_future(), waits=waits)
         self._line.add(pending)
         if self._admitting and self._ahead is None and self._line.fills_a_batch:
             batch = self._take()

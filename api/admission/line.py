@@ -34,15 +34,23 @@ class Pending:
 
     __slots__ = ("allowance", "arrived", "caller", "casts", "future", "request", "size_bytes", "waits")
 
-    def __init__(self, request: AdmissionRequest, caller: Caller, arrived: float, *, waits: bool) -> None:
+    def __init__(
+        self,
+        request: AdmissionRequest,
+        caller: Caller,
+        arrived: float,
+        future: asyncio.Future[Admitted],
+        *,
+        waits: bool,
+    ) -> None:
         self.request = request
         self.caller = caller
         self.arrived = arrived
         self.waits = waits
         self.casts = len(request.casts)
-        self.size_bytes = sum(len(spec.input) for spec in request.casts)
+        self.size_bytes = sum([len(spec.input) for spec in request.casts])
         self.allowance: Allowance | None = None
-        self.future: asyncio.Future[Admitted] = asyncio.get_running_loop().create_future()
+        self.future = future
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer with a refusal."""

@@ -9,6 +9,7 @@ import logging
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -71,19 +72,25 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     reset_s: int
     """Seconds until the whole rate is back."""
     retry_after_s: int | None
+    asked_at_s: int
+    """Epoch seconds."""
 
-    def lines(self, now_s: int) -> bytes:
-        """Return the rate headers of an answer given at `now_s`, epoch seconds, as `api.protocol` takes them."""
+    @property
+    def lines(self) -> bytes:
+        """The rate headers of the answer, as `api.protocol` takes them."""
         limit, remaining, reset_s = self.limit, self.remaining, self.reset_s
-        return _HEADERS % (limit, WINDOW_S, remaining, reset_s, limit, remaining, now_s + reset_s)
+        return _HEADERS % (limit, WINDOW_S, remaining, reset_s, limit, remaining, self.asked_at_s + reset_s)
 
 
 class RateLimiter:
-    """Counts requests. `clock` counts seconds and never goes back."""
+    """Counts requests. `clock` counts seconds and never goes back; `now` is the wall clock."""
 
-    def __init__(self, redis: Redis, *, clock: Callable[[], float], metrics: Metrics) -> None:
+    def __init__(
+        self, redis: Redis, *, clock: Callable[[], float], now: Callable[[], datetime], metrics: Metrics
+    ) -> None:
         self._link = AsyncLink(redis)
         self._clock = clock
+        self._now = now
         self._metrics = metrics
         self._silent = False
         self._silent_until = 0.0
@@ -100,10 +107,8 @@ class RateLimiter:
         """
         wanted = Counter(callers)
         answer = await self._ask(wanted, also)
-        if answer is None:
-            return _shared(callers, self._take_locally(wanted)), []
-        passed, extra = answer
-        return _shared(callers, passed), extra
+        passed, extra = (self._take_locally(wanted), []) if answer is None else answer
+        return _shared(callers, passed, int(self._now().timestamp())), extra
 
     async def check(self, caller: Caller) -> Allowance:
         """Take one request of `caller`; those that come together share a round trip."""
@@ -166,20 +171,20 @@ def _whole_seconds(us: float) -> int:
     return math.ceil(us / 1_000_000 - _ROUNDING)
 
 
-def _shared(callers: Sequence[Caller], taken: Mapping[Caller, tuple[int, float]]) -> list[Allowance]:
+def _shared(callers: Sequence[Caller], taken: Mapping[Caller, tuple[int, float]], now_s: int) -> list[Allowance]:
     """Give what passed to the first requests of each caller, in order of arrival; what is left counts plain ones."""
-    shares = {caller: _allowances(caller, *taken[caller]) for caller in taken}
+    shares = {caller: _allowances(caller, *taken[caller], now_s) for caller in taken}
     return [next(shares[caller]) for caller in callers]
 
 
-def _allowances(caller: Caller, passed: int, back_us: float) -> Iterator[Allowance]:
+def _allowances(caller: Caller, passed: int, back_us: float, now_s: int) -> Iterator[Allowance]:
     """Yield what each request of `caller` gets, without end; `passed` of them may pass."""
     left = max(0, math.floor((_WINDOW_US - back_us) * caller.rpm / _WINDOW_US + _ROUNDING))
     reset_s = _whole_seconds(back_us)
     for to_come in range(passed - 1, -1, -1):
         remaining = left + to_come * min(caller.weight, caller.rpm)
-        yield Allowance(limit=caller.rpm, remaining=remaining, reset_s=reset_s, retry_after_s=None)
+        yield Allowance(limit=caller.rpm, remaining=remaining, reset_s=reset_s, retry_after_s=None, asked_at_s=now_s)
     retry_after_s = max(1, _whole_seconds(back_us + _interval_us(caller) - _WINDOW_US))
-    late = Allowance(limit=caller.rpm, remaining=left, reset_s=reset_s, retry_after_s=retry_after_s)
+    late = Allowance(limit=caller.rpm, remaining=left, reset_s=reset_s, retry_after_s=retry_after_s, asked_at_s=now_s)
     while True:
         yield late

@@ -34,7 +34,8 @@ class BudgetBoard:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._known: OrderedDict[UUID, _Known] = OrderedDict()
+        # By the numbers of the ids: a UUID is hashed and compared in Python.
+        self._known: OrderedDict[int, _Known] = OrderedDict()
 
     def note(self, caller_id: UUID, standing: Standing) -> bytes:
         """Take what admission found for a key or account, and return its headers as `api.protocol` takes them.
@@ -44,26 +45,27 @@ class BudgetBoard:
         """
         lines = budget_lines(standing)
         if standing.limit_id is not None and standing.scope != "spell":
-            self._keep(caller_id, _Known(self._clock(), None, lines))
+            self._keep(caller_id.int, _Known(self._clock(), None, lines))
         return lines
 
     def learn(self, caller_id: UUID, budgets: str | None, *, asked_at: float) -> None:
         """Take what a look-up that began at `asked_at` found; None: no hard budget. A later cast's figures stay."""
-        known = self._known.get(caller_id)
+        number = caller_id.int
+        known = self._known.get(number)
         if known is not None and known.as_of > asked_at:
             return
         if budgets is None:
             if known is not None:
-                del self._known[caller_id]
+                del self._known[number]
         elif known is not None and known.budgets == budgets:
             known.as_of = asked_at
-            self._known.move_to_end(caller_id)
+            self._known.move_to_end(number)
         else:
-            self._keep(caller_id, _Known(asked_at, budgets, None))
+            self._keep(number, _Known(asked_at, budgets, None))
 
     def lines(self, caller_id: UUID) -> bytes:
         """Return the headers of a caller who was identified just now; none where no hard budget binds him."""
-        known = self._known.get(caller_id)
+        known = self._known.get(caller_id.int)
         if known is None:
             return b""
         if known.lines is None:
@@ -71,9 +73,9 @@ class BudgetBoard:
             known.lines = b"" if standing is None else budget_lines(standing)
         return known.lines
 
-    def _keep(self, caller_id: UUID, known: _Known) -> None:
-        self._known[caller_id] = known
-        self._known.move_to_end(caller_id)
+    def _keep(self, number: int, known: _Known) -> None:
+        self._known[number] = known
+        self._known.move_to_end(number)
         if len(self._known) > CALLERS_MAX:
             self._known.popitem(last=False)
 

@@ -74,7 +74,7 @@ async def cast_many(
         )
         caller = caller_of(principal)
         admitted = await services.batcher.submit(request, caller, waits=False)
-        note_allowance(services, call, caller, admitted.allowance)
+        note_allowance(call, caller, admitted.allowance)
         if isinstance(admitted.verdict, Replayed):
             return await _replay(services, call, principal, admitted.verdict, path)
         judged = _results(admitted.verdict)

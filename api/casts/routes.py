@@ -6,6 +6,7 @@ Authenticate, decode, resolve, admit, render: each once, with no I/O of its own 
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, NoReturn
 from uuid import UUID
 
@@ -22,7 +23,7 @@ from api.casts.prefer import Wish, wish_of
 from api.casts.quotes import resolve_cast
 from api.casts.reading import list_casts
 from api.casts.request import BODY_BYTES_MAX, parse_cast, spec_of
-from api.edge import App, Message, Receive, Scope, Send
+from api.edge import App, Message, Receive, Scope
 from api.errors import KINDS, Answer, invalid, problem
 from api.guard import admit_request, authenticate, caller_of, count_late, note_allowance
 from api.protocol import WHOLE_ANSWER
@@ -56,25 +57,18 @@ class CastEndpoints:
         self._services = services
         self._public_url = services.settings.public_url
         self._private_allowed = parse_networks(services.settings.webhook_allow_private)
-        self._named: dict[UUID, tuple[VersionName, bytes]] = {}
-        """What versions are called, and the shape of their casts."""
-        self._cast_methods: Methods = {"POST": (_WRITE, self._waited)}
-        self._casts_methods: Methods = {"POST": (_WRITE, self._at_once), "GET": (_READ, self._list)}
-        self._batch_methods: Methods = {"POST": (_WRITE, self._many)}
+        self._named: dict[int, tuple[VersionName, bytes]] = {}
+        """What versions are called, and the shape of their casts; by the numbers of their ids."""
 
-    async def cast(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve /v1/cast: wait for the result by default."""
-        await self._serve(scope, receive, send, self._cast_methods)
+    def paths(self) -> dict[str, App]:
+        """Return the applications by their paths; `/v1/cast` waits for the result by default."""
+        return {
+            "/v1/cast": partial(self._serve, {"POST": (_WRITE, self._waited)}),
+            "/v1/casts": partial(self._serve, {"POST": (_WRITE, self._at_once), "GET": (_READ, self._list)}),
+            "/v1/casts/batch": partial(self._serve, {"POST": (_WRITE, self._many)}),
+        }
 
-    async def casts(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve /v1/casts: accept and answer at once, or list."""
-        await self._serve(scope, receive, send, self._casts_methods)
-
-    async def batch(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve /v1/casts/batch."""
-        await self._serve(scope, receive, send, self._batch_methods)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, methods: Methods) -> None:
+    async def _serve(self, methods: Methods, scope: Any, receive: Any, send: Any) -> None:
         call = call_of(scope)
         started = self._services.clock()
         try:
@@ -147,7 +141,7 @@ class CastEndpoints:
         )
         caller = caller_of(principal)
         admitted = await services.batcher.submit(request, caller, waits=wish.wait_s > 0)
-        note_allowance(services, call, caller, admitted.allowance)
+        note_allowance(call, caller, admitted.allowance)
         if wish.applied is not None:
             call.answer_headers.append((b"preference-applied", wish.applied))
         verdict = admitted.verdict
@@ -162,7 +156,7 @@ class CastEndpoints:
 
     def _shown_at_once(self, accepted: Accepted, spell: ResolvedSpell) -> Answer:
         casts_url = self._services.casts.casts_url
-        name, shape = self._named.get(spell.version_id) or self._name(spell)
+        name, shape = self._named.get(spell.version_id.int) or self._name(spell)
         if spell.warnings:
             return _shown(202, view_of_accepted(accepted, name, casts_url=casts_url), spell.warnings)
         location = f"{casts_url}/{text_of(accepted.cast_id)}".encode("ascii")
@@ -178,7 +172,7 @@ class CastEndpoints:
         if len(self._named) > _NAMES_MAX:
             self._named.clear()
         reader = self._services.casts
-        named = self._named[spell.version_id] = name, accepted_shape(name, casts_url=reader.casts_url)
+        named = self._named[spell.version_id.int] = name, accepted_shape(name, casts_url=reader.casts_url)
         reader.learn(spell.version_id, name)
         return named
 
@@ -314,8 +308,7 @@ def traceparent_of(raw: bytes | None) -> str | None:
 
 def paths(services: Services) -> dict[str, App]:
     """Return the raw ASGI applications by their paths; `api.casts.openapi` describes them."""
-    endpoints = CastEndpoints(services)
-    return {"/v1/cast": endpoints.cast, "/v1/casts/batch": endpoints.batch, "/v1/casts": endpoints.casts}
+    return CastEndpoints(services).paths()
 
 
 def routes(services: Services) -> list[ASGIRouteHandler]:

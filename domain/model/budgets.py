@@ -71,13 +71,15 @@ def _is_above(limit: int | None, before: int | None) -> bool:
     return before is not None and (limit is None or limit > before)
 
 
-@lru_cache(maxsize=16_384)
 def window_id(budget_id: UUID, starts_on: date) -> UUID:
-    """Return the id of a budget's window: it follows from both, so whoever needs the window first can make it.
+    """Return the id of a budget's window: it follows from both, so whoever needs the window first can make it."""
+    return _window_id(budget_id.int, starts_on)
 
-    Remembered: each batch asks for the windows of the accounts that were in the last.
-    """
-    return uuid5(budget_id, starts_on.isoformat())
+
+# Each batch asks for the windows of the accounts that were in the last.
+@lru_cache(maxsize=16_384)
+def _window_id(budget_number: int, starts_on: date) -> UUID:
+    return uuid5(UUID(int=budget_number), starts_on.isoformat())
 
 
 def micros_of_cents(cents: int | None) -> int | None:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
@@ -43,7 +44,7 @@ async def batcher_on(url: str, *, alone: bool = True) -> AsyncGenerator[Batcher]
     async with open_pool(url, role=Role.ENGINE, size_max=4) as pool:
         batcher = Batcher(
             pool,
-            limiter=RateLimiter(redis, clock=time.monotonic, metrics=metrics),
+            limiter=RateLimiter(redis, clock=time.monotonic, now=lambda: datetime.now(UTC), metrics=metrics),
             wire=Wire(redis, token_key=b"k" * 32, clock=time.monotonic, metrics=metrics),
             waiting=Waiting(pool, redis, metrics=metrics),
             metrics=metrics,
@@ -218,7 +219,7 @@ async def test_who_waited_too_long_is_dropped_before_a_transaction(rows: Rows, a
     async with open_pool(rows.url, role=Role.ENGINE, size_max=2) as pool:
         batcher = Batcher(
             pool,
-            limiter=RateLimiter(redis, clock=lambda: now[0], metrics=metrics),
+            limiter=RateLimiter(redis, clock=lambda: now[0], now=lambda: datetime.now(UTC), metrics=metrics),
             wire=Wire(redis, token_key=b"k" * 32, clock=lambda: now[0], metrics=metrics),
             waiting=Waiting(pool, redis, metrics=metrics),
             metrics=metrics,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
 
 import pytest
 from redis.asyncio import Redis
@@ -15,7 +16,7 @@ from workers import keys
 @pytest.fixture(params=["redis", "by itself"])
 async def limiter(request: pytest.FixtureRequest, redis_url: str) -> AsyncGenerator[RateLimiter]:
     redis = Redis.from_url(redis_url if request.param == "redis" else DEAD_REDIS_URL)
-    yield RateLimiter(redis, clock=asyncio.get_running_loop().time, metrics=Metrics())
+    yield RateLimiter(redis, clock=asyncio.get_running_loop().time, now=lambda: datetime.now(UTC), metrics=Metrics())
     await redis.aclose()
 
 
@@ -81,7 +82,7 @@ async def test_a_rate_below_a_routes_weight_allows_one_request_for_all_of_it(lim
 async def test_no_second_is_added_by_how_long_the_machine_runs() -> None:
     redis = Redis.from_url(DEAD_REDIS_URL)
     now = 0.0
-    limiter = RateLimiter(redis, clock=lambda: now, metrics=Metrics())
+    limiter = RateLimiter(redis, clock=lambda: now, now=lambda: datetime.now(UTC), metrics=Metrics())
     seconds: set[tuple[int, int | None]] = set()
     for number in range(1_000):
         now += 0.7 + number / 3
@@ -95,7 +96,7 @@ async def test_what_redis_refuses_is_limited_by_the_process_until_redis_answers_
     """A row of another type stands in for a broken server: the script fails until it is gone."""
     now, metrics, caller = [0.0], Metrics(), Caller("i", 4)
     async with Redis.from_url(redis_url) as redis:
-        limiter = RateLimiter(redis, clock=lambda: now[0], metrics=metrics)
+        limiter = RateLimiter(redis, clock=lambda: now[0], now=lambda: datetime.now(UTC), metrics=metrics)
         await redis.execute_command("LPUSH", keys.rate("i"), "no number")
         allowances, extra = await limiter.take([caller] * 6, [("PING",)])
         assert (passed(allowances), extra, errors(metrics)) == (4, [], 1)
