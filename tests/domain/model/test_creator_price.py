@@ -3,7 +3,7 @@
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.model import pricing
@@ -200,6 +200,28 @@ PARTS = st.builds(
     units=st.integers(0, 10**6),
     fuel=st.none() | st.integers(0, 10**9),
     outcome=st.sampled_from(Outcome),
+)
+# A rise is announced between the look and the cast, which uses all its fuel.
+@example(
+    schedule=[(CreatorPrice(per_cast_micros=5), 2_000)],
+    asked_after=1_000,
+    waited=5_000,
+    quote=False,
+    output_bytes=0,
+    units=0,
+    fuel=None,
+    outcome=Outcome.SUCCEEDED,
+)
+# A guest counts further than its creator said.
+@example(
+    schedule=[(CreatorPrice(per_unit_micros=50, units_max=100), 0)],
+    asked_after=20 * DAY_US,
+    waited=0,
+    quote=True,
+    output_bytes=0,
+    units=10**6,
+    fuel=None,
+    outcome=Outcome.SUCCEEDED,
 )
 def test_no_schedule_charges_above_the_hold_or_the_quote_or_without_notice(
     *,
