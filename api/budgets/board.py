@@ -2,6 +2,8 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -88,8 +90,14 @@ def tightest_noted(standings: Iterable[Standing]) -> Standing | None:
 
 def budget_lines(standing: Standing) -> bytes:
     """Return the four headers: micros of a US dollar, and epoch seconds."""
-    resets_at_s = int(standing.resets_at.timestamp())
+    resets_at_s = _epoch_s(standing.resets_at)
     return _HEADERS % (standing.limit_micros, standing.spent_micros, standing.held_micros, resets_at_s)
+
+
+# Everybody's budgets reset at a few instants: the next day and the next month.
+@lru_cache(maxsize=16)
+def _epoch_s(instant: datetime) -> int:
+    return int(instant.timestamp())
 
 
 def _room(standing: Standing) -> int:

@@ -1,7 +1,6 @@
 """Hold the money before the work: lock the accounts, read, decide, write. The edge commits."""
 
-from collections.abc import Iterable, Sequence
-from operator import attrgetter
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -46,17 +45,17 @@ async def reserve(
     assert len(entropy) >= ENTROPY_BYTES * sum(len(request.casts) for request in requests)
     locked, state = await store.lock_and_read(
         connection,
-        account_ids=_in_order({request.account_id for request in requests}),
+        account_ids=_in_order([request.account_id for request in requests]),
         key_ids=_key_ids(requests),
         session_ids=_session_ids(requests),
-        version_ids=_in_order({spec.version_id for r in requests for spec in r.casts if spec.price is not None}),
+        version_ids=_in_order([spec.version_id for r in requests for spec in r.casts if spec.price is not None]),
         idempotency=[(r.account_id, r.idempotency_key) for r in requests if r.idempotency_key is not None],
         billing_enabled=terms.billing_enabled,
         skip_locked=skip_locked,
     )
     mine = [request for request in requests if not skip_locked or request.account_id in locked]
     verdicts = decide(mine, state, terms, entropy)
-    accepted = [result for verdict in verdicts for result in _accepted(verdict)]
+    accepted = _accepted(verdicts)
     if accepted:
         await store.write(connection, _holds(accepted, state, verdicts))
     if len(mine) == len(requests):
@@ -70,7 +69,7 @@ async def judge(connection: Connection, requests: Sequence[AdmissionRequest], te
     assert all(request.retry_after_s is not None for request in requests), "only what is refused anyway"
     state: AdmissionState = await store.read(
         connection,
-        account_ids=_in_order({request.account_id for request in requests}),
+        account_ids=_in_order([request.account_id for request in requests]),
         key_ids=_key_ids(requests),
         session_ids=_session_ids(requests),
         billing_enabled=terms.billing_enabled,
@@ -79,22 +78,22 @@ async def judge(connection: Connection, requests: Sequence[AdmissionRequest], te
 
 
 def _key_ids(requests: Sequence[AdmissionRequest]) -> list[UUID]:
-    return _in_order({request.key_id for request in requests if request.key_id is not None})
+    return _in_order([request.key_id for request in requests if request.key_id is not None])
 
 
-def _in_order(ids: Iterable[UUID]) -> list[UUID]:
-    """Return ids in Postgres' order; by their numbers, for UUIDs are compared in Python."""
-    return sorted(ids, key=attrgetter("int"))
+def _in_order(ids: Sequence[UUID]) -> list[UUID]:
+    """Return each id once, in Postgres' order; by their numbers, for UUIDs are hashed and compared in Python."""
+    by_number = {one.int: one for one in ids}
+    return [by_number[number] for number in sorted(by_number)]
 
 
 def _session_ids(requests: Sequence[AdmissionRequest]) -> list[UUID]:
-    return sorted({request.session_id for request in requests if request.session_id is not None})
+    return _in_order([request.session_id for request in requests if request.session_id is not None])
 
 
-def _accepted(verdict: Verdict) -> list[Accepted]:
-    if not isinstance(verdict, Judged):
-        return []
-    return [result for result in verdict.results if isinstance(result, Accepted)]
+def _accepted(verdicts: Sequence[Verdict]) -> list[Accepted]:
+    judged = [verdict.results for verdict in verdicts if isinstance(verdict, Judged)]
+    return [result for results in judged for result in results if isinstance(result, Accepted)]
 
 
 class _AccountHeld:
@@ -168,7 +167,7 @@ def _holds(accepted: list[Accepted], state: AdmissionState, verdicts: Sequence[V
         casts=[_cast_row(cast) for cast in accepted],
         terms=[_cast_terms(cast) for cast in accepted],
         inputs=[cast.spec.input for cast in accepted],
-        idempotency=[row for verdict in verdicts for row in _idempotency_rows(verdict)],
+        idempotency=_idempotency_rows(verdicts) if any(cast.request.idempotency_key for cast in accepted) else [],
     )
 
 
@@ -220,20 +219,21 @@ def _cast_terms(cast: Accepted) -> store.CastTerms:
     )
 
 
-def _idempotency_rows(verdict: Verdict) -> list[store.IdempotencyRow]:
-    casts = _accepted(verdict)
-    if not casts or casts[0].request.idempotency_key is None:
-        return []
-    assert isinstance(verdict, Judged)
-    first = casts[0]
-    assert first.request.idempotency_key is not None
-    return [
-        store.IdempotencyRow(
-            account_id=first.request.account_id,
-            mode=mode_of_funding(first.funding),
-            key=first.request.idempotency_key,
-            request_hash=first.request.request_hash,
-            cast_ids=verdict.remembered(first.request),
-            accepted_ms=first.accepted_ms,
+def _idempotency_rows(verdicts: Sequence[Verdict]) -> list[store.IdempotencyRow]:
+    rows: list[store.IdempotencyRow] = []
+    for verdict in verdicts:
+        first = next(iter(_accepted([verdict])), None)
+        if first is None or first.request.idempotency_key is None:
+            continue
+        assert isinstance(verdict, Judged)
+        rows.append(
+            store.IdempotencyRow(
+                account_id=first.request.account_id,
+                mode=mode_of_funding(first.funding),
+                key=first.request.idempotency_key,
+                request_hash=first.request.request_hash,
+                cast_ids=verdict.remembered(first.request),
+                accepted_ms=first.accepted_ms,
+            )
         )
-    ]
+    return rows
