@@ -28,8 +28,9 @@ log: Final = logging.getLogger("spell.scheduler")
 
 # The next three months exist before anybody needs them: a month of warnings before the first failure.
 PARTITION_MONTHS: Final = 4
-# One batch of the ledger: with less than this waiting, every report that was sent has been settled or is being.
-USAGE_CURRENT_MAX: Final = 500
+# Entries, of 64 reports at most: with less than this waiting, every report that was sent has been settled or is being,
+# or will be within a fifth of a second.
+USAGE_CURRENT_MAX: Final = 32
 # A module that kills five sandboxes in ten minutes is broken or hostile; a person decides which.
 CRASHES_MAX: Final = 5
 CRASHES_WITHIN: Final = timedelta(minutes=10)
@@ -70,7 +71,7 @@ DRIFT_ROWS: Final = Gauge(
 )
 QUEUE: Final = Gauge("spell_queue_depth", "Casts on the wire.", ["pool"], multiprocess_mode=_LAST)
 USAGE: Final = Gauge(
-    "spell_usage_stream_length", "Usage events the ledger has not settled.", ["pool"], multiprocess_mode=_LAST
+    "spell_usage_stream_length", "Entries of the usage stream, not settled yet.", ["pool"], multiprocess_mode=_LAST
 )
 
 
@@ -131,7 +132,7 @@ async def expire(clockwork: Clockwork, now: datetime) -> str:
     for pool in WorkerPool:
         state = await wire.wire_state(clockwork.redis, pool.value)
         if state.usage_length > USAGE_CURRENT_MAX:
-            return f"not now: the ledger has {state.usage_length} events of pool {pool.value} to settle"
+            return f"not now: the ledger has {state.usage_length} entries of pool {pool.value} to settle"
     async with transaction(clockwork.pool) as connection:
         closed = await expiring.expire(connection, now=now, batch_id=uuid4(), token_key=clockwork.token_key)
     for pool in WorkerPool:

@@ -62,7 +62,7 @@ def canceled(pool: str, shard: int = 0) -> str:
 
 
 def usage(pool: str, shard: int = 0) -> str:
-    """Stream of usage events. Field: `e` the encoded event."""
+    """Stream of usage events. Field: `e` the encoded event, or `es` a list of several in msgpack."""
     return _tagged(pool, shard, "usage")
 
 

@@ -169,8 +169,8 @@ class Ledger:
             entry_of.pop(id(event))
         done = list(entry_of.values())
         await self._reader.finish(done, [ending.cast.id for ending in settled.endings])
-        finished = {entry.entry_id for entry in done}
-        self._held = [entry for entry in self._held if entry.entry_id not in finished]
+        finished = {id(entry) for entry in done}
+        self._held = [entry for entry in self._held if id(entry) not in finished]
         for entry, reason in parked:
             await self._park(entry, reason)
         self._measure(entries, settled)
@@ -198,7 +198,7 @@ class Ledger:
         cast_id = entry.event.cast_id if entry.event is not None else None
         log.error("usage event parked", extra={"reason": reason, "cast_id": cast_id, "entry": entry.entry_id.decode()})
         await self._reader.park(entry, reason, final=final)
-        self._held = [held for held in self._held if held.entry_id != entry.entry_id]
+        self._held = [held for held in self._held if held is not entry]
 
     async def _end_culprit(self, entry: UsageEntry, reason: str) -> None:
         """End the cast whose event Postgres refuses as `platform_error`, so that its hold is released."""

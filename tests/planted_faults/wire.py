@@ -134,6 +134,12 @@ FAULTS = (
         ),
     ),
     fault(
+        "entry-leaves-with-its-first-event",
+        "Events that shared an entry with one that was settled, and were not settled with it, are lost.",
+        ("workers/broker/usage.py", " if self._left.get(entry_id, done) <= done]\n", "]\n"),
+        tests=(f"{WIRE}test_an_entry_stays_until_each_of_its_events_is_finished_or_parked",),
+    ),
+    fault(
         "nobody-is-woken",
         "Every waiting caller waits for the next look at the database.",
         ("workers/broker/usage.py", "        if awake:\n", "        if not awake:\n"),

@@ -21,6 +21,7 @@ from tests.domain.world import TOKEN_KEY, World, make_world
 from workers import keys
 from workers.broker import wire
 from workers.broker.async_link import open_redis
+from workers.broker.bundle import bundled
 from workers.broker.usage import BATCH_COUNT_MAX
 from workers.ledger import WINDOW_S_MAX, Ledger, count_usage, window_after
 
@@ -41,8 +42,9 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         return accepted
 
     async def report(self, *events: UsageEvent) -> None:
-        for event in events:
-            await self.redis.xadd(keys.usage("default"), {"e": msgspec.msgpack.encode(event)})
+        """Add events as one flush of a worker does: several share an entry."""
+        for command in bundled(keys.usage("default"), [msgspec.msgpack.encode(event) for event in events]):
+            await self.redis.execute_command(*command)
 
     async def sizes(self) -> dict[str, int]:
         """Return how long the usage stream, the parked stream and the open set are."""
@@ -134,8 +136,10 @@ async def test_an_account_somebody_holds_is_settled_later_and_stops_no_other(set
         await holder.execute("SELECT 1 FROM accounts WHERE id = %s FOR UPDATE", (setting.world.account_id,))
         await ledger.run_once()
         assert await other.rows("SELECT status FROM casts ORDER BY id") == [("queued",), ("succeeded",)]
+        assert await setting.sizes() == {"usage": 1, "parked": 0, "open": 1}
         await holder.rollback()
     await ledger.run_once()
+    assert await setting.sizes() == {"usage": 0, "parked": 0, "open": 0}
     assert await other.rows("SELECT status FROM casts ORDER BY id") == [("succeeded",), ("succeeded",)]
     assert await broken(setting.world.database_url) == {}
 

@@ -17,6 +17,7 @@ from redis.exceptions import ResponseError
 from domain.model.limits import MIB
 from workers import keys
 from workers.broker import scripts
+from workers.broker.bundle import bundled
 from workers.broker.entries import Completion, QueueState
 from workers.broker.link import Command, Link
 
@@ -194,12 +195,13 @@ def _transaction(queue: QueueState, completions: Sequence[Completion]) -> list[C
     """Return what ends these entries: events, copies and dead letters first, then the acknowledgement of all."""
     names = queue.keys
     commands: list[Command] = []
+    events: list[bytes] = []
     for completion in completions:
         entry = completion.entry
         if completion.output is not None and entry is not None:
             commands.append(("SET", keys.output_beside(queue.name, entry.cast_id(), queue.shard), completion.output))
         if completion.usage is not None:
-            commands.append(("XADD", names.usage, "*", "e", completion.usage))
+            events.append(completion.usage)
         if completion.retry is not None:
             delay_ms, member = completion.retry
             # By text, not by digest: an unknown digest would fail inside the transaction after the acknowledgement.
@@ -207,6 +209,7 @@ def _transaction(queue: QueueState, completions: Sequence[Completion]) -> list[C
         if completion.dead_reason is not None and entry is not None:
             bound = ("MAXLEN", "~", DEAD_LETTERS_MAX)
             commands.append(("XADD", names.dead, *bound, "*", "m", entry.body, "r", completion.dead_reason))
+    commands.extend(bundled(names.usage, events))
     commands.extend(_acknowledgement(queue, completions))
     return commands
 

@@ -46,8 +46,9 @@ HEARTBEAT_MS: Final = 1_000
 CLAIM_IDLE_MS: Final = 5_000
 # Two recorded starts without an end, after two deliveries nobody counted: four attempts at most.
 POISON_STARTS: Final = 2
-# A ledger settles 10,000 events a second: this is the backlog of ten seconds, some 100 MiB at worst-case logs.
-USAGE_LENGTH_MAX: Final = 100_000
+# Entries, of 64 events at most and twenty under load: a ledger settles 10,000 events a second, so that is the backlog
+# of twenty seconds, some 80 MiB.
+USAGE_LENGTH_MAX: Final = 10_000
 # Finishing a cast needs memory too; workers stop starting while a fifth of it is still free.
 MEMORY_SHARE_MAX: Final = 0.8
 FLUSH_TIMEOUT_S: Final = 5.0

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from domain.model.messages import MESSAGE_VERSION, UsageEvent
 from workers import keys
 from workers.broker import replies
 from workers.broker.async_link import AsyncLink
+from workers.broker.bundle import unbundled
 from workers.broker.link import Command, Reply, checked
 
 BATCH_COUNT_MAX: Final = 500
@@ -23,8 +25,9 @@ BATCH_BYTES_MAX: Final = 8 * MIB
 CLAIM_IDLE_MS: Final = 5_000
 # How often to look for those, unless the last look found as many as it may. Before each read it cost 0.3 ms.
 CLAIM_EVERY_S: Final = 1.0
-# Inline an event is 100 KiB at most: one step overshoots the batch by about its size, and what is over is carried.
-STEP_COUNT_MAX: Final = 128
+# Entries asked for at once. Each has 64 events or 32 KiB of them at most, or one of 100 KiB: a step overshoots the
+# batch by a few MiB, and what is over is carried.
+STEP_COUNT_MAX: Final = 32
 # Parked events are for people; the bound keeps a forger from filling Redis.
 PARKED_MAX: Final = 10_000
 CAST_ID_BYTES: Final = 16
@@ -47,11 +50,23 @@ class UsageEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One event of the usage stream, held by this reader until `finish` or `park`."""
 
     entry_id: bytes
+    """Of the stream's entry, in which others may ride."""
+    position: int
+    """Which of them it is."""
     event: UsageEvent | None
     """None when the bytes are no usage event: park it."""
     raw: bytes
     output: bytes | None
     """The output, wherever it was: inside the event or beside the stream. None when there is none, or it is gone."""
+
+
+class _Piece(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An event as it was read."""
+
+    entry_id: bytes
+    position: int
+    raw: bytes
+    event: UsageEvent | None
 
 
 class UsageReader:
@@ -71,7 +86,9 @@ class UsageReader:
         self._claim_idle_ms = claim_idle_ms
         self._stream = keys.usage(pool, shard)
         self._group = keys.usage_group()
-        self._carried: deque[replies.StreamEntry] = deque()
+        self._carried: deque[_Piece] = deque()
+        self._left: dict[bytes, set[int]] = {}
+        """Which events of an entry are neither finished nor parked: while one is, the entry stays in the stream."""
         self._claim_at = 0.0
 
     async def read(
@@ -82,15 +99,10 @@ class UsageReader:
         Their bytes, outputs included, end at the first entry that passes `bytes_max`. `block_ms` must be shorter than
         the client's socket timeout; 0 does not wait.
         """
-        if not self._carried:
+        if len(self._carried) < count_max:
             await self._fetch(count_max, bytes_max, block_ms)
-        known: list[tuple[replies.StreamEntry, UsageEvent | None]] = []
-        for entry in list(self._carried)[:count_max]:
-            try:
-                known.append((entry, _decode(_body(entry))))
-            except _NewerVersion:
-                self._carried.remove(entry)
-        sizes = await self._output_sizes([event for _, event in known])
+        known = list(islice(self._carried, count_max))
+        sizes = await self._output_sizes([piece.event for piece in known])
         batch = _within(known, sizes, bytes_max)
         for _ in batch:
             self._carried.popleft()
@@ -109,6 +121,7 @@ class UsageReader:
         if entries:
             commands += [("MULTI",), *self._removal(entries), *self._closing(entries), ("EXEC",)]
         await self._run(commands)
+        self._note_done(entries)
 
     async def park(self, entry: UsageEntry, reason: str, *, final: bool = False) -> None:
         """Move an entry that cannot be settled to the dead stream. Safe to repeat: it may then lie there twice.
@@ -120,11 +133,20 @@ class UsageReader:
         dead = ("XADD", keys.usage_dead(self._pool, self._shard), *bound, "*", "e", entry.raw, "r", reason)
         closing = self._closing([entry]) if final else []
         await self._run([("MULTI",), dead, *self._removal([entry]), *closing, ("EXEC",)])
+        self._note_done([entry])
 
     def _removal(self, entries: Sequence[UsageEntry]) -> list[Command]:
-        ids = [entry.entry_id for entry in entries]
+        """Return what removes the stream's entries of which nothing is left once these are done."""
+        ids = [entry_id for entry_id, done in _positions(entries).items() if self._left.get(entry_id, done) <= done]
+        if not ids:
+            return []
         # XDEL with XACK, or the stream never shrinks.
         return [("XACK", self._stream, self._group, *ids), ("XDEL", self._stream, *ids)]
+
+    def _note_done(self, entries: Sequence[UsageEntry]) -> None:
+        for entry_id, done in _positions(entries).items():
+            if left := self._left.pop(entry_id, done) - done:
+                self._left[entry_id] = left
 
     def _closing(self, entries: Sequence[UsageEntry]) -> list[Command]:
         final = [entry.event for entry in entries if entry.event is not None and entry.event.outcome is not None]
@@ -148,21 +170,32 @@ class UsageReader:
                 checked(part)
 
     async def _fetch(self, count_max: int, bytes_max: int, block_ms: int) -> None:
-        size_bytes = 0
+        size_bytes = sum(len(piece.raw) for piece in self._carried)
         now = time.monotonic()
         if now >= self._claim_at:
-            most = min(count_max, STEP_COUNT_MAX)
-            claimed = await self._claim(most)
-            self._claim_at = now if len(claimed) == most else now + CLAIM_EVERY_S
-            self._carried.extend(claimed)
-            size_bytes += sum(len(_body(entry)) for entry in claimed)
+            claimed = await self._claim(STEP_COUNT_MAX)
+            self._claim_at = now if len(claimed) == STEP_COUNT_MAX else now + CLAIM_EVERY_S
+            size_bytes += self._carry(claimed)
         while len(self._carried) < count_max and size_bytes < bytes_max:
-            asked = min(count_max - len(self._carried), STEP_COUNT_MAX)
-            found = await self._read_new(asked, 0 if self._carried else block_ms)
-            self._carried.extend(found)
-            size_bytes += sum(len(_body(entry)) for entry in found)
-            if len(found) < asked:
+            found = await self._read_new(STEP_COUNT_MAX, 0 if self._carried else block_ms)
+            size_bytes += self._carry(found)
+            if len(found) < STEP_COUNT_MAX:
                 return
+
+    def _carry(self, found: Iterable[replies.StreamEntry]) -> int:
+        """Take the events of these entries, without those of a newer version, and return how many bytes they have."""
+        size_bytes = 0
+        for entry in found:
+            bodies = unbundled(entry.fields or {})
+            try:
+                events = [_decode(body) for body in bodies]
+            except _NewerVersion:
+                continue
+            self._left[entry.entry_id] = set(range(len(bodies)))
+            for position, (raw, event) in enumerate(zip(bodies, events, strict=True)):
+                self._carried.append(_Piece(entry_id=entry.entry_id, position=position, raw=raw, event=event))
+                size_bytes += len(raw)
+        return size_bytes
 
     async def _claim(self, count: int) -> list[replies.StreamEntry]:
         command = ("XAUTOCLAIM", self._stream, self._group, self._consumer, self._claim_idle_ms, "0-0", "COUNT", count)
@@ -209,24 +242,25 @@ class UsageReader:
         answers = await self._link.run(commands)
         return {one: replies.integer(checked(answer)) for one, answer in zip(beside, answers, strict=True)}
 
-    async def _load(self, batch: Sequence[tuple[replies.StreamEntry, UsageEvent | None]]) -> list[UsageEntry]:
-        beside = [event.cast_id for _, event in batch if event is not None and event.output_beside]
+    async def _load(self, batch: Sequence[_Piece]) -> list[UsageEntry]:
+        beside = [piece.event.cast_id for piece in batch if piece.event is not None and piece.event.output_beside]
         outputs: dict[UUID, bytes] = {}
         if beside:
             names = [keys.output_beside(self._pool, one, self._shard) for one in beside]
             outputs = dict(zip(beside, replies.byte_list(await self._link.call("MGET", *names)), strict=True))
         return [
             UsageEntry(
-                entry_id=entry.entry_id,
-                event=event,
-                raw=_body(entry),
+                entry_id=piece.entry_id,
+                position=piece.position,
+                event=piece.event,
+                raw=piece.raw,
                 output=None
-                if event is None
-                else event.output
-                if event.output is not None
-                else outputs.get(event.cast_id),
+                if piece.event is None
+                else piece.event.output
+                if piece.event.output is not None
+                else outputs.get(piece.event.cast_id),
             )
-            for entry, event in batch
+            for piece in batch
         ]
 
 
@@ -238,8 +272,11 @@ def wake_ids(payload: bytes) -> list[UUID]:
     return [UUID(bytes=payload[at : at + CAST_ID_BYTES]) for at in range(0, len(payload), CAST_ID_BYTES)]
 
 
-def _body(entry: replies.StreamEntry) -> bytes:
-    return (entry.fields or {}).get(b"e", b"")
+def _positions(entries: Iterable[UsageEntry]) -> dict[bytes, set[int]]:
+    positions: dict[bytes, set[int]] = {}
+    for entry in entries:
+        positions.setdefault(entry.entry_id, set()).add(entry.position)
+    return positions
 
 
 def _decode(body: bytes) -> UsageEvent | None:
@@ -262,15 +299,13 @@ def _version(body: bytes) -> int:
         return 0
 
 
-def _within(
-    known: Sequence[tuple[replies.StreamEntry, UsageEvent | None]], sizes: dict[UUID, int], bytes_max: int
-) -> list[tuple[replies.StreamEntry, UsageEvent | None]]:
-    """Return the first entries up to `bytes_max`, but at least one."""
-    batch: list[tuple[replies.StreamEntry, UsageEvent | None]] = []
+def _within(known: Sequence[_Piece], sizes: dict[UUID, int], bytes_max: int) -> list[_Piece]:
+    """Return the first events up to `bytes_max`, but at least one."""
+    batch: list[_Piece] = []
     size_bytes = 0
-    for entry, event in known:
-        size_bytes += len(_body(entry)) + (sizes.get(event.cast_id, 0) if event is not None else 0)
+    for piece in known:
+        size_bytes += len(piece.raw) + (sizes.get(piece.event.cast_id, 0) if piece.event is not None else 0)
         if batch and size_bytes > bytes_max:
             break
-        batch.append((entry, event))
+        batch.append(piece)
     return batch

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from itertools import chain
 from uuid import UUID
 
 import msgspec
@@ -11,6 +12,7 @@ from redis import Redis
 from domain.model.messages import CastJob, Outcome, UsageEvent
 from workers import keys
 from workers.broker import StreamsBroker
+from workers.broker.bundle import unbundled
 from workers.broker.consumer import StreamsConsumer
 from workers.broker.entries import StreamMessage
 from workers.broker.wire import encode_message
@@ -34,8 +36,8 @@ def add_jobs(client: Redis, jobs: Iterable[CastJob], pool: str = "default") -> N
 
 def usage_events(client: Redis, pool: str = "default") -> list[UsageEvent]:
     """Return all events on the usage stream."""
-    rows = client.xrange(keys.usage(pool))
-    return [msgspec.msgpack.decode(fields[b"e"], type=UsageEvent) for _, fields in rows]
+    bodies = chain.from_iterable(unbundled(fields) for _, fields in client.xrange(keys.usage(pool)))
+    return [msgspec.msgpack.decode(body, type=UsageEvent) for body in bodies]
 
 
 def dead_reasons(client: Redis, pool: str = "default") -> list[bytes]:

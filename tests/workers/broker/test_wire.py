@@ -198,6 +198,62 @@ async def test_undecodable_events_are_parked_and_newer_ones_left(
     assert fields == {b"e": b"\xc1", b"r": b"undecodable"}
 
 
+async def test_an_entry_stays_until_each_of_its_events_is_finished_or_parked(
+    redis: AsyncRedis, client: Redis, make_event: Events, encode: Encode
+) -> None:
+    bodies = [encode(make_event(1)), b"\xc1", encode(make_event(2)), encode(make_event(3))]
+    client.xadd(keys.usage("default"), {"es": encode(bodies)})
+    reader = wire.UsageReader(redis, "default", "one")
+    first, undecodable, second, third = await reader.read(block_ms=0)
+    assert [entry.event for entry in (first, undecodable, second, third)] == [
+        make_event(1),
+        None,
+        make_event(2),
+        make_event(3),
+    ]
+    for _ in range(2):
+        await reader.finish([first, third])
+    assert client.xlen(keys.usage("default")) == 1
+    await reader.park(undecodable, "undecodable")
+    assert client.xlen(keys.usage("default")) == 1
+    heir = wire.UsageReader(redis, "default", "heir", claim_idle_ms=0)
+    assert [entry.event for entry in await heir.read(block_ms=0)] == [make_event(1), None, make_event(2), make_event(3)]
+    await reader.finish([second])
+    assert client.xlen(keys.usage("default")) == 0
+    assert client.xpending(keys.usage("default"), keys.usage_group())["pending"] == 0
+    [(_, fields)] = client.xrange(keys.usage_dead("default"))
+    assert fields == {b"e": b"\xc1", b"r": b"undecodable"}
+
+
+async def test_a_newer_bundle_is_left_whole_and_what_is_none_is_one_event(
+    redis: AsyncRedis, client: Redis, make_event: Events, encode: Encode
+) -> None:
+    bundles = (encode([encode(make_event(1)), encode(make_event(2, v=9))]), b"\xc1", encode([]), encode([1, "2"]))
+    for bundle in bundles:
+        client.xadd(keys.usage("default"), {"es": bundle})
+    reader = wire.UsageReader(redis, "default", "one")
+    entries = await reader.read(block_ms=0)
+    assert [(entry.event, entry.raw) for entry in entries] == [(None, bundle) for bundle in bundles[1:]]
+    await reader.finish(entries)
+    assert client.xlen(keys.usage("default")) == 1
+
+
+async def test_a_batch_may_end_inside_an_entry(
+    redis: AsyncRedis, client: Redis, make_event: Events, encode: Encode
+) -> None:
+    client.xadd(keys.usage("default"), {"es": encode([encode(make_event(number)) for number in range(5)])})
+    reader = wire.UsageReader(redis, "default", "one")
+    begun = await reader.read(block_ms=0, count_max=3)
+    await reader.finish(begun)
+    add_events(client, encode(make_event(5)))
+    assert client.xlen(keys.usage("default")) == 2
+    rest = await reader.read(block_ms=0, count_max=3)
+    await reader.finish(rest)
+    assert client.xlen(keys.usage("default")) == 0
+    numbers = [[entry.event.cast_id.int for entry in entries if entry.event] for entries in (begun, rest)]
+    assert numbers == [[0, 1, 2], [3, 4, 5]], "what is carried over is filled up"
+
+
 async def test_parking_keeps_a_cast_open_unless_it_is_final(
     redis: AsyncRedis, client: Redis, make_job: Jobs, make_event: Events, encode: Encode
 ) -> None:
