@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from domain.model.funding import Funding, spend_parts
-from domain.model.ledger import REVENUE, receivable_of, unbilled_of
+from domain.model.ledger import REVENUE, creator_of, credits_of, receivable_of, unbilled_of
 from domain.model.messages import Pool
 from domain.model.periods import month_of_ms
 from domain.model.settlement import Ending, HeldCast
@@ -247,7 +247,7 @@ def _transfers(groups: Sequence[_Group], credited: Sequence[Ending], batch_id: U
         for part in spend_parts(ending.cast.grants, ending.charge.cost_micros):
             to_platform = min(part.micros, platform_left)
             platform_left -= to_platform
-            payer = f"credits:{ending.cast.account_id}"
+            payer = credits_of(ending.cast.account_id)
             grant_id = part.grant_id
             _add_shares(rows, batch_id, ending.cast, payer, grant_id, platform=to_platform, cost=part.micros, casts=1)
     return sorted(rows.values(), key=_row_order)
@@ -273,14 +273,15 @@ def _add_shares(
 ) -> None:
     """Add what `payer` owes the platform and the creator for casts like `cast`."""
     month = month_of_ms(cast.accepted_ms)
-    shares = (("cast_fee", REVENUE, platform), ("creator_share", f"creator:{cast.creator_id}", cost - platform))
+    shares = [("cast_fee", REVENUE, platform)] if platform else []
+    if cost != platform:
+        shares.append(("creator_share", creator_of(cast.creator_id), cost - platform))
     for kind, payee, micros in shares:
-        if micros == 0:
-            continue
         account_id, spell_id = cast.account_id, cast.spell_id
         key = (kind, payer, payee, account_id.int, spell_id.int, month, grant_id and grant_id.int)
         row = rows.get(key)
         if row is None:
+            share = f"{kind}|{payer}|{payee}|{_text(account_id)}|{_text(spell_id)}|{month.isoformat()}|{grant_id}"
             row = rows[key] = TransferRow(
                 kind=kind,
                 debit=payer,
@@ -288,7 +289,7 @@ def _add_shares(
                 account_id=account_id,
                 spell_id=spell_id,
                 month=month,
-                id=_uuid5(batch_id, f"{kind}|{payer}|{payee}|{_text(account_id)}|{_text(spell_id)}|{month}|{grant_id}"),
+                id=_uuid5(batch_id, share),
                 batch_id=batch_id,
                 source_id=None if kind == "cast_fee" else grant_id,
             )

@@ -21,20 +21,23 @@ REVENUE: Final = "revenue:platform"
 # What creators had of money that never came, or went back.
 UNCOLLECTED: Final = "uncollected:platform"
 
+# As `str` writes a UUID, in an eighth of the time.
+_text: Final = msgspec.to_builtins
+
 
 def credits_of(account_id: UUID) -> str:
     """Return the ledger's name of the credits an account has."""
-    return f"credits:{account_id}"
+    return f"credits:{_text(account_id)}"
 
 
 def receivable_of(account_id: UUID) -> str:
     """Return the ledger's name of what an account owes."""
-    return f"receivable:{account_id}"
+    return f"receivable:{_text(account_id)}"
 
 
 def creator_of(account_id: UUID) -> str:
     """Return the ledger's name of what a creator has earned and nobody has collected yet: pending."""
-    return f"creator:{account_id}"
+    return f"creator:{_text(account_id)}"
 
 
 def payable_of(account_id: UUID) -> str:
@@ -49,7 +52,7 @@ def paying_of(account_id: UUID) -> str:
 
 def unbilled_of(account_id: UUID) -> str:
     """Return the ledger's name of what an account used while nobody billed it: it owes nothing for that."""
-    return f"unbilled:{account_id}"
+    return f"unbilled:{_text(account_id)}"
 
 
 class Move(NamedTuple):

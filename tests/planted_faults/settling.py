@@ -228,8 +228,8 @@ FAULTS = (
         "The second batch of a day books nothing: its transfers look like those of the first.",
         (
             "domain/model/booking.py",
-            'id=_uuid5(batch_id, f"',
-            'id=_uuid5(UUID(int=0), f"',
+            "id=_uuid5(batch_id, share)",
+            "id=_uuid5(UUID(int=0), share)",
         ),
         (
             "domain/store/settlement.sql",
