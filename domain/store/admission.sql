@@ -99,10 +99,10 @@ WHERE g.id = r.id AND g.held_micros + r.micros <= g.balance_micros
 RETURNING g.id
 
 -- name: keys_open
--- Count the casts a key has open.
+-- Count the casts a key has open, where it may have so many only: `key_update` counts them where it gives a bound.
 UPDATE api_keys k SET open_casts = k.open_casts + r.casts
 FROM unnest(%(rows.id)b::uuid[], %(rows.casts)b::bigint[]) AS r(id, casts)
-WHERE k.id = r.id
+WHERE k.id = r.id AND k.open_casts_max IS NOT NULL
 
 -- name: accounts_open
 -- Count the casts an account has open and on the wire.

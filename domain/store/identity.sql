@@ -72,9 +72,14 @@ WHERE account_id = %(account_id)s AND (prefix = %(prefix)s OR previous_prefix = 
 RETURNING id
 
 -- name: key_update
--- Set what may be changed of a key that is not revoked.
+-- Set what may be changed of a key that is not revoked; the caller has locked the account. Open casts are counted of keys
+-- alone that may have so many only, so they are counted anew here.
 UPDATE api_keys SET name = %(name)s, scopes = %(scopes)s, rate_limit_rpm = %(rate_limit_rpm)s,
-  open_casts_max = %(open_casts_max)s, expires_at = %(expires_at)s, allowed_origins = %(allowed_origins)s
+  open_casts_max = %(open_casts_max)s,
+  open_casts = CASE WHEN %(open_casts_max)s::integer IS NULL THEN 0 ELSE (
+    SELECT count(*) FROM casts
+    WHERE account_id = %(account_id)s AND key_id = %(id)s AND status IN ('queued', 'running')) END,
+  expires_at = %(expires_at)s, allowed_origins = %(allowed_origins)s
 WHERE account_id = %(account_id)s AND id = %(id)s AND revoked_at IS NULL
 
 -- name: key_rotate

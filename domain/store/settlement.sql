@@ -182,10 +182,10 @@ CROSS JOIN LATERAL (
   WHERE g.account_id = r.account_id AND g.balance_micros > 0) AS left_over
 
 -- name: keys_close
--- Count the casts a key no longer has open.
+-- Count the casts a key no longer has open, where it may have so many only.
 UPDATE api_keys k SET open_casts = k.open_casts - r.casts
 FROM unnest(%(rows.id)b::uuid[], %(rows.casts)b::bigint[]) AS r(id, casts)
-WHERE k.id = r.id
+WHERE k.id = r.id AND k.open_casts_max IS NOT NULL
 
 -- name: accounts_close
 -- Count the casts an account no longer has open; tell which still have casts waiting for a place on the wire, and of

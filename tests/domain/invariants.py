@@ -28,9 +28,10 @@ BROKEN = {
         GROUP BY a.id HAVING a.open_casts <> count(c.id)
           OR a.on_wire_default <> count(c.id) FILTER (WHERE c.on_wire AND c.pool = 'default')
           OR a.on_wire_large <> count(c.id) FILTER (WHERE c.on_wire AND c.pool = 'large')""",
-    "a key counts its open casts": """
+    "a key with a bound counts its open casts": """
         SELECT k.id, k.open_casts FROM api_keys k
         LEFT JOIN casts c ON c.key_id = k.id AND c.status IN ('queued', 'running')
+        WHERE k.open_casts_max IS NOT NULL
         GROUP BY k.id HAVING k.open_casts <> count(c.id)""",
     "a grant holds what open casts took of it": """
         SELECT g.id, g.held_micros FROM credit_grants g

@@ -105,7 +105,9 @@ async def make_world(database_url: str, *, billing: str = "on", subscribed: bool
                 (identifier, f"a{identifier.hex[:12]}", billing, subscribed),
             )
         await connection.execute(
-            "INSERT INTO api_keys (id, account_id, prefix, secret_hash, name) VALUES (%s, %s, %s, 'x', 'test')",
+            # With a bound that nothing reaches, so that its open casts are counted.
+            "INSERT INTO api_keys (id, account_id, prefix, secret_hash, name, open_casts_max)"
+            " VALUES (%s, %s, %s, 'x', 'test', 100000)",
             (key_id, account_id, f"sk_live_{key_id.hex[:8]}"),
         )
         await connection.execute(

@@ -12,6 +12,7 @@ CREDITS = f"{SETTLE}test_credits_pay_in_the_order_they_were_held"
 PLACES = f"{SETTLE}test_the_places_that_come_free_go_to_the_oldest_waiting"
 PLANS = "tests/domain/store/test_plans.py::"
 CANCEL = f"{SETTLE}test_cancel_is_free_before_the_start_and_asks_the_worker_after"
+KEYS = "tests/domain/flow/test_key_rotation.py::"
 
 FAULTS = (
     fault(
@@ -71,6 +72,12 @@ FAULTS = (
         "An account runs out of open casts for good.",
         (GATE, "SET open_casts = a.open_casts - r.casts,", "SET open_casts = a.open_casts,"),
         tests=(ENDS_ONCE,),
+    ),
+    fault(
+        "bound-of-a-key-counts-from-nothing",
+        "A key that gets a bound on its open casts may have as many again as it has.",
+        ("domain/store/identity.sql", "IS NULL THEN 0 ELSE (", "IS NOT NULL THEN 0 ELSE ("),
+        tests=(f"{KEYS}test_a_bound_on_open_casts_counts_those_that_are_open_when_it_is_set",),
     ),
     fault(
         "place-on-the-wire-not-given-back",

@@ -12,6 +12,7 @@ from domain.flow.creation import IdempotentCall
 from domain.flow.revoke_key import revoke_key
 from domain.flow.revoke_leaked import LeakedKey, revoke_leaked
 from domain.flow.rotate_key import RotatedKey, Rotation, rotate_key
+from domain.flow.settle import settle
 from domain.flow.update_key import update_key
 from domain.model.admission import Accepted, AdmissionRequest, Judged
 from domain.model.api_key import ENTROPY_BYTES, MintedKey, mint
@@ -23,7 +24,10 @@ from domain.store import identity
 from domain.store.connection import Pool, transaction
 from domain.store.identity import ApiKey
 from domain.store.principals import principals_by_prefix
-from tests.domain.world import World, admit
+from tests.domain.admitted import accept
+from tests.domain.events import event_of
+from tests.domain.invariants import broken
+from tests.domain.world import TOKEN_KEY, World, admit
 
 PLAIN = KeyTerms(scopes=SCOPES_DEFAULT, rate_limit_rpm=None, open_casts_max=None, expires_at=None)
 KEYS_WRITE = msgspec.structs.replace(PLAIN, scopes=SCOPES_DEFAULT | {"keys:write"})
@@ -260,6 +264,39 @@ async def test_an_expired_key_is_not_rotated_but_can_be_renamed_and_given_time(w
             )
             assert changed.name == "old"
     assert await living_prefixes(pool, key.prefix) == [key.prefix]
+
+
+async def test_a_bound_on_open_casts_counts_those_that_are_open_when_it_is_set(world: World, pool: Pool) -> None:
+    ((prefix,),) = await world.rows("SELECT prefix FROM api_keys WHERE id = %s", world.key_id)
+
+    async def bound(open_casts_max: int | None) -> int:
+        async with transaction(pool) as connection:
+            now = await identity.instant_read(connection)
+            asked = {"account_id": world.account_id, "prefix": prefix, "changed_by": None, "now": now}
+            change = KeyChange(open_casts_max=open_casts_max)
+            await update_key(connection, **asked, change=change, actor=OPERATOR)
+        ((open_casts,),) = await world.rows("SELECT open_casts FROM api_keys WHERE id = %s", world.key_id)
+        return open_casts
+
+    assert await bound(None) == 0
+    first, _, third = await accept(world, pool, *[world.spec()] * 3)
+    async with transaction(pool) as connection:
+        await settle(connection, [event_of(first)], batch_id=uuid4(), token_key=TOKEN_KEY)
+    assert await bound(3) == await bound(3) == 2
+    assert await broken(world.database_url) == {}
+    await accept(world, pool)
+    (verdict,) = await admit(pool, world.request())
+    assert isinstance(verdict, Judged)
+    (refused,) = verdict.results
+    assert isinstance(refused, Refusal)
+    assert refused.code is Code.TOO_MANY_OPEN_CASTS
+    async with transaction(pool) as connection:
+        await settle(connection, [event_of(third)], batch_id=uuid4(), token_key=TOKEN_KEY)
+    assert await broken(world.database_url) == {}
+    assert await bound(None) == 0
+    await accept(world, pool)
+    assert await bound(9) == 3
+    assert await broken(world.database_url) == {}
 
 
 async def test_changes_happen_once_and_only_to_living_keys_of_the_account(world: World, pool: Pool) -> None:

@@ -28,7 +28,8 @@ from tests.domain.world import TERMS, TOKEN_KEY, World, admit
 async def add_test_key(world: World) -> UUID:
     key_id = uuid4()
     await world.rows(
-        "INSERT INTO api_keys (id, account_id, prefix, secret_hash, name) VALUES (%s, %s, %s, 'x', 'tests')",
+        "INSERT INTO api_keys (id, account_id, prefix, secret_hash, name, open_casts_max)"
+        " VALUES (%s, %s, %s, 'x', 'tests', 100000)",
         key_id,
         world.account_id,
         f"sk_test_{key_id.hex[:8]}",
