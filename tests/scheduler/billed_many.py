@@ -3,8 +3,7 @@
 import os
 import random
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -180,13 +179,15 @@ class DyingPool:
         self._pool = pool
         self._left = dies_at
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncGenerator[Connection]:
-        self._left -= 1
-        if self._left == 0:
-            raise KilledError
-        async with self._pool.connection() as connection:
-            yield connection
+    async def getconn(self) -> Connection:
+        self._come_nearer()
+        return await self._pool.getconn()
+
+    async def putconn(self, connection: Connection) -> None:
+        await self._pool.putconn(connection)
+        self._come_nearer()
+
+    def _come_nearer(self) -> None:
         self._left -= 1
         if self._left == 0:
             raise KilledError
