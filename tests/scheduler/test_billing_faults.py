@@ -42,7 +42,8 @@ AUGUST, SEPTEMBER, OCTOBER, NOVEMBER = (date(2026, month, 1) for month in (8, 9,
 NOW = datetime(2026, 11, 1, 6, tzinfo=UTC)
 POINTS = 20
 KILLS_RATE = 0.08
-ROUNDS_MAX = 60 + ACCOUNTS
+# A step that failed five times waits an hour, which is thirteen rounds: some are that unlucky several times.
+ROUNDS_MAX = 400 + ACCOUNTS
 
 
 def killing(chance: random.Random, killed: list[str]) -> dict[OutboxKind, MoneyKind]:

@@ -32,7 +32,8 @@ CREATORS = int(os.environ.get("PAYOUT_CREATORS", "12"))
 FRESH = DAY - timedelta(days=2)
 POINTS = 12
 KILLS_RATE = 0.16
-ROUNDS_MAX = 80 + CREATORS
+# A step that failed five times waits an hour, which is thirteen rounds: some are that unlucky several times.
+ROUNDS_MAX = 400 + CREATORS
 
 
 def killing(chance: random.Random, killed: list[str]) -> dict[OutboxKind, MoneyKind]:
