@@ -17,6 +17,13 @@ async def world(database_url: str) -> World:
 
 
 @pytest.fixture
+async def neighbour(world: World, database_url: str) -> World:
+    """Another account than `world`'s, and another creator, made after them."""
+    assert world.database_url == database_url
+    return await make_world(database_url)
+
+
+@pytest.fixture
 async def pool(database_url: str) -> AsyncGenerator[Pool]:
     async with open_pool(database_url, role=Role.ENGINE, size_max=8) as opened:
         await opened.wait(PATIENCE_SECONDS)

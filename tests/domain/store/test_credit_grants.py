@@ -17,13 +17,6 @@ NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
-@pytest.fixture
-async def neighbour(world: World, database_url: str) -> World:
-    """Another account, made after `world`."""
-    assert world.database_url == database_url
-    return await make_world(database_url)
-
-
 async def add(
     world: World,
     granted: int,

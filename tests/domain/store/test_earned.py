@@ -3,24 +3,15 @@
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
-import pytest
-
 from domain.model.ledger import UNCOLLECTED, creator_of, payable_of, paying_of, receivable_of, unbilled_of
 from domain.store import earned
 from domain.store.connection import Connection, Pool, transaction
-from tests.domain.world import World, make_world
+from tests.domain.world import World
 
 NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)
 OCTOBER, NOVEMBER = date(2026, 10, 1), date(2026, 11, 1)
 TENTH = date(2026, 11, 10)
 MICROSECOND = timedelta(microseconds=1)
-
-
-@pytest.fixture
-async def neighbour(world: World, database_url: str) -> World:
-    """Another creator and who pays him, made after `world`."""
-    assert world.database_url == database_url
-    return await make_world(database_url)
 
 
 async def book(

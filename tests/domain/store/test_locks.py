@@ -26,13 +26,6 @@ LOCKS = [
 WAIT_SECONDS_MAX = 60.0
 
 
-@pytest.fixture
-async def neighbour(world: World, database_url: str) -> World:
-    """Another account than `world`'s, made after it."""
-    assert world.database_url == database_url
-    return await make_world(database_url)
-
-
 async def be_patient(connection: Connection) -> None:
     """A busy machine may take longer over a test than a platform may over a statement."""
     for name in (b"lock_timeout", b"statement_timeout", b"idle_in_transaction_session_timeout"):

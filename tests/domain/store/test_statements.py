@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
-import pytest
 
 from domain.flow.cancel import cancel
 from domain.flow.settle import Settled, settle
@@ -76,13 +75,6 @@ async def lay_newest_first(world: World) -> None:
 
 async def columns(world: World, query: str, *parameters: object) -> list[Any]:
     return [row[0] for row in await world.rows(query, *parameters)]
-
-
-@pytest.fixture
-async def neighbour(world: World, database_url: str) -> World:
-    """Another account than `world`'s, made after it."""
-    assert world.database_url == database_url
-    return await make_world(database_url)
 
 
 async def test_nothing_that_happens_to_one_account_touches_another(world: World, neighbour: World, pool: Pool) -> None:
