@@ -87,7 +87,7 @@ def output_beside(pool: str, cast_id: UUID, shard: int = 0) -> str:
 
 
 def wake_channel() -> str:
-    """Channel of the ids of casts that became final: 16-byte ids one after another."""
+    """Channel of the casts that became final: see `workers.broker.waking`."""
     return "wake"
 
 

@@ -21,10 +21,14 @@ from redis.exceptions import RedisError
 
 from domain.flow.close import end_without_run
 from domain.flow.settle import Settled, settle, settle_as_read
+from domain.model.cast_view import CastRow
+from domain.model.limits import INLINE_BYTES_MAX
 from domain.model.messages import CastJob, Outcome, UsageEvent
 from domain.model.messages import Pool as WorkerPool
+from domain.model.settlement import Ending
 from domain.settings import LedgerSettings
 from domain.store import usage
+from domain.store.casts import cast_with_commit
 from domain.store.connection import (
     BadRowError,
     CommitInDoubtError,
@@ -44,6 +48,7 @@ from gateways.metrics import Counter, Gauge, Histogram
 from workers.broker import wire
 from workers.broker.async_link import open_redis
 from workers.broker.usage import BATCH_COUNT_MAX, UsageEntry, UsageReader
+from workers.broker.waking import wake_message
 
 log: Final = logging.getLogger("spell.ledger")
 
@@ -130,7 +135,7 @@ class Ledger:
             return
         events = [_event(entry) for entry in entries]
         try:
-            settled = await self._attempt(events)
+            settled, row = await self._attempt(events)
         except BadRowError as error:
             if len(entries) == 1:
                 await self._end_culprit(entries[0], str(error))
@@ -139,28 +144,37 @@ class Ledger:
             await self._settle(entries[:middle])
             await self._settle(entries[middle:])
             return
-        await self._finish(entries, events, settled)
+        await self._finish(entries, events, settled, row)
 
-    async def _attempt(self, events: list[UsageEvent]) -> Settled:
+    async def _attempt(self, events: list[UsageEvent]) -> tuple[Settled, CastRow | None]:
+        """Settle in a transaction of its own; return the row of a lone cast, too: somebody may wait for it."""
         skip_locked = False
+        rows: list[CastRow] = []
         for attempt in range(ATTEMPTS_MAX):
             batch_id, token_key = uuid4(), self._token_key
             try:
                 async with brief_transaction(self._pool) as connection:
                     if attempt == 0:
-                        return await settle_as_read(connection, events, batch_id=batch_id, token_key=token_key)
-                    return await settle(
-                        connection, events, batch_id=batch_id, token_key=token_key, skip_locked=skip_locked
-                    )
+                        settled = await settle_as_read(connection, events, batch_id=batch_id, token_key=token_key)
+                        if _is_lone_and_short(settled.endings):
+                            cast_with_commit(connection, settled.endings[0].cast.id, rows.append)
+                    else:
+                        settled = await settle(
+                            connection, events, batch_id=batch_id, token_key=token_key, skip_locked=skip_locked
+                        )
             except LockTimeoutError:
                 skip_locked = True
             except (SerializationError, CommitInDoubtError):
                 # Settling again is harmless: what was committed comes back as strays.
                 log.info("settling again", extra={"attempt": attempt + 1})
+            else:
+                return settled, rows[0] if rows else None
         message = f"a batch of {len(events)} events could not be settled in {ATTEMPTS_MAX} attempts"
         raise StoreError(message)
 
-    async def _finish(self, entries: Sequence[UsageEntry], events: Sequence[UsageEvent], settled: Settled) -> None:
+    async def _finish(
+        self, entries: Sequence[UsageEntry], events: Sequence[UsageEvent], settled: Settled, row: CastRow | None
+    ) -> None:
         """Tell everybody after COMMIT: the wire loses what is final and gets what came free, waiters wake."""
         await self._put(settled.freed)
         entry_of = {id(event): entry for event, entry in zip(events, entries, strict=True)}
@@ -168,7 +182,7 @@ class Ledger:
         for event in settled.postponed:
             entry_of.pop(id(event))
         done = list(entry_of.values())
-        await self._reader.finish(done, [ending.cast.id for ending in settled.endings])
+        await self._reader.finish(done, self._wake(settled.endings, row))
         finished = {id(entry) for entry in done}
         self._held = [entry for entry in self._held if id(entry) not in finished]
         for entry, reason in parked:
@@ -214,7 +228,10 @@ class Ledger:
             )
         await self._put(closed.freed)
         await self._park(entry, reason, final=True)
-        await self._reader.finish([], [ending.cast.id for ending in closed.endings])
+        await self._reader.finish([], self._wake(closed.endings))
+
+    def _wake(self, endings: Sequence[Ending], row: CastRow | None = None) -> bytes:
+        return wake_message([ending.cast.id for ending in endings], row, key=self._token_key)
 
 
 async def count_usage(pool: Pool, stop: asyncio.Event) -> None:
@@ -239,6 +256,11 @@ def window_after(events: int) -> float:
     if events <= 1 or events >= BATCH_COUNT_MAX:
         return 0.0
     return min(events * WINDOW_S_PER_EVENT, WINDOW_S_MAX)
+
+
+def _is_lone_and_short(endings: Sequence[Ending]) -> bool:
+    """Tell whether a row goes to waiters at once; those of a batch are read together, and a long one by itself."""
+    return len(endings) == 1 and len(endings[0].output or b"") + len(endings[0].log or b"") <= INLINE_BYTES_MAX
 
 
 def _event(entry: UsageEntry) -> UsageEvent:

@@ -1,7 +1,8 @@
-"""Callers who wait for a cast to end. Ids come over Redis as a hint; results come from Postgres alone.
+"""Callers who wait for a cast to end. Ids come over Redis as a hint, and results from Postgres.
 
-A waiter is registered before the COMMIT that accepts its cast, so no result can come before somebody listens. A hint
-may be lost: four times a second the process asks Postgres for everything it waits for.
+Of a cast that ended alone the ledger sends its row as it has committed it, sealed with a key that no worker has. A
+waiter is registered before the COMMIT that accepts its cast, so no result can come before somebody listens. A hint may
+be lost: four times a second the process asks Postgres for everything it waits for.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from domain.store.casts import casts_by_id, casts_status
 from domain.store.connection import Pool, statement
 from workers import keys
 from workers.broker.async_link import listen
+from workers.broker.waking import CAST_ID_BYTES, row_in
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -26,7 +28,6 @@ ASK_EVERY_S: Final = 0.25
 IDS_PER_QUESTION_MAX: Final = 5_000
 # Outputs are up to 10 MiB each; this many of a few KiB are one comfortable answer.
 ROWS_PER_QUESTION_MAX: Final = 200
-_ID_BYTES: Final = 16
 
 
 class Waiter:
@@ -77,9 +78,10 @@ def _wake(asleep: asyncio.Future[None] | None) -> None:
 class Waiting:
     """All waiters of the process."""
 
-    def __init__(self, engine_pool: Pool, redis: Redis, *, metrics: Metrics) -> None:
+    def __init__(self, engine_pool: Pool, redis: Redis, *, token_key: bytes, metrics: Metrics) -> None:
         self._pool = engine_pool
         self._redis = redis
+        self._token_key = token_key
         self._waiters: dict[bytes, list[Waiter]] = {}
         self._due: dict[UUID, None] = {}
         self._fetch: asyncio.Task[None] | None = None
@@ -121,17 +123,24 @@ class Waiting:
             for waiter in waiters:
                 waiter.answer(None)
 
+    def hear(self, message: bytes) -> None:
+        """Take what a ledger says: a row is handed out where somebody here waits for it; any other is a hint."""
+        if message[:CAST_ID_BYTES] in self._waiters and (row := row_in(message, key=self._token_key)) is not None:
+            self._hand_out({row.id: row})
+        else:
+            self.wake(message)
+
     def wake(self, ids: bytes) -> None:
         """Take a hint: 16-byte ids, one after another, of casts that became final; those of others are passed over."""
-        for start in range(0, len(ids) - _ID_BYTES + 1, _ID_BYTES):
-            raw = ids[start : start + _ID_BYTES]
+        for start in range(0, len(ids) - CAST_ID_BYTES + 1, CAST_ID_BYTES):
+            raw = ids[start : start + CAST_ID_BYTES]
             if raw in self._waiters:
                 self._due[UUID(bytes=raw)] = None
         self._start_fetch()
 
     async def listen(self) -> None:
         """Take hints from Redis until the connection breaks. Raises RedisError."""
-        await listen(self._redis, keys.wake_channel(), self.wake)
+        await listen(self._redis, keys.wake_channel(), self.hear)
 
     async def ask(self) -> int:
         """Ask Postgres how far everything waited for is; return how many casts have news. Raises StoreError."""

@@ -1,16 +1,17 @@
 """The read side of casts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from psycopg.pq.abc import PGresult
 from psycopg.rows import class_row
 
 from domain.model.cast_view import CastRow, VersionName
 from domain.model.manifest import OutputEncoding
 from domain.model.modes import Mode
 from domain.store.connection import Connection
-from domain.store.exchange import Value, exchange, rows
+from domain.store.exchange import Value, ask_last, exchange, rows
 from domain.store.queries import load
 
 _QUERIES: Final = load(__file__)
@@ -22,6 +23,16 @@ async def casts_by_id(connection: Connection, *, ids: Sequence[UUID]) -> dict[UU
     """Return those of `ids` that exist, of any account: needs Role.ENGINE, and a caller that compares the account."""
     (result,) = await exchange(connection, (_QUERIES["casts_by_id"], _within(ids)))
     return {row.id: row for row in rows(connection, result, CastRow)}
+
+
+def cast_with_commit(connection: Connection, cast_id: UUID, told: Callable[[CastRow], None]) -> None:
+    """Have `told` get a cast as a brief transaction leaves it, once that is committed; not where there is none."""
+
+    def read(result: PGresult) -> None:
+        for row in rows(connection, result, CastRow):
+            told(row)
+
+    ask_last(connection, (_QUERIES["casts_by_id"], _within([cast_id])), read)
 
 
 async def casts_list(

@@ -155,7 +155,7 @@ async def brief_transaction(pool: Pool) -> AsyncGenerator[Connection]:
             except psycopg.OperationalError as error:
                 raise _doubted(connection, error) from error
         finally:
-            connection.kept = None
+            connection.kept = connection.asked_last = None
 
 
 @asynccontextmanager

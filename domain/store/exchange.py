@@ -73,9 +73,19 @@ async def later(connection: Connection, *sent: Sent) -> None:
         connection.kept.extend(sent)
 
 
+def ask_last(connection: Connection, sent: Sent, told: Callable[[PGresult], None]) -> None:
+    """Run a statement behind all others of a brief transaction; `told` gets its result, once that is committed."""
+    assert connection.is_brief, "in any other transaction the result is there before the COMMIT"
+    connection.asked_last = (*sent, told)
+
+
 async def commit(connection: Connection) -> None:
     """End a brief transaction: run what was kept, and COMMIT, in one round trip. Raises psycopg.Error."""
-    if connection.kept or connection.pgconn.transaction_status != TransactionStatus.IDLE:
+    if connection.asked_last is not None:
+        query, values, told = connection.asked_last
+        *_, last, _ = await _run(connection, [*_opening(connection), (statement_of(query), values), (_COMMIT, {})])
+        told(last)
+    elif connection.kept or connection.pgconn.transaction_status != TransactionStatus.IDLE:
         await _run(connection, [*_opening(connection), (_COMMIT, {})])
 
 

@@ -1,6 +1,6 @@
 """A session with Postgres, and what it remembers beside psycopg's own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -8,7 +8,7 @@ from psycopg.adapt import Transformer
 from psycopg.rows import tuple_row
 
 if TYPE_CHECKING:
-    from psycopg.pq.abc import PGconn
+    from psycopg.pq.abc import PGconn, PGresult
     from psycopg.rows import AsyncRowFactory
 
 type_row = tuple[Any, ...]  # rows are typed by the store function that reads them
@@ -23,6 +23,8 @@ class Connection(psycopg.AsyncConnection[type_row]):
         """The statements the server knows by name."""
         self.kept: list[tuple[bytes, Mapping[str, Any]]] | None = None
         """In a brief transaction: what leaves with its COMMIT. None in any other."""
+        self.asked_last: tuple[bytes, Mapping[str, Any], Callable[[PGresult], None]] | None = None
+        """What leaves behind that, and who gets its result."""
         self.reader: Final = Transformer(self)
 
     @property

@@ -46,7 +46,7 @@ async def batcher_on(url: str, *, alone: bool = True) -> AsyncGenerator[Batcher]
             pool,
             limiter=RateLimiter(redis, clock=time.monotonic, now=lambda: datetime.now(UTC), metrics=metrics),
             wire=Wire(redis, token_key=b"k" * 32, clock=time.monotonic, metrics=metrics),
-            waiting=Waiting(pool, redis, metrics=metrics),
+            waiting=Waiting(pool, redis, token_key=b"k" * 32, metrics=metrics),
             metrics=metrics,
             clock=time.monotonic,
         )
@@ -221,7 +221,7 @@ async def test_who_waited_too_long_is_dropped_before_a_transaction(rows: Rows, a
             pool,
             limiter=RateLimiter(redis, clock=lambda: now[0], now=lambda: datetime.now(UTC), metrics=metrics),
             wire=Wire(redis, token_key=b"k" * 32, clock=lambda: now[0], metrics=metrics),
-            waiting=Waiting(pool, redis, metrics=metrics),
+            waiting=Waiting(pool, redis, token_key=b"k" * 32, metrics=metrics),
             metrics=metrics,
             clock=lambda: now[0],
         )

@@ -1,5 +1,7 @@
 """Callers who wait: with hints over Redis, without them, over Server-Sent Events, and when the process stops."""
 
+import asyncio
+import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +14,12 @@ import msgspec
 import pytest
 import redis
 
+from domain.model.cast_view import CastRow
+from domain.store.casts import casts_by_id
+from domain.store.connection import Role, open_pool, statement
 from local.servers import Servers
 from tests.api.platform import DEAD_REDIS_URL, Account, Api, Rows, run_api
+from workers.broker.waking import wake_message
 from workers.keys import wake_channel
 
 
@@ -60,6 +66,37 @@ def test_a_lost_hint_costs_a_quarter_of_a_second(rows: Rows, account: Account, s
         finisher.join()
     assert (answer.status_code, answer.json()["output"]) == (200, 42)
     assert waited_s < 3
+
+
+async def row_of(url: str, cast_id: UUID) -> CastRow:
+    async with open_pool(url, role=Role.ENGINE, size_max=1) as pool, statement(pool) as connection:
+        return (await casts_by_id(connection, ids=[cast_id]))[cast_id]
+
+
+def test_a_row_is_believed_when_a_ledger_sealed_it(
+    rows: Rows, servers: Servers, account: Account, spell: str, folder: Path
+) -> None:
+    """The row says what Postgres does not, so the answer can have come from nowhere else."""
+    key = secrets.token_bytes(32)
+    with (
+        run_api(rows.url, servers.redis_url, folder, CAST_TOKEN_KEY=key.hex()) as alone,
+        redis.Redis.from_url(servers.redis_url) as client,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        waiting = threads.submit(alone.http.post, "/v1/cast", json={"spell": spell}, headers=account.headers)
+        query = "SELECT id FROM casts WHERE account_id = %(id)s"
+        while not (found := rows.execute(query, {"id": account.id})):
+            time.sleep(0.01)
+        queued = asyncio.run(row_of(rows.url, found[0][0]))
+        ended = msgspec.structs.replace(queued, status="succeeded", output=b"43")
+        forged = wake_message([ended.id], ended, key=b"a worker's guess")
+        for message in (forged, wake_message([ended.id], queued, key=key), forged[:40], forged[:-1]):
+            client.publish(wake_channel(), message)
+        time.sleep(0.5)
+        assert not waiting.done()
+        client.publish(wake_channel(), wake_message([ended.id], ended, key=key))
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["status"], answer.json()["output"]) == (200, "succeeded", 43)
 
 
 @pytest.mark.parametrize(

@@ -142,8 +142,14 @@ FAULTS = (
     fault(
         "nobody-is-woken",
         "Every waiting caller waits for the next look at the database.",
-        ("workers/broker/usage.py", "        if awake:\n", "        if not awake:\n"),
+        ("workers/broker/usage.py", "        if wake:\n", "        if not wake:\n"),
         tests=(f"{LEDGER}test_a_batch_is_settled_acknowledged_and_its_waiters_are_woken",),
+    ),
+    fault(
+        "told-row-believed-unsealed",
+        "Whoever reaches Redis tells callers results that no ledger has stored.",
+        ("workers/broker/waking.py", "    if not hmac.compare_digest(", "    if None is hmac.compare_digest("),
+        tests=("tests/api/test_waiting.py::test_a_row_is_believed_when_a_ledger_sealed_it",),
     ),
     fault(
         "lost-hint-is-lost",

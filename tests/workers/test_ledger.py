@@ -10,10 +10,12 @@ import psycopg
 import pytest
 from redis.asyncio import Redis
 
+from domain.model.limits import INLINE_BYTES_MAX
 from domain.model.messages import CastJob, Outcome, UsageEvent
 from domain.model.messages import Pool as WorkerPool
 from domain.store import usage
-from domain.store.connection import Pool, Role, StoreError, open_pool
+from domain.store.casts import casts_by_id
+from domain.store.connection import Pool, Role, StoreError, open_pool, transaction
 from tests.domain.admitted import accept
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
@@ -23,6 +25,7 @@ from workers.broker import wire
 from workers.broker.async_link import open_redis
 from workers.broker.bundle import bundled
 from workers.broker.usage import BATCH_COUNT_MAX
+from workers.broker.waking import row_in, wake_ids
 from workers.ledger import WINDOW_S_MAX, Ledger, count_usage, window_after
 
 
@@ -76,10 +79,40 @@ async def test_a_batch_is_settled_acknowledged_and_its_waiters_are_woken(setting
         async with asyncio.timeout(120):
             while len(woken) < 3:
                 message = await listener.get_message(ignore_subscribe_messages=True, timeout=60)
-                woken += wire.wake_ids(message["data"]) if message else []
+                woken += wake_ids(message["data"]) if message else []
     assert sorted(woken) == [job.cast_id for job in accepted]
     assert await setting.sizes() == {"usage": 0, "parked": 0, "open": 0}
     assert await broken(setting.world.database_url) == {}
+
+
+@pytest.mark.parametrize(
+    ("casts", "output_bytes", "rows_told"),
+    [
+        pytest.param(1, 2, 1, id="a lone one"),
+        pytest.param(1, INLINE_BYTES_MAX, 1, id="as long as may be"),
+        pytest.param(1, INLINE_BYTES_MAX + 1, 0, id="a long one"),
+        pytest.param(2, 2, 0, id="a batch"),
+    ],
+)
+async def test_the_row_of_a_lone_short_cast_is_told_as_it_is_stored(
+    setting: Setting, casts: int, output_bytes: int, rows_told: int
+) -> None:
+    accepted = await setting.cast(casts)
+    async with setting.redis.pubsub() as listener:
+        await listener.subscribe(keys.wake_channel())
+        await setting.report(*(event_of(job, output=b"x" * output_bytes) for job in accepted))
+        await setting.ledger().run_once()
+        async with asyncio.timeout(120):
+            while (message := await listener.get_message(ignore_subscribe_messages=True, timeout=60)) is None:
+                pass
+    ids = [job.cast_id for job in accepted]
+    async with transaction(setting.pool) as connection:
+        stored = await casts_by_id(connection, ids=ids)
+    said = message["data"]
+    assert row_in(said, key=TOKEN_KEY) == (stored[ids[0]] if rows_told else None)
+    assert stored[ids[0]].is_final
+    assert sorted(wake_ids(said[: 16 * casts])) == sorted(ids)
+    assert row_in(said, key=b"a worker's guess") is None
 
 
 async def test_forged_events_are_parked_and_the_true_one_still_settles(setting: Setting) -> None:

@@ -30,7 +30,6 @@ CLAIM_EVERY_S: Final = 1.0
 STEP_COUNT_MAX: Final = 32
 # Parked events are for people; the bound keeps a forger from filling Redis.
 PARKED_MAX: Final = 10_000
-CAST_ID_BYTES: Final = 16
 
 _decoder: Final = msgspec.msgpack.Decoder(UsageEvent)
 
@@ -108,16 +107,15 @@ class UsageReader:
             self._carried.popleft()
         return await self._load(batch)
 
-    async def finish(self, entries: Sequence[UsageEntry], publish_ids: Iterable[UUID] = ()) -> None:
-        """Wake who waits for `publish_ids`, and take settled entries off the wire in one MULTI. Safe to repeat.
+    async def finish(self, entries: Sequence[UsageEntry], wake: bytes = b"") -> None:
+        """Say `wake` to who waits, and take settled entries off the wire in one MULTI. Safe to repeat.
 
         Only a final event (one with an outcome) takes its cast off the wire.
         """
         commands: list[Command] = []
-        awake = b"".join([cast_id.bytes for cast_id in publish_ids])
-        if awake:
+        if wake:
             # First: somebody waits for it, and nobody for the rest.
-            commands.append(("PUBLISH", keys.wake_channel(), awake))
+            commands.append(("PUBLISH", keys.wake_channel(), wake))
         if entries:
             commands += [("MULTI",), *self._removal(entries), *self._closing(entries), ("EXEC",)]
         await self._run(commands)
@@ -262,14 +260,6 @@ class UsageReader:
             )
             for piece in batch
         ]
-
-
-def wake_ids(payload: bytes) -> list[UUID]:
-    """Return the cast ids in a message of the wake channel; ValueError when it is not made of whole ids."""
-    if len(payload) % CAST_ID_BYTES:
-        text = f"A wake message of {len(payload)} bytes is not made of {CAST_ID_BYTES}-byte ids."
-        raise ValueError(text)
-    return [UUID(bytes=payload[at : at + CAST_ID_BYTES]) for at in range(0, len(payload), CAST_ID_BYTES)]
 
 
 def _positions(entries: Iterable[UsageEntry]) -> dict[bytes, set[int]]:

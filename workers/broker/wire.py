@@ -18,7 +18,7 @@ from workers import keys
 from workers.broker import replies, scripts
 from workers.broker.async_link import AsyncLink
 from workers.broker.link import Argument, Command, checked
-from workers.broker.usage import UsageEntry, UsageReader, wake_ids
+from workers.broker.usage import UsageEntry, UsageReader
 
 __all__ = [
     "UsageEntry",
@@ -30,7 +30,6 @@ __all__ = [
     "put",
     "remove",
     "request_cancel",
-    "wake_ids",
     "wire_state",
     "workers_alive",
 ]

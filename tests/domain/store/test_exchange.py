@@ -20,7 +20,7 @@ from domain.store.connection import (
     statement,
     transaction,
 )
-from domain.store.exchange import commit, exchange, later, rows, statement_of, uuids, value
+from domain.store.exchange import Sent, ask_last, commit, exchange, later, rows, statement_of, uuids, value
 from tests.domain.world import World
 
 # More than the sockets and libpq keep, in both directions at once: who only sends would wait for ever.
@@ -130,6 +130,26 @@ async def test_every_result_belongs_to_its_statement(pool: Pool) -> None:
 
 def test_a_percent_sign_is_one() -> None:
     assert statement_of(b"SELECT 7 %% %(n)s").text == b"SELECT 7 % $1"
+
+
+async def test_what_is_asked_last_sees_what_was_written_and_is_told_after_commit(pool: Pool, world: World) -> None:
+    told: list[bytes] = []
+
+    async def ask_for_count(connection: Connection) -> None:
+        count: Sent = (b"SELECT count(*)::text FROM usage_strays", {})
+        ask_last(connection, count, lambda result: told.append(value(result)))
+
+    async with brief_transaction(pool) as connection:
+        await ask_for_count(connection)
+        await write(connection)
+        await write_later(connection)
+        assert told == []
+    assert told == [b"2"]
+    await run(brief_transaction(pool), write_later)
+    with pytest.raises(AssertionError, match="some_query"):
+        await run(brief_transaction(pool), ask_for_count, miss_rows_later)
+    assert told == [b"2"], "nothing is told of what was rolled back, or to who asked before"
+    assert len(await world.rows(_NOTES)) == 3
 
 
 async def test_the_first_error_is_raised_and_the_rest_did_not_happen(pool: Pool, world: World) -> None:

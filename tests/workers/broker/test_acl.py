@@ -132,7 +132,7 @@ def test_a_worker_and_a_ledger_do_all_their_work(
             reader = wire.UsageReader(redis, "default", "one", claim_idle_ms=0)
             entries = await reader.read(block_ms=10)
             assert [entry.output for entry in entries] == [text, None]
-            await reader.finish(entries[:1], [UUID(int=0)])
+            await reader.finish(entries[:1], UUID(int=0).bytes)
             await reader.park(entries[1], "for the test", final=True)
 
     asyncio.run(settle())

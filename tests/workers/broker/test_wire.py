@@ -16,6 +16,7 @@ from workers.broker import StreamsBroker, scripts, wire
 from workers.broker.async_link import AsyncLink
 from workers.broker.link import Command, Reply
 from workers.broker.usage import CLAIM_EVERY_S
+from workers.broker.waking import wake_ids
 
 Jobs = Callable[..., CastJob]
 Events = Callable[..., UsageEvent]
@@ -135,11 +136,11 @@ async def test_finish_takes_the_cast_off_the_wire_and_wakes(
     async with redis.pubsub() as pubsub:
         await pubsub.subscribe(keys.wake_channel())
         await pubsub.get_message(timeout=60)
-        await reader.finish(entries, [UUID(int=1), UUID(int=2)])
+        await reader.finish(entries, UUID(int=1).bytes + UUID(int=2).bytes)
         await reader.finish(entries)
         woken = await pubsub.get_message(timeout=60)
     assert woken is not None
-    assert wire.wake_ids(woken["data"]) == [UUID(int=1), UUID(int=2)]
+    assert wake_ids(woken["data"]) == [UUID(int=1), UUID(int=2)]
     assert client.xlen(keys.usage("default")) == 0
     # The second cast only said that it runs.
     assert client.smembers(keys.open_set("default")) == {UUID(int=2).bytes}
