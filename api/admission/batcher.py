@@ -16,7 +16,7 @@ import msgspec
 
 from api.admission.line import BATCH_REQUESTS_MAX, Admitted, Line, Pending
 from api.admission.over_rate import OverRate
-from api.admission.rate import Caller, RateLimiter
+from api.admission.rate import Allowance, Caller, RateLimiter
 from api.admission.waiting import Waiter, Waiting
 from api.admission.wire import Wire
 from api.operator.metrics import Metrics
@@ -99,8 +99,17 @@ class Batcher:
         self._beside: set[asyncio.Task[None]] = set()
 
     def submit(self, request: AdmissionRequest, caller: Caller, *, waits: bool) -> asyncio.Future[Admitted]:
-        """Put a request in line. The future ends with a verdict or RefusedError. Raises RefusedError when full."""
+        """Put a request in line. The future ends with a verdict or RefusedError. Raises RefusedError when full.
+
+        One that cannot pass, of which it is known whether it is a matter of money, is answered at once.
+        """
         pending = Pending(request, caller, self._clock(), self._loop.create_future(), waits=waits)
+        if (allowance := self._limiter.refused(caller)) is not None:
+            verdict = self._over_rate.remembered(_over(request, allowance))
+            if verdict is not None:
+                pending.allowance = allowance
+                pending.answer(verdict)
+                return pending.future
         self._line.add(pending)
         if self._admitting and self._ahead is None and self._line.fills_a_batch:
             batch = self._take()
@@ -116,17 +125,19 @@ class Batcher:
                 await asyncio.sleep(WINDOW_S)
         batch, asked = self._ahead or (self._take(), None)
         self._ahead = None
+        together = 0
         try:
             await (self._ask_rates(batch) if asked is None else asked)
             self._admitting = True
-            await self._admit(batch)
+            together = await self._admit(batch)
         except Exception:
             _logger.exception("a batch of %s requests failed", len(batch))
             for pending in batch:
                 pending.refuse(_INTERNAL)
         finally:
             self._admitting = False
-        if len(batch) > 1:  # requests come together: it is worth waiting for more of them
+        # Requests come together: it is worth waiting for more of them. Who is refused for his rate makes nobody wait.
+        if together > 1:
             self._busy_until = self._clock() + 2 * WINDOW_S
         return len(batch)
 
@@ -152,11 +163,12 @@ class Batcher:
         for pending, allowance in zip(asked, allowances, strict=True):
             pending.allowance = allowance
 
-    async def _admit(self, batch: list[Pending]) -> None:
+    async def _admit(self, batch: list[Pending]) -> int:
+        """Answer a batch, and return how many of it a transaction was for."""
         terms = self.terms
         if terms is None:
             self._refuse_all(batch, _NO_PRICES)
-            return
+            return 0
         if full_pools := self._wire.full_pools:
             terms = msgspec.structs.replace(terms, full_pools=full_pools)
         over: list[Pending] = []
@@ -174,6 +186,7 @@ class Batcher:
             self._start(self._refuse_over_rate(over, terms))
         if ready:
             self._to_lane(await self._reserve(ready, terms))
+        return len(ready)
 
     def _fresh(self, batch: Sequence[Pending]) -> list[Pending]:
         """Drop whoever has waited too long, before a transaction is entered for them."""
@@ -309,11 +322,7 @@ class Batcher:
         return None
 
     async def _refuse_over_rate(self, over: list[Pending], terms: Terms) -> None:
-        requests = [
-            msgspec.structs.replace(pending.request, retry_after_s=pending.allowance.retry_after_s)
-            for pending in over
-            if pending.allowance is not None
-        ]
+        requests = [_over(pending.request, pending.allowance) for pending in over if pending.allowance is not None]
         try:
             verdicts = await self._over_rate.judge(requests, terms)
         except Exception:
@@ -353,6 +362,10 @@ class Batcher:
         self._beside.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _logger.error("beside the batches: %r", error, exc_info=error)
+
+
+def _over(request: AdmissionRequest, allowance: Allowance) -> AdmissionRequest:
+    return msgspec.structs.replace(request, retry_after_s=allowance.retry_after_s)
 
 
 def _minted(verdict: Verdict | NotLocked) -> tuple[UUID, ...]:

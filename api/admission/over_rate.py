@@ -26,15 +26,15 @@ class OverRate:
 
     async def judge(self, requests: Sequence[AdmissionRequest], terms: Terms) -> list[Verdict]:
         """Return a refusal for each of `requests`, which all have `retry_after_s` set. Never raises StoreError."""
-        oldest = self._clock() - FRESH_S
-        unknown: dict[Hashable, AdmissionRequest] = {}
-        for request in requests:
-            remembered = self._verdicts.get(_likeness(request))
-            if remembered is None or remembered[0] < oldest:
-                unknown[_likeness(request)] = request
+        unknown = {_likeness(request): request for request in requests if self.remembered(request) is None}
         if unknown:
             await self._look(unknown, terms)
         return [self._verdict(request) for request in requests]
+
+    def remembered(self, request: AdmissionRequest) -> Verdict | None:
+        """Return what `judge` would without looking; None: it would look."""
+        known = self._verdicts.get(_likeness(request))
+        return None if known is None or known[0] < self._clock() - FRESH_S else self._verdict(request)
 
     async def _look(self, unknown: dict[Hashable, AdmissionRequest], terms: Terms) -> None:
         if len(self._verdicts) + len(unknown) > REMEMBERED_MAX:

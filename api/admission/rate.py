@@ -35,7 +35,8 @@ _WINDOW_US: Final = WINDOW_S * 1_000_000
 REDIS_TIMEOUT_S: Final = 0.2
 # While Redis is silent it is asked again this often; in between no request waits for it.
 REDIS_RETRY_S: Final = 0.5
-# Callers the local limiter remembers; a forgotten one starts with its whole rate, as after a restart.
+# Callers the local limiter remembers, and of whom it is known that they are refused; a forgotten one starts with its
+# whole rate, as after a restart, or is asked for again.
 LOCAL_CALLERS_MAX: Final = 10_000
 CHECKS_PER_SCRIPT_MAX: Final = 1_000
 # A minute divided by a rate and added to a clock again may miss a whole request, or a whole second, by less than this.
@@ -95,6 +96,8 @@ class RateLimiter:
         self._silent = False
         self._silent_until = 0.0
         self._local: OrderedDict[str, float] = OrderedDict()
+        self._refused: OrderedDict[Caller, tuple[float, float]] = OrderedDict()
+        """Who was refused last, until when he is, and when his whole rate is back."""
         self._numbers = itertools.count()
         self._checks: Coalesced[tuple[Caller, int], Allowance] = Coalesced(self._check, keys_max=CHECKS_PER_SCRIPT_MAX)
 
@@ -106,12 +109,40 @@ class RateLimiter:
         Never raises: when Redis is silent the process limits by itself, and the replies are an empty list.
         """
         wanted = Counter(callers)
+        asked_at = self._clock()
         answer = await self._ask(wanted, also)
         passed, extra = (self._take_locally(wanted), []) if answer is None else answer
+        for caller, (count, back_us) in passed.items():
+            if count < wanted[caller]:
+                self._remember(caller, asked_at, back_us)
         return _shared(callers, passed, int(self._now().timestamp())), extra
+
+    def refused(self, caller: Caller) -> Allowance | None:
+        """Return what a request of `caller` would be told that cannot pass yet, by an answer of before; None: ask.
+
+        Whatever else asks for him meanwhile makes it later, so a caller far over his rate costs a round trip for each
+        request that may pass, and not for each that he sends.
+        """
+        known = self._refused.get(caller)
+        if known is None:
+            return None
+        until, back_at = known
+        now = self._clock()
+        if now >= until:
+            del self._refused[caller]
+            return None
+        return next(_allowances(caller, 0, (back_at - now) * 1_000_000, int(self._now().timestamp())))
+
+    def _remember(self, caller: Caller, asked_at: float, back_us: float) -> None:
+        until = asked_at + (back_us + _interval_us(caller) - _WINDOW_US) / 1_000_000
+        self._refused[caller] = until, asked_at + back_us / 1_000_000
+        if len(self._refused) > LOCAL_CALLERS_MAX:
+            self._refused.popitem(last=False)
 
     async def check(self, caller: Caller) -> Allowance:
         """Take one request of `caller`; those that come together share a round trip."""
+        if (refused := self.refused(caller)) is not None:
+            return refused
         allowance = await self._checks.get((caller, next(self._numbers)))
         assert allowance is not None, "every check has an answer"
         return allowance

@@ -83,6 +83,13 @@ def accepted(admitted: Admitted) -> Accepted:
     return result
 
 
+def refused(admitted: Admitted) -> tuple[Code, int | None]:
+    assert isinstance(admitted.verdict, Judged)
+    result = admitted.verdict.results[0]
+    assert isinstance(result, Refusal)
+    return result.code, result.retry_after_s
+
+
 def casts_of(rows: Rows, account: Account) -> list[UUID]:
     return [row[0] for row in rows.execute("SELECT id FROM casts WHERE account_id = %(id)s", {"id": account.id})]
 
@@ -256,6 +263,41 @@ async def test_a_full_batch_behind_one_in_postgres_is_counted_once_and_not_left_
     admitted = [future.result() for future in futures]
     assert sorted(one.allowance.remaining for one in admitted) == list(range(94, 100))
     assert sorted(accepted(one).cast_id for one in admitted) == sorted(casts_of(rows, account))
+
+
+async def test_who_is_over_his_rate_stands_in_no_line(rows: Rows, account: Account) -> None:
+    caller, request = Caller(account.key_id.hex, 2), request_of(rows, account)
+    other = msgspec.structs.replace(request, casts=request.casts * 2)
+    async with batcher_on(rows.url, alone=False) as batcher:
+        asked = [batcher.submit(request, caller, waits=False) for _ in range(3)]
+        assert await batcher.run_once() == 3
+        late = refused(await asked[2])
+        at_once = batcher.submit(request, caller, waits=False)
+        unlike = batcher.submit(other, caller, waits=False)
+        assert at_once.done()
+        assert refused(await at_once) == late == (Code.RATE_LIMITED, 30)
+        assert (await at_once).allowance.remaining == 0
+        assert not unlike.done(), "whether it is a matter of money is not known of this one"
+        assert await batcher.run_once() == 1
+        assert refused(await unlike) == late
+    assert len(casts_of(rows, account)) == 2
+
+
+async def test_nobody_waits_for_more_of_those_who_are_refused(rows: Rows, account: Account) -> None:
+    over, caller, request = Caller("over", 1), Caller(account.key_id.hex, 100), request_of(rows, account)
+    async with batcher_on(rows.url, alone=False) as batcher:
+        both = [batcher.submit(request, over, waits=False) for _ in range(2)]
+        assert await batcher.run_once() == 2
+        assert refused(await both[1])[0] is Code.RATE_LIMITED
+        admitting = asyncio.create_task(batcher.run_once())
+        first = batcher.submit(request, caller, waits=False)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        second = batcher.submit(request, caller, waits=False)
+        assert await admitting == 1
+        assert await batcher.run_once() == 1
+        accepted(await first)
+        accepted(await second)
 
 
 async def test_while_redis_is_silent_only_so_many_casts_are_accepted_on_trust(

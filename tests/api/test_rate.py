@@ -110,6 +110,38 @@ async def test_what_redis_refuses_is_limited_by_the_process_until_redis_answers_
         assert await redis.exists(keys.rate("i")) == 1
 
 
+async def test_who_is_over_his_rate_is_not_asked_for_until_he_may_pass(redis_url: str) -> None:
+    """Whoever is asked for after the row is gone passes."""
+    now, caller = [0.0], Caller("j", 4)
+    async with Redis.from_url(redis_url) as redis:
+        limiter = RateLimiter(redis, clock=lambda: now[0], now=lambda: datetime.now(UTC), metrics=Metrics())
+        assert limiter.refused(caller) is None
+        asked = (await limiter.take([caller] * 5))[0][-1]
+        assert (asked.limit, asked.remaining, asked.reset_s, asked.retry_after_s) == (4, 0, 60, 15)
+        await redis.delete(keys.rate("j"))
+        assert seconds_of(await limiter.check(caller)) == seconds_of(asked)
+        now[0] += 14.2
+        assert seconds_of(await limiter.check(caller)) == (4, 0, 46, 1)
+        assert limiter.refused(Caller("j", 4, 2)) is None, "another weight has an answer of its own"
+        assert limiter.refused(Caller("j", 5)) is None, "as has another rate"
+        now[0] += 0.8
+        assert seconds_of(await limiter.check(caller)) == (4, 3, 15, None)
+
+
+async def test_only_so_many_callers_are_known_to_be_refused(
+    limiter: RateLimiter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.admission.rate.LOCAL_CALLERS_MAX", 2)
+    callers = [Caller(f"k:{number}", 1) for number in range(3)]
+    for caller in callers:
+        await limiter.take([caller] * 2)
+    assert [limiter.refused(caller) is None for caller in callers] == [True, False, False]
+
+
+def seconds_of(allowance: Allowance) -> tuple[int, int, int, int | None]:
+    return allowance.limit, allowance.remaining, allowance.reset_s, allowance.retry_after_s
+
+
 def errors(metrics: Metrics) -> float:
     text = metrics.exposition().decode()
     return float(text.split("\nspell_redis_errors_total ")[1].split()[0])

@@ -2,6 +2,7 @@
 
 from tests.planted_faults.fault import fault
 
+ADMISSION = "tests/api/test_admission.py::"
 RATE = "tests/api/test_rate.py::"
 LIMITS = "tests/api/test_limits.py::"
 GUESSING = "tests/api/test_guessing.py::"
@@ -72,5 +73,26 @@ FAULTS = (
         "After one hiccup of Redis each process limits by itself until it is restarted.",
         ("api/admission/rate.py", "self._clock() + REDIS_RETRY_S", "self._clock() + 3_600"),
         tests=(f"{RATE}test_what_redis_refuses_is_limited_by_the_process_until_redis_answers_again",),
+    ),
+    fault(
+        "refused-until-somebody-asks",
+        "Who was over his rate once is refused until the process is restarted.",
+        ("api/admission/rate.py", "        if now >= until:\n", "        if now < 0:\n"),
+        tests=(f"{RATE}test_who_is_over_his_rate_is_not_asked_for_until_he_may_pass",),
+    ),
+    fault(
+        "asked-for-with-every-request",
+        "A caller at fifty times its rate costs fifty times the round trips.",
+        ("api/admission/rate.py", "            if count < wanted[caller]:\n", "            if count < 0:\n"),
+        tests=(
+            f"{RATE}test_who_is_over_his_rate_is_not_asked_for_until_he_may_pass",
+            f"{ADMISSION}test_who_is_over_his_rate_stands_in_no_line",
+        ),
+    ),
+    fault(
+        "neighbours-wait-for-the-refused",
+        "Who sends fifty times what it may makes everybody's casts wait for more of its own.",
+        ("api/admission/batcher.py", "return len(ready)", "return len(batch)"),
+        tests=(f"{ADMISSION}test_nobody_waits_for_more_of_those_who_are_refused",),
     ),
 )
