@@ -249,9 +249,10 @@ async def test_counters_add_up_batch_by_batch(world: World, pool: Pool) -> None:
     async with statement(pool) as connection:
         assert await usage.count(connection) == 1
     counted = await world.rows(
-        "SELECT DISTINCT casts, failed, fuel, cpu_us, cost_micros FROM usage_counters WHERE dimension <> 'spell'"
+        "SELECT casts, failed, fuel, cpu_us, cost_micros, array_agg(dimension ORDER BY dimension) FROM usage_counters"
+        " GROUP BY 1, 2, 3, 4, 5"
     )
-    assert counted == [(2, 1, 5_000_000, 80, 1_003 + 1_005)]
+    assert counted == [(2, 1, 5_000_000, 80, 1_003 + 1_005, ["account", "account_spell", "key", "spell"])]
 
 
 async def test_places_on_the_wire_are_counted_for_each_pool(world: World, pool: Pool) -> None:
@@ -263,6 +264,13 @@ async def test_places_on_the_wire_are_counted_for_each_pool(world: World, pool: 
     await settle_all(pool, event_of(jobs[1]))
     assert await world.rows(count, world.account_id) == [(2, 1, 1)]
     assert await world.rows("SELECT open_casts FROM api_keys WHERE id = %s", world.key_id) == [(2,)]
+
+
+async def test_open_casts_are_counted_of_a_key_with_a_bound_alone(world: World, pool: Pool) -> None:
+    await world.rows("UPDATE api_keys SET open_casts_max = NULL WHERE id = %s", world.key_id)
+    (job,) = await accept(world, pool, world.spec())
+    assert await world.rows("SELECT open_casts FROM api_keys WHERE id = %s", world.key_id) == [(0,)]
+    await settle_all(pool, event_of(job))
 
 
 async def test_free_places_go_to_the_account_and_pool_they_came_free_in(
