@@ -22,7 +22,7 @@ from domain.model.messages import Pool
 from workers import keys
 from workers.broker import replies
 from workers.broker.async_link import AsyncLink
-from workers.broker.link import Command, Reply
+from workers.broker.link import Command, Reply, checked
 from workers.broker.wire import put
 
 _logger: Final = logging.getLogger(__name__)
@@ -44,6 +44,9 @@ PUT_RETRY_S: Final = 0.1
 # The scheduler resends what is missing after this (`flow.resend.AGE_MIN`). Somebody cut off from Redis for longer would
 # put on the wire again what was resent, run and settled meanwhile: 337 entries for 48 open casts after 12 s (measured).
 LEFT_TO_RESEND_S: Final = 2.0
+# Going through an enumeration itself costs as much as what is done with its members here.
+_POOLS: Final = tuple(Pool)
+_HOW_MANY: Final[list[Command]] = [("SCARD", keys.open_set(pool)) for pool in Pool]
 
 
 class Wire:
@@ -75,7 +78,7 @@ class Wire:
 
     def questions(self) -> list[Command]:
         """Return the commands that tell how full the wire is, to go along with another round trip."""
-        commands: list[Command] = [("SCARD", keys.open_set(pool)) for pool in Pool]
+        commands = _HOW_MANY.copy()
         self._asks_memory = self._clock() - self._memory_asked_at >= MEMORY_EVERY_S
         if self._asks_memory:
             commands.append(("INFO", "memory"))
@@ -85,7 +88,7 @@ class Wire:
         """Take in the answers to `questions`; none at all means that Redis is silent, and changes nothing."""
         if not answers:
             return
-        for pool, answer in zip(Pool, answers, strict=False):
+        for pool, answer in zip(_POOLS, answers, strict=False):
             if isinstance(answer, int):
                 self._casts_open[pool] = answer
         if self._asks_memory and not isinstance(answers[-1], Exception):
@@ -105,12 +108,11 @@ class Wire:
         batch: list[Accepted] = []
         late = 0
         try:
-            async with asyncio.timeout(PUT_TIMEOUT_S):
-                late = await self._leave_to_resend()
-                batch = [self._unsent[index][1] for index in range(min(len(self._unsent), PUT_COUNT_MAX))]
-                for pool in Pool:
-                    jobs = [job_of(cast, self._token_key) for cast in batch if cast.spec.pool is pool]
-                    await put(self._redis, pool, jobs)
+            late = await self._leave_to_resend()
+            batch = [self._unsent[index][1] for index in range(min(len(self._unsent), PUT_COUNT_MAX))]
+            for pool in _POOLS:
+                jobs = [job_of(cast, self._token_key) for cast in batch if cast.spec.pool is pool]
+                await put(self._redis, pool, jobs, within_s=PUT_TIMEOUT_S)
         except (RedisError, OSError) as error:
             self._metrics.redis_errors.inc()
             if not self._silent:
@@ -133,7 +135,7 @@ class Wire:
         if not self._unsent or self._unsent[0][0] >= oldest:
             return 0
         # While Redis is silent the line must grow: its length is what stops accepting on trust.
-        await AsyncLink(self._redis).call("SCARD", keys.open_set(Pool.DEFAULT))
+        checked((await AsyncLink(self._redis).run(_HOW_MANY[:1], within_s=PUT_TIMEOUT_S))[0])
         late = 0
         while self._unsent and self._unsent[0][0] < oldest:
             self._forget_first()

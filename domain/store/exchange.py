@@ -206,7 +206,9 @@ def _encoded(statement: Statement, values: Mapping[str, Value]) -> tuple[list[by
     texts: list[bytes | None] = []
     formats: list[int] = []
     for name in statement.parameters:
-        text, form = _parameter(values[name])
+        given = values[name]
+        # Most are columns.
+        text, form = (given, Format.BINARY) if type(given) is bytes else _parameter(given)
         texts.append(text)
         formats.append(form)
     return texts, formats

@@ -35,7 +35,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
         "While Redis is away an api accepts without end.",
         (
             "api/admission/wire.py",
-            '        await AsyncLink(self._redis).call("SCARD", keys.open_set(Pool.DEFAULT))\n',
+            "        checked((await AsyncLink(self._redis).run(_HOW_MANY[:1], within_s=PUT_TIMEOUT_S))[0])\n",
             "",
         ),
         tests=(f"{_WIRE}test_while_redis_is_silent_nothing_leaves_the_line",),

@@ -198,17 +198,18 @@ class AsyncLink:
         """Send one command; an error reply is raised as ResponseError."""
         return checked((await self.run([command]))[0])
 
-    async def scripts(self, script: Script, runs: Sequence[Command]) -> list[Reply]:
+    async def scripts(self, script: Script, runs: Sequence[Command], *, within_s: float | None = None) -> list[Reply]:
         """Run a script once for each of `runs` (key count, keys, arguments) in one round trip, loading it if needed.
 
         Where the server did not know it, only the runs that were refused are sent again: another connection may load
         the script while ours are under way, and then the later of them have run.
         """
         commands: list[Command] = [("EVALSHA", script.sha, *run) for run in runs]
-        answers = await self.run(commands)
+        answers = await self.run(commands, within_s=within_s)
         refused = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if refused:
-            again = await self.run([("SCRIPT", "LOAD", script.text), *(commands[at] for at in refused)])
+            loading: Command = ("SCRIPT", "LOAD", script.text)
+            again = await self.run([loading, *(commands[at] for at in refused)], within_s=within_s)
             for at, answer in zip(refused, again[1:], strict=True):
                 answers[at] = answer
         return [checked(answer) for answer in answers]

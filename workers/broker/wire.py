@@ -71,15 +71,19 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _job_decoder: Final = msgspec.msgpack.Decoder(CastJob)
 
 
-async def put(redis: Redis, pool: str, jobs: Sequence[CastJob], *, shard: int = 0) -> int:
+async def put(
+    redis: Redis, pool: str, jobs: Sequence[CastJob], *, shard: int = 0, within_s: float | None = None
+) -> int:
     """Put casts on the wire and return how many were not on it yet; a cast that is stays as it is.
 
-    Inputs longer than INLINE_BYTES_MAX are laid beside the stream here.
+    Inputs longer than INLINE_BYTES_MAX are laid beside the stream here. `within_s` is as in `AsyncLink.run`.
     """
     if not jobs:
         return 0
     runs = [_put_run(pool, chunk, shard) for chunk in _chunks(jobs)]
-    return sum(replies.integer(answer) for answer in await AsyncLink(redis).scripts(scripts.PUT, runs))
+    return sum(
+        replies.integer(answer) for answer in await AsyncLink(redis).scripts(scripts.PUT, runs, within_s=within_s)
+    )
 
 
 async def missing(redis: Redis, pool: str, cast_ids: Sequence[UUID], *, shard: int = 0) -> list[UUID]:

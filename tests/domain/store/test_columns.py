@@ -73,6 +73,20 @@ def test_a_number_that_is_no_bigint_is_refused_as_postgres_refuses_it(numbers: l
         bigints(numbers)
 
 
+def test_so_is_one_of_a_lone_row() -> None:
+    with pytest.raises(NumericValueOutOfRange):
+        columns_of([Line(number=2**63)])
+
+
+def test_a_lone_row_is_written_as_one_of_many_alike() -> None:
+    for line in MANY:
+        lone, twice = columns_of([line]), columns_of([line, line])
+        assert lone.keys() == twice.keys()
+        for place, text in lone.items():
+            element = text[20:]
+            assert twice[place] == text[:12] + (2).to_bytes(4, "big") + text[16:20] + element + element
+
+
 async def test_no_numbers_are_an_array_too(pool: Pool) -> None:
     async with statement(pool) as connection:
         (found,) = await exchange(

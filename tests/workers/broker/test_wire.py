@@ -55,7 +55,10 @@ async def test_a_script_loaded_between_two_runs_leaves_the_count_whole(
 ) -> None:
     run = AsyncLink.run
 
-    async def another_loads_it_after_the_first(link: AsyncLink, commands: Sequence[Command]) -> list[Reply]:
+    async def another_loads_it_after_the_first(
+        link: AsyncLink, commands: Sequence[Command], *, within_s: float | None
+    ) -> list[Reply]:
+        assert within_s is None
         first, loaded, *later = await run(link, [commands[0], ("SCRIPT", "LOAD", scripts.PUT.text), *commands[1:]])
         assert loaded == scripts.PUT.sha.encode()
         return [first, *later]
