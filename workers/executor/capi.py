@@ -1,4 +1,4 @@
-"""The part of wasmtime's C API that a cast needs, typed once, with every pointer an integer.
+"""The part of wasmtime's C API that a cast needs, typed once.
 
 wasmtime-py's own wrappers cost several microseconds per host call (a `Caller`, a `Val` per parameter, a lookup in a
 slab) and keep the last exception of any host function in one process-wide variable. Here a host function gets the raw
@@ -6,12 +6,16 @@ parameter slots, so a call from the guest costs about a microsecond, and no exce
 
 Functions that may run guest code release the GIL (`CDLL`), so that the epoch ticker can run beside them; the short
 ones keep it (`PyDLL`), which saves a release and a re-acquire each.
+
+Where ctypes knows the types of parameters, it makes each argument anew, which costs as much as the call. So what every
+cast calls has none declared (`_bind_bare`) and is given what passes as it is: what `ctypes.byref`, `passed` and
+`number` return, bytes, None, and integers that fit a C int.
 """
 
 import ctypes
 from collections.abc import Callable, Mapping
-from ctypes import c_bool, c_char_p, c_int64, c_size_t, c_ssize_t, c_uint8, c_uint32, c_uint64, c_void_p
-from typing import Any, Final, cast
+from ctypes import c_bool, c_char_p, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
+from typing import Any, Final, TypeAlias, cast
 
 from wasmtime import _bindings as bindings  # the generated structs, whose layout belongs to the pinned version
 from wasmtime import _ffi as ffi
@@ -29,6 +33,9 @@ NO_FINALIZER: Final = FINALIZER()  # a null function pointer
 # A raw value is a 16-byte union, little-endian, so slot n of an array of 32-bit words begins at word 4n.
 WORDS_PER_SLOT: Final = 4
 
+Argument: TypeAlias = Any
+"""What ctypes makes of an argument before it calls; its own name for it is not public."""
+
 
 def _bind(library: ctypes.CDLL, name: str, result: Any, *parameters: Any) -> Callable[..., Any]:  # Any: ctypes' seam
     function = library[name]
@@ -37,42 +44,37 @@ def _bind(library: ctypes.CDLL, name: str, result: Any, *parameters: Any) -> Cal
     return function
 
 
-store_new: Final[Callable[[int, None, None], int]] = _bind(
-    _holding, "wasmtime_store_new", c_void_p, c_void_p, c_void_p, c_void_p
-)
-store_context: Final[Callable[[int], int]] = _bind(_holding, "wasmtime_store_context", c_void_p, c_void_p)
-store_limiter: Final[Callable[[int, int, int, int, int, int], None]] = _bind(
-    _holding, "wasmtime_store_limiter", None, c_void_p, c_int64, c_int64, c_int64, c_int64, c_int64
-)
-store_delete: Final[Callable[[int], None]] = _bind(_holding, "wasmtime_store_delete", None, c_void_p)
-set_fuel: Final[Callable[[int, int], int | None]] = _bind(
-    _holding, "wasmtime_context_set_fuel", c_void_p, c_void_p, c_uint64
-)
-get_fuel: Final[Callable[[int, int], int | None]] = _bind(
-    _holding, "wasmtime_context_get_fuel", c_void_p, c_void_p, c_void_p
-)
-set_epoch_deadline: Final[Callable[[int, int], None]] = _bind(
-    _holding, "wasmtime_context_set_epoch_deadline", None, c_void_p, c_uint64
-)
+def _bind_bare(library: ctypes.CDLL, name: str, result: Any) -> Callable[..., Any]:  # Any: ctypes' seam
+    """Bind a function whose arguments pass as they are; an address as an integer would lose half of its bits."""
+    function = library[name]
+    function.restype = result
+    return function
+
+
+passed: Final[Callable[[int], Argument]] = c_void_p.from_param
+"""Makes an argument of an address, which passes any number of times."""
+number: Final[Callable[[int], Argument]] = c_uint64.from_param
+"""Makes one of a number of 64 bits."""
+store_new: Final[Callable[..., int]] = _bind_bare(_holding, "wasmtime_store_new", c_void_p)
+store_context: Final[Callable[..., int]] = _bind_bare(_holding, "wasmtime_store_context", c_void_p)
+store_limiter: Final[Callable[..., None]] = _bind_bare(_holding, "wasmtime_store_limiter", None)
+store_delete: Final[Callable[..., None]] = _bind_bare(_holding, "wasmtime_store_delete", None)
+set_fuel: Final[Callable[..., int | None]] = _bind_bare(_holding, "wasmtime_context_set_fuel", c_void_p)
+get_fuel: Final[Callable[..., int | None]] = _bind_bare(_holding, "wasmtime_context_get_fuel", c_void_p)
+set_epoch_deadline: Final[Callable[..., None]] = _bind_bare(_holding, "wasmtime_context_set_epoch_deadline", None)
 # A module's start function runs inside instantiation: both of these may run guest code.
-instantiate: Final[Callable[[int, int, int, int], int | None]] = _bind(
-    _releasing, "wasmtime_instance_pre_instantiate", c_void_p, c_void_p, c_void_p, c_void_p, c_void_p
+instantiate: Final[Callable[..., int | None]] = _bind_bare(_releasing, "wasmtime_instance_pre_instantiate", c_void_p)
+call: Final[Callable[..., int | None]] = _bind_bare(_releasing, "wasmtime_func_call_unchecked", c_void_p)
+instance_export: Final[Callable[..., bool]] = _bind_bare(_holding, "wasmtime_instance_export_get", c_bool)
+caller_export: Final[Callable[..., bool]] = _bind_bare(_holding, "wasmtime_caller_export_get", c_bool)
+memory_data: Final[Callable[..., int]] = _bind_bare(_holding, "wasmtime_memory_data", c_void_p)
+memory_data_size: Final[Callable[..., int]] = _bind_bare(_holding, "wasmtime_memory_data_size", c_size_t)
+memory_view: Final[Callable[..., memoryview]] = _bind_bare(
+    ctypes.pythonapi, "PyMemoryView_FromMemory", ctypes.py_object
 )
-call: Final[Callable[[int, int, int, int, int], int | None]] = _bind(
-    _releasing, "wasmtime_func_call_unchecked", c_void_p, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p
-)
+VIEW_WRITABLE: Final = 0x200
+"""PyBUF_WRITE."""
 increment_epoch: Final[Callable[[int], None]] = _bind(_holding, "wasmtime_engine_increment_epoch", None, c_void_p)
-instance_export: Final[Callable[[int, int, bytes, int, int], bool]] = _bind(
-    _holding, "wasmtime_instance_export_get", c_bool, c_void_p, c_void_p, c_char_p, c_size_t, c_void_p
-)
-caller_export: Final[Callable[[int, bytes, int, int], bool]] = _bind(
-    _holding, "wasmtime_caller_export_get", c_bool, c_void_p, c_char_p, c_size_t, c_void_p
-)
-caller_context: Final[Callable[[int], int]] = _bind(_holding, "wasmtime_caller_context", c_void_p, c_void_p)
-memory_data: Final[Callable[[int, int], int]] = _bind(_holding, "wasmtime_memory_data", c_void_p, c_void_p, c_void_p)
-memory_data_size: Final[Callable[[int, int], int]] = _bind(
-    _holding, "wasmtime_memory_data_size", c_size_t, c_void_p, c_void_p
-)
 trap_new: Final[Callable[[int], int]] = _bind(_holding, "wasmtime_trap_new_code", c_void_p, c_uint8)
 _trap_code: Final[Callable[[int, int], bool]] = _bind(_holding, "wasmtime_trap_code", c_bool, c_void_p, c_void_p)
 _trap_delete: Final[Callable[[int], None]] = _bind(_holding, "wasm_trap_delete", None, c_void_p)
@@ -84,11 +86,6 @@ linker_define: Final[Callable[..., int | None]] = _bind(
     "wasmtime_linker_define_func_unchecked",
     *(c_void_p, c_void_p, c_char_p, c_size_t, c_char_p, c_size_t, c_void_p, HOST_FUNCTION, c_void_p, FINALIZER),
 )
-memory_view: Final[Callable[[int, int, int], memoryview]] = _bind(
-    ctypes.pythonapi, "PyMemoryView_FromMemory", ctypes.py_object, c_void_p, c_ssize_t, ctypes.c_int
-)
-VIEW_WRITABLE: Final = 0x200
-"""PyBUF_WRITE."""
 
 
 def use_pool(config: Any, bounds: Mapping[str, int]) -> None:  # Any: wasmtime-py's pointers are untyped
@@ -127,44 +124,3 @@ def take_error(error: int) -> str:
     message = bytes(ffi.to_bytes(text)).decode("utf-8", "replace")
     _byte_vec_delete(ctypes.addressof(text))
     return message
-
-
-_KIND_MEMORY: Final[int] = ffi.WASMTIME_EXTERN_MEMORY.value
-
-
-class Scratch:
-    """Out-parameters, made once and used for every cast: a process runs one cast at a time."""
-
-    def __init__(self) -> None:
-        """Allocate the structs and remember their addresses."""
-        self._instance: Final = bindings.wasmtime_instance_t()
-        self._extern: Final = bindings.wasmtime_extern_t()
-        self._memory: Final = bindings.wasmtime_extern_t()
-        self._trap: Final = c_void_p()
-        self._fuel: Final = c_uint64()
-        self._slots: Final = (c_uint32 * WORDS_PER_SLOT)()
-        self.instance: Final = ctypes.addressof(self._instance)
-        self.extern: Final = ctypes.addressof(self._extern)
-        self.extern_item: Final = self.extern + bindings.wasmtime_extern_t.of.offset
-        self.memory: Final = ctypes.addressof(self._memory)
-        """Where the running guest's export `memory` is put."""
-        self.memory_item: Final = self.memory + bindings.wasmtime_extern_t.of.offset
-        self.trap: Final = ctypes.addressof(self._trap)
-        self.slots: Final = ctypes.addressof(self._slots)
-        self._fuel_address: Final = ctypes.addressof(self._fuel)
-
-    def fuel_left(self, context: int) -> int:
-        """Return the fuel left in a store."""
-        error = get_fuel(context, self._fuel_address)
-        assert not error, "fuel is switched on in the one engine configuration"
-        return self._fuel.value
-
-    def take_trap(self) -> int | None:
-        """Return the address of the trap of the last call, once."""
-        trap = self._trap.value
-        self._trap.value = None
-        return trap
-
-    def has_memory(self) -> bool:
-        """Tell whether what is in `memory` is one."""
-        return cast("int", self._memory.kind) == _KIND_MEMORY

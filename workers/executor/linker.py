@@ -5,7 +5,6 @@ at a time in one thread. An exception inside a host function never reaches the e
 last one in a variable shared by all threads): it is caught here and becomes a trap, and `Host` keeps the reason.
 """
 
-import functools
 import operator
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -16,6 +15,7 @@ from domain.model.limits import HOST_CALLS_MAX
 from domain.model.messages import Outcome
 from workers.executor import capi
 from workers.executor.memory import GuestFault, GuestMemory
+from workers.executor.store import Store
 from workers.executor.wasi import FAULT, GuestStop, WasiCast
 
 MODULE: Final = "wasi_snapshot_preview1"
@@ -106,16 +106,15 @@ def _reader(letters: str) -> Callable[[Any], Iterable[int]]:  # Any: a ctypes ar
 class Host:
     """The host side of an engine: its linker, and the cast that is running."""
 
-    def __init__(self, engine: wasmtime.Engine, scratch: capi.Scratch) -> None:
+    def __init__(self, engine: wasmtime.Engine, store: Store) -> None:
         """Define every function once."""
         self.cast: WasiCast | None = None
         self.memory: Final = GuestMemory()
         self.fault: BaseException | None = None
         """A defect of ours inside a host function; the cast ends as `platform_error`."""
         self._calls_left = 0
-        self._context = 0
         self._engine: Final = engine
-        self._scratch: Final = scratch
+        self._store: Final = store
         self._linker: Final = wasmtime.Linker(engine)
         # The engine calls these for as long as it lives, so somebody has to hold them.
         self._callbacks: Final = [self._define(name) for name in FUNCTIONS]
@@ -137,7 +136,7 @@ class Host:
 
     def _define(self, name: str) -> Any:  # Any: a ctypes callback has no type of its own
         letters, method = FUNCTIONS[name]
-        callback = capi.HOST_FUNCTION(functools.partial(self._enter, method, _reader(letters)))
+        callback = capi.HOST_FUNCTION(self._entrance(method, _reader(letters)))
         parameters = [wasmtime.ValType.i32() if letter == "i" else wasmtime.ValType.i64() for letter in letters]
         results = [] if name in NO_RESULT else [wasmtime.ValType.i32()]
         kind = wasmtime.FuncType(parameters, results)
@@ -149,44 +148,32 @@ class Host:
         assert not error, "each name is defined once"
         return callback
 
-    def _enter(
+    def _entrance(
         self,
         method: Callable[..., int],
-        read: Callable[[Any], Iterable[int]],
-        _environment: int | None,
-        caller: int,
-        values: Any,  # Any: a ctypes array of 32-bit words
-        _count: int,
-    ) -> int:
-        """Run one host call; returns 0, or a trap that ends the guest."""
-        try:
-            cast = self.cast
-            assert cast is not None, "the guest runs only between begin() and end()"
-            self._calls_left -= 1
-            if self._calls_left < 0:
-                message = f"the module made more than {HOST_CALLS_MAX} host calls"
-                raise cast.end(Outcome.TRAP, message)  # noqa: TRY301 # one way out of a host call
-            if not self.memory.attached:
-                self._attach(caller)
-            values[0] = method(cast, *read(values))
-        except GuestFault:
-            values[0] = FAULT
-        except GuestStop:
-            return capi.trap_new(_TRAP_OF_HOST)
-        except BaseException as error:  # noqa: BLE001 # nothing may cross into the engine; Sandbox.run reports it
-            self.fault = error
-            return capi.trap_new(_TRAP_OF_HOST)
-        return 0
+        read: Callable[[Any], Iterable[int]],  # Any: a ctypes array of 32-bit words
+    ) -> Callable[[int | None, int, Any, int], int]:
+        """Return what runs one host call; it returns 0, or a trap that ends the guest."""
+        memory, store = self.memory, self._store
 
-    def _attach(self, caller: int) -> None:
-        """Find the exported memory; without one every pointer of the guest is invalid."""
-        scratch = self._scratch
-        if capi.caller_export(caller, b"memory", 6, scratch.memory) and scratch.has_memory():
-            self._context = capi.caller_context(caller)
-            self.memory.attach(self._view)
+        def enter(_environment: int | None, caller: int, values: Any, _count: int) -> int:
+            try:
+                cast = self.cast
+                assert cast is not None, "the guest runs only between begin() and end()"
+                self._calls_left -= 1
+                if self._calls_left < 0:
+                    message = f"the module made more than {HOST_CALLS_MAX} host calls"
+                    raise cast.end(Outcome.TRAP, message)  # noqa: TRY301 # one way out of a host call
+                if not memory.attached and store.find_memory_of(caller):
+                    memory.attach(store.memory_view)  # without one every pointer of the guest is invalid
+                values[0] = method(cast, *read(values))
+            except GuestFault:
+                values[0] = FAULT
+            except GuestStop:
+                return capi.trap_new(_TRAP_OF_HOST)
+            except BaseException as error:  # noqa: BLE001 # nothing may cross into the engine; Sandbox.run reports it
+                self.fault = error
+                return capi.trap_new(_TRAP_OF_HOST)
+            return 0
 
-    def _view(self) -> memoryview:
-        """Return the whole memory at its present size."""
-        pointer = self._scratch.memory_item
-        size = capi.memory_data_size(self._context, pointer)
-        return capi.memory_view(capi.memory_data(self._context, pointer), size, capi.VIEW_WRITABLE)
+        return enter

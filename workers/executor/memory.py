@@ -2,6 +2,13 @@
 
 import struct
 from collections.abc import Callable
+from typing import Final
+
+_U32: Final = struct.Struct("<I")
+_IOVEC: Final = struct.Struct("<II")
+IOVEC_BYTES: Final = _IOVEC.size
+_pack_u32: Final = _U32.pack_into
+_unpack_iovec: Final = _IOVEC.unpack_from
 
 
 class GuestFault(Exception):  # noqa: N818 # not an error of ours: the guest passed a pointer outside of its memory
@@ -26,6 +33,8 @@ class GuestMemory:
     def attach(self, renew: Callable[[], memoryview]) -> None:
         """Take the function that returns a view of the whole memory at its present size."""
         self._renew = renew
+        self._view = renew()
+        self._size = len(self._view)
         self.attached = True
 
     def detach(self) -> None:
@@ -51,15 +60,33 @@ class GuestMemory:
 
     def unpack(self, shape: struct.Struct, pointer: int) -> tuple[int, ...]:
         """Read one C struct of integers."""
-        if pointer + shape.size > self._size:
+        try:
+            return shape.unpack_from(self._view, pointer)
+        except struct.error:  # it ends beyond the view
             self._reach(pointer + shape.size)
-        return shape.unpack_from(self._view, pointer)
+            return shape.unpack_from(self._view, pointer)
+
+    def iovec(self, pointer: int) -> tuple[int, ...]:
+        """Read a pointer and a length."""
+        try:
+            return _unpack_iovec(self._view, pointer)
+        except struct.error:
+            return self.unpack(_IOVEC, pointer)
+
+    def put_u32(self, pointer: int, value: int) -> None:
+        """Write a number."""
+        try:
+            _pack_u32(self._view, pointer, value)
+        except struct.error:
+            self.pack(_U32, pointer, value)
 
     def pack(self, shape: struct.Struct, pointer: int, *values: int) -> None:
         """Write one C struct of integers."""
-        if pointer + shape.size > self._size:
+        try:
+            shape.pack_into(self._view, pointer, *values)
+        except struct.error:
             self._reach(pointer + shape.size)
-        shape.pack_into(self._view, pointer, *values)
+            shape.pack_into(self._view, pointer, *values)
 
     def write(self, pointer: int, data: bytes | memoryview) -> None:
         """Write bytes."""

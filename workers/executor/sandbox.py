@@ -9,12 +9,13 @@ from typing import Final
 import msgspec
 import wasmtime
 
-from domain.model.limits import TABLE_ELEMENTS_MAX, CastLimits
+from domain.model.limits import CastLimits
 from domain.model.messages import Outcome
 from workers.executor import capi
-from workers.executor.engine import TABLES_MAX, engine_key, make_engine
+from workers.executor.engine import engine_key, make_engine
 from workers.executor.linker import Host
 from workers.executor.protocol import MESSAGE_CHARACTERS_MAX, ExecuteResult
+from workers.executor.store import Store
 from workers.executor.wasi import SUCCEEDED, Stop, WasiCast
 
 # The grain of wall time: a guest may run this much longer than it should.
@@ -53,7 +54,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes
     pre: wasmtime.InstancePre
     """Keeps the machine code and the resolved imports alive."""
-    address: int
+    address: capi.Argument
     memory_bytes_minimum: int
 
 
@@ -72,9 +73,8 @@ class Sandbox:
         """Make the engine, define the host functions, and name what artifacts fit (`key`)."""
         self._engine: Final = make_engine(pooled=True)
         self._engine_address: Final = capi.address(self._engine)
-        self._scratch: Final = capi.Scratch()
-        self._host: Final = Host(self._engine, self._scratch)
-        self._instantiated = False
+        self._store: Final = Store(self._engine)
+        self._host: Final = Host(self._engine, self._store)
         self.key: Final = engine_key(self._engine)
 
     def tick(self) -> None:
@@ -92,28 +92,24 @@ class Sandbox:
     def _link(self, module: wasmtime.Module, digest: bytes) -> Loaded:
         pre = self._host.link(module)
         minimum = memory_minimum_bytes(module)
-        return Loaded(digest=digest, pre=pre, address=capi.address(pre), memory_bytes_minimum=minimum)
+        return Loaded(digest=digest, pre=pre, address=capi.passed(capi.address(pre)), memory_bytes_minimum=minimum)
 
     def run(self, loaded: Loaded, guest_input: bytes, limits: CastLimits) -> ExecuteResult:
         """Run one cast to its end and say how it ended. Never raises for anything a guest does."""
         started_ns, cpu_started_ns = time.perf_counter_ns(), time.thread_time_ns()
         if loaded.memory_bytes_minimum > limits.memory_bytes:
             return _memory_refused(loaded, limits)
-        cast = WasiCast(digest=loaded.digest, guest_input=guest_input, limits=limits, memory=self._host.memory)
-        store = capi.store_new(self._engine_address, None, None)
+        cast, store = WasiCast(loaded.digest, guest_input, limits, self._host.memory), self._store
+        # The present tick is already partly over, hence one more.
+        store.open(limits, -(-limits.wall_ms // TICK_MS) + 1)
         try:
             self._host.begin(cast)
-            context = capi.store_context(store)
-            capi.store_limiter(store, limits.memory_bytes, TABLE_ELEMENTS_MAX, 1, TABLES_MAX, 1)
-            capi.set_fuel(context, limits.fuel)
-            # The present tick is already partly over, hence one more.
-            capi.set_epoch_deadline(context, -(-limits.wall_ms // TICK_MS) + 1)
-            ending = self._execute(loaded, context, cast, limits)
-            memory_bytes = self._memory_bytes(context) if self._instantiated else loaded.memory_bytes_minimum
-            fuel = limits.fuel - self._scratch.fuel_left(context)
+            ending = self._execute(loaded, cast, limits)
+            memory_bytes = store.memory_bytes() if store.is_instantiated else loaded.memory_bytes_minimum
+            fuel = limits.fuel - store.fuel_left()
         finally:
             self._host.end()
-            capi.store_delete(store)
+            store.close()
         ending = _classify(ending, memory_bytes, limits)
         cpu_us = (time.thread_time_ns() - cpu_started_ns) // 1000
         if ending.outcome in _COUNT_LOST:
@@ -131,26 +127,18 @@ class Sandbox:
             units=cast.units,
         )
 
-    def _execute(self, loaded: Loaded, context: int, cast: WasiCast, limits: CastLimits) -> Stop:
+    def _execute(self, loaded: Loaded, cast: WasiCast, limits: CastLimits) -> Stop:
         """Instantiate (which may run a start function) and call `_start`."""
-        scratch = self._scratch
-        self._instantiated = False
-        error = capi.instantiate(loaded.address, context, scratch.instance, scratch.trap)
-        if not error:
-            trap = scratch.take_trap()
-            if trap:
-                return self._trapped(trap, cast, limits)
-            # Only now is `scratch.instance` one of this store; asking about another ends the process.
-            self._instantiated = True
-            if not capi.instance_export(context, scratch.instance, b"_start", 6, scratch.extern):
+        store = self._store
+        error = store.instantiate(loaded.address)
+        if store.is_instantiated:
+            if not store.find_start():
                 return Stop(outcome=Outcome.PLATFORM_ERROR, message="the module does not export `_start`")
-            error = capi.call(context, scratch.extern_item, scratch.slots, 1, scratch.trap)
+            error = store.call_start()
         if error:
             return Stop(outcome=Outcome.PLATFORM_ERROR, message=f"the engine refused: {capi.take_error(error)}")
-        trap = scratch.take_trap()
-        if trap:
-            return self._trapped(trap, cast, limits)
-        return SUCCEEDED
+        trap = store.take_trap()
+        return self._trapped(trap, cast, limits) if trap else SUCCEEDED
 
     def _trapped(self, trap: int, cast: WasiCast, limits: CastLimits) -> Stop:
         code = capi.take_trap_code(trap)
@@ -168,14 +156,6 @@ class Sandbox:
         reason = "for an unknown reason" if code is None else _TRAP_TEXTS.get(code, f"with code {code}")
         return Stop(outcome=Outcome.TRAP, message=f"the module trapped: {reason}", by_guest=True)
 
-    def _memory_bytes(self, context: int) -> int:
-        scratch = self._scratch
-        if not self._host.memory.attached:  # no host call of this guest has looked for it
-            found = capi.instance_export(context, scratch.instance, b"memory", 6, scratch.memory)
-            if not found or not scratch.has_memory():
-                return 0
-        return capi.memory_data_size(context, scratch.memory_item)
-
 
 def _memory_refused(loaded: Loaded, limits: CastLimits) -> ExecuteResult:
     message = (
@@ -189,8 +169,7 @@ def _classify(ending: Stop, memory_bytes: int, limits: CastLimits) -> Stop:
 
     A refused `memory.grow` answers -1 and does not trap, so what a guest then does (abort, exit 1) has many faces.
     """
-    nearly_full = memory_bytes * 8 >= limits.memory_bytes * 7
-    if not (nearly_full and ending.by_guest):
+    if not ending.by_guest or memory_bytes * 8 < limits.memory_bytes * 7:
         return ending
     message = (
         f"the module failed with {memory_bytes} of its {limits.memory_bytes} bytes of memory taken: {ending.message}"

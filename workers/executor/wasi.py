@@ -16,7 +16,7 @@ import msgspec
 
 from domain.model.limits import MIB, UNITS_MAX, CastLimits
 from domain.model.messages import Outcome
-from workers.executor.memory import GuestMemory
+from workers.executor.memory import IOVEC_BYTES, GuestMemory
 
 ARGUMENTS: Final = (b"spell",)
 ENVIRONMENT: Final[tuple[bytes, ...]] = ()
@@ -63,7 +63,6 @@ _RIGHT_POLL: Final = 1 << 27
 _U32_MAX: Final = 0xFFFF_FFFF
 _U32: Final = struct.Struct("<I")
 _U64: Final = struct.Struct("<Q")
-_IOVEC: Final = struct.Struct("<II")
 # userdata, tag; for a clock: id, timeout, precision, flags; for a descriptor the id is its number
 _SUBSCRIPTION: Final = struct.Struct("<QB7xI4xQQH6x")
 # userdata, errno, type; for a descriptor: bytes ready, flags
@@ -95,22 +94,24 @@ class WasiCast:
     Methods carry the names of preview 1, take the guest's integers as unsigned, and return its error number.
     """
 
-    def __init__(self, *, digest: bytes, guest_input: bytes, limits: CastLimits, memory: GuestMemory) -> None:
+    # What most casts leave as it is.
+    output: bytes | bytearray = b""
+    log: bytes | bytearray = b""
+    stop: Stop | None = None
+    units = 0
+    _input_read = 0
+    _open = frozenset({_STDIN, _STDOUT, _STDERR})
+    _slept_ns = 0
+    _random_seed: bytes | None = None
+    _random_calls = 0
+    _random_bytes = 0
+
+    def __init__(self, digest: bytes, guest_input: bytes, limits: CastLimits, memory: GuestMemory) -> None:
         """Begin a cast: nothing read, nothing written, the clock at its constant start."""
-        self.output: Final = bytearray()
-        self.log: Final = bytearray()
-        self.stop: Stop | None = None
         self._digest: Final = digest
         self._input: Final = guest_input
-        self._input_read = 0
         self._limits: Final = limits
         self._memory: Final = memory
-        self._open: Final = {_STDIN, _STDOUT, _STDERR}
-        self._slept_ns = 0
-        self._random_seed: bytes | None = None
-        self._random_calls = 0
-        self._random_bytes = 0
-        self.units = 0
 
     def end(self, outcome: Outcome, message: str) -> GuestStop:
         """Note which limit of ours ends the cast and return what to raise."""
@@ -206,48 +207,48 @@ class WasiCast:
             return BADF
         if length > _LIST_LENGTH_MAX:
             return INVAL
-        copied = 0
-        for index in range(length):
-            pointer, room = self._memory.unpack(_IOVEC, vectors + index * _IOVEC.size)
-            piece = self._input[self._input_read : self._input_read + room]
-            self._memory.write(pointer, piece)
-            self._input_read += len(piece)
-            copied += len(piece)
+        memory, begin = self._memory, self._input_read
+        end = begin
+        for vector in range(vectors, vectors + length * IOVEC_BYTES, IOVEC_BYTES):
+            pointer, room = memory.iovec(vector)
+            piece = self._input[end : end + room]
+            memory.write(pointer, piece)
+            self._input_read = end = end + len(piece)
             if len(piece) < room:
                 break
-        self._memory.pack(_U32, result, copied)
+        memory.put_u32(result, end - begin)
         return SUCCESS
 
     def fd_write(self, descriptor: int, vectors: int, length: int, result: int) -> int:
         """Append to the output, whose limit ends the cast, or to the log, whose limit only truncates it."""
-        if descriptor not in (_STDOUT, _STDERR) or descriptor not in self._open:
+        if descriptor == _STDIN or descriptor not in self._open:
             return BADF
         if length > _LIST_LENGTH_MAX:
             return INVAL
+        memory, written = self._memory, 0
         write = self._write_output if descriptor == _STDOUT else self._write_log
-        written = 0
-        for index in range(length):
-            pointer, count = self._memory.unpack(_IOVEC, vectors + index * _IOVEC.size)
-            write(self._memory.range(pointer, count))
+        for vector in range(vectors, vectors + length * IOVEC_BYTES, IOVEC_BYTES):
+            pointer, count = memory.iovec(vector)
+            write(memory.range(pointer, count))
             written += count
-        self._memory.pack(_U32, result, written & _U32_MAX)
+        memory.put_u32(result, written & _U32_MAX)
         return SUCCESS
 
     def _write_output(self, data: memoryview) -> None:
         room = self._limits.output_bytes - len(self.output)
-        self.output.extend(data[:room])
+        self.output = _extended(self.output, data, room)
         if len(data) > room:
             message = f"the output is larger than the cast's limit of {self._limits.output_bytes} bytes"
             raise self.end(Outcome.OUTPUT_TOO_LARGE, message)
 
     def _write_log(self, data: memoryview) -> None:
-        self.log.extend(data[: self._limits.log_bytes - len(self.log)])
+        self.log = _extended(self.log, data, self._limits.log_bytes - len(self.log))
 
     def fd_close(self, descriptor: int) -> int:
         """Close one of the three; later calls on it answer EBADF."""
         if descriptor not in self._open:
             return BADF
-        self._open.remove(descriptor)
+        self._open -= {descriptor}
         return SUCCESS
 
     def fd_fdstat_get(self, descriptor: int, result: int) -> int:
@@ -341,3 +342,12 @@ class WasiCast:
         """Refuse: there are no signals."""
         del signal
         return NOSYS
+
+
+def _extended(written: bytes | bytearray, data: memoryview, room: int) -> bytes | bytearray:
+    """Return what was written with so much more as there is room for; most casts write once."""
+    if not written:
+        return data[:room].tobytes()
+    grown = written if isinstance(written, bytearray) else bytearray(written)
+    grown += data[:room]
+    return grown
