@@ -144,7 +144,7 @@ FAULTS = (
     fault(
         "begun-too-late-all-the-same",
         "A cast that was given back runs in two sandboxes.",
-        ("workers/executor/child.py", "if cast.begin_by_ns and time", "if not cast.begin_by_ns and time"),
+        ("workers/executor/child.py", "is_late = begin_by_ns and", "is_late = not begin_by_ns and"),
         tests=(f"{AHEAD}test_one_whose_turn_comes_too_late_is_not_begun",),
     ),
     fault(
@@ -152,15 +152,19 @@ FAULTS = (
         "A worker's thread is woken for each of the casts it sent together, and has less of its core for them.",
         (
             "workers/executor/child.py",
-            "        if self._is_due and not cast.behind:\n            self._ring()\n",
-            "        if cast.behind or self._is_due:\n            self._ring()\n",
+            "            self._bytes += len(answer)\n",
+            '            os.write(self._descriptor, b"\\0")\n            self._bytes += len(answer)\n',
         ),
         tests=(f"{BELL}test_a_batch_is_rung_for_once_behind_its_last_answer",),
     ),
     fault(
         "never-rung",
         "A batch that was answered long ago waits until its worker looks by itself.",
-        ("workers/executor/child.py", "if self._is_due and not cast.behind:", "if self._is_due and cast.behind < 0:"),
+        (
+            "workers/executor/child.py",
+            "if self._is_due:\n            self._ring()",
+            "if self._bytes < 0:\n            self._ring()",
+        ),
         tests=(f"{BELL}test_a_batch_is_rung_for_once_behind_its_last_answer",),
     ),
     fault(

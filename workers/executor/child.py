@@ -26,6 +26,7 @@ from workers.executor.protocol import (
     MESSAGE_CHARACTERS_MAX,
     NOT_BEGUN,
     REQUEST_BYTES_MAX,
+    BatchFrame,
     CastFrame,
     ChildConfig,
     ChildReady,
@@ -95,9 +96,10 @@ class _Channel:
 
     def send(self, frame: bytes) -> None:
         """Send one frame whole."""
-        rest = memoryview(LENGTH_PREFIX.pack(len(frame)) + frame)
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+        data = LENGTH_PREFIX.pack(len(frame)) + frame
+        sent = os.write(self._descriptor, data)
+        while sent < len(data):
+            sent += os.write(self._descriptor, memoryview(data)[sent:])
 
 
 class _Bell:
@@ -113,11 +115,10 @@ class _Bell:
         self._bytes = 0
         self._ring_at_ns = 0
 
-    def begin(self, cast: CastFrame) -> None:
-        """Take note of a cast before it runs."""
-        if cast.behind and not cast.begin_by_ns:
-            self._is_due, self._bytes = True, 0
-            self._ring_at_ns = time.monotonic_ns() + _RING_AFTER_NS
+    def begin(self, count: int) -> None:
+        """Take note of how many casts were sent together, before the first runs."""
+        self._is_due, self._bytes = count > 1, 0
+        self._ring_at_ns = time.monotonic_ns() + _RING_AFTER_NS
 
     def before(self, answer: bytes) -> None:
         """Ring when this answer should not wait for the rest."""
@@ -126,9 +127,9 @@ class _Bell:
             if self._bytes > _UNREAD_BYTES_MAX or time.monotonic_ns() > self._ring_at_ns:
                 self._ring()
 
-    def after(self, cast: CastFrame) -> None:
-        """Ring when this was the last."""
-        if self._is_due and not cast.behind:
+    def end(self) -> None:
+        """Ring when the last is answered."""
+        if self._is_due:
             self._ring()
 
     def _ring(self) -> None:
@@ -204,12 +205,38 @@ class _CpuLimit:
             self._seconds = limit
 
 
-def _execute(loader: Loader, sandbox: Sandbox, cast: CastFrame) -> ExecuteResult:
-    try:
-        module = loader.get(cast.digest)
-    except ArtifactError as error:
-        return ExecuteResult(outcome=Outcome.PLATFORM_ERROR, message=str(error)[:MESSAGE_CHARACTERS_MAX])
-    return sandbox.run(module, cast.input, cast.limits)
+class _Runner:
+    """Runs casts and encodes their results."""
+
+    def __init__(self, loader: Loader, sandbox: Sandbox, cpu_limit: _CpuLimit | None) -> None:
+        self._loader: Final = loader
+        self._sandbox: Final = sandbox
+        self._cpu_limit: Final = cpu_limit
+        self._encode: Final = msgspec.msgpack.Encoder().encode
+
+    def answer(self, cast: CastFrame) -> bytes:
+        """Run a cast and return the answer."""
+        if self._cpu_limit is not None:
+            self._cpu_limit.follow(cast.limits.wall_ms)
+        try:
+            module = self._loader.get(cast.digest)
+        except ArtifactError as error:
+            message = str(error)[:MESSAGE_CHARACTERS_MAX]
+            return self._encode(ExecuteResult(outcome=Outcome.PLATFORM_ERROR, message=message))
+        return self._encode(self._sandbox.run(module, cast.input, cast.limits))
+
+
+def _answer_all(batch: BatchFrame, runner: _Runner, channel: _Channel, bell: _Bell) -> None:
+    bell.begin(len(batch.casts))
+    begin_by_ns = 0
+    for cast in batch.casts:
+        # The clock is looked at after the answer before was written: the parent relies on that.
+        is_late = begin_by_ns and time.monotonic_ns() > begin_by_ns
+        answer = NOT_BEGUN if is_late else runner.answer(cast)
+        bell.before(answer)
+        channel.send(answer)
+        begin_by_ns = batch.begin_by_ns
+    bell.end()
 
 
 def serve(descriptor: int) -> None:
@@ -225,17 +252,7 @@ def serve(descriptor: int) -> None:
         channel.send(msgspec.msgpack.encode(ChildReady(error=f"{type(error).__name__}: {error}")))
         return
     channel.send(msgspec.msgpack.encode(ready))
-    decoder, encoder, cpu_limit = msgspec.msgpack.Decoder(CastFrame), msgspec.msgpack.Encoder(), _CpuLimit()
-    bell = _Bell(config.bell)
+    decode, bell = msgspec.msgpack.Decoder(BatchFrame).decode, _Bell(config.bell)
+    runner = _Runner(loader, sandbox, _CpuLimit() if config.moves_cpu_limit else None)
     while (frame := channel.receive()) is not None:
-        cast = decoder.decode(frame)
-        bell.begin(cast)
-        if cast.begin_by_ns and time.monotonic_ns() > cast.begin_by_ns:
-            answer = NOT_BEGUN
-        else:
-            if config.moves_cpu_limit:
-                cpu_limit.follow(cast.limits.wall_ms)
-            answer = encoder.encode(_execute(loader, sandbox, cast))
-        bell.before(answer)
-        channel.send(answer)
-        bell.after(cast)
+        _answer_all(decode(frame), runner, channel, bell)

@@ -21,7 +21,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.model.limits import INPUT_BYTES_MAX, MIB, UNITS_MAX, CastLimits
+from domain.model.limits import INPUT_BYTES_MAX, KIB, MIB, UNITS_MAX, CastLimits
 from domain.model.messages import Outcome
 from workers.executor.process import (
     SHORT_BYTES_MAX,
@@ -35,7 +35,7 @@ from workers.executor.process import (
 from workers.executor.protocol import (
     MESSAGE_CHARACTERS_MAX,
     NOT_BEGUN,
-    REQUEST_BYTES_MAX,
+    BatchFrame,
     CastFrame,
     ExecuteRequest,
     ExecuteResult,
@@ -74,6 +74,8 @@ class Ahead(Protocol):
 
 # With the first cast's frame they fit into the socket at once, so neither side ever waits for the other to read.
 AHEAD_BYTES_MAX: Final = SHORT_BYTES_MAX // 2
+# The input of the first; a frame has a few hundred bytes more.
+_FIRST_BYTES_MAX: Final = AHEAD_BYTES_MAX - 1 * KIB
 
 _CANCELED: Final = ExecuteResult(outcome=Outcome.CANCELED, message="the cast was canceled")
 # What a child may say about a cast. The rest is known to others: canceled, poison, deadline.
@@ -253,41 +255,34 @@ class Executor:
         stale, self._stale = self._stale, 0
         self._drop_answers(stale)
 
-    def _frame(self, request: ExecuteRequest, begin_by_ns: int = 0, behind: int = 0) -> bytes:
-        digest, limits, given = request.digest, request.limits, request.input
-        frame = CastFrame(digest=digest, limits=limits, input=given, begin_by_ns=begin_by_ns, behind=behind)
-        return framed(self._encoder.encode(frame))
-
-    def _batch(self, first: ExecuteRequest, behind: Sequence[ExecuteRequest]) -> bytes:
-        begin_by_ns = time.monotonic_ns() + int(BEGIN_WITHIN_SECONDS * 1e9)
-        counts = range(len(behind) - 1, -1, -1)
-        rest = (self._frame(one, begin_by_ns, count) for one, count in zip(behind, counts, strict=True))
-        frames = b"".join((self._frame(first, behind=len(behind)), *rest))
-        assert len(frames) <= SHORT_BYTES_MAX, "whoever takes ahead keeps to AHEAD_BYTES_MAX"
-        return frames
+    def _frame(self, requests: Sequence[ExecuteRequest], begin_by_ns: int = 0) -> bytes:
+        casts = tuple(CastFrame(digest=one.digest, limits=one.limits, input=one.input) for one in requests)
+        return framed(self._encoder.encode(BatchFrame(casts=casts, begin_by_ns=begin_by_ns)))
 
     def _send(self, request: ExecuteRequest) -> ExecuteResult | None:
         """Send the cast and those that may follow it; return how it ended if it is not to be run."""
-        frames = self._frame(request)
-        if len(frames) > REQUEST_BYTES_MAX:
-            message = f"the input has {len(request.input)} bytes, at most {INPUT_BYTES_MAX} are allowed"
+        input_bytes = len(request.input)
+        if input_bytes > INPUT_BYTES_MAX:
+            message = f"the input has {input_bytes} bytes, at most {INPUT_BYTES_MAX} are allowed"
             return ExecuteResult(outcome=Outcome.PLATFORM_ERROR, message=message)
         self._drop_stale()
         child = self._ready_child()
         # Whoever cancels from here on kills this child, and `_answer` notices.
         if self._canceled:
             return _CANCELED
-        behind = self._ahead.take(request) if self._ahead is not None and len(frames) <= AHEAD_BYTES_MAX else ()
-        wall_ms = request.limits.wall_ms
+        behind = self._ahead.take(request) if self._ahead is not None and input_bytes <= _FIRST_BYTES_MAX else ()
+        wall_ms, begin_by_ns = request.limits.wall_ms, 0
         if behind:
-            frames = self._batch(request, behind)
+            begin_by_ns = time.monotonic_ns() + int(BEGIN_WITHIN_SECONDS * 1e9)
             self._sent.extend(one.cast_id for one in behind)
             wall_ms = max(wall_ms, *(one.limits.wall_ms for one in behind))
             self._bell_due = True
             child.expect_bell()
+        frame = self._frame((request, *behind), begin_by_ns)
+        assert not behind or len(frame) <= SHORT_BYTES_MAX, "whoever takes ahead keeps to AHEAD_BYTES_MAX"
         try:
             child.limit_cpu(wall_ms)
-            child.send(frames, _patience_seconds(request.limits))
+            child.send(frame, _patience_seconds(request.limits))
         except TimeoutError as error:
             raise _overran(request.limits) from error
         except OSError as error:
@@ -348,7 +343,7 @@ class Executor:
             child.receive(_LATE_SECONDS)
         self._stale = 0
         patience_seconds = _patience_seconds(request.limits)
-        child.send(self._frame(request), patience_seconds)
+        child.send(self._frame((request,)), patience_seconds)
         return child.receive(patience_seconds)
 
     def _lost(self, lost: ChildLostError, started: float) -> ExecuteResult:

@@ -72,10 +72,14 @@ class CastFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=F
     digest: bytes
     limits: CastLimits
     input: bytes
+
+
+class BatchFrame(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """Casts to run one after the other, each with a frame for its answer; often it is one."""
+
+    casts: tuple[CastFrame, ...]
     begin_by_ns: int = 0
-    """CLOCK_MONOTONIC: not begun by then, it is not run, and the answer is NOT_BEGUN. 0: no such bound."""
-    behind: int = 0
-    """How many casts were sent with this one and come after it. The first of a batch has the most."""
+    """CLOCK_MONOTONIC: behind the first, what is not begun by then is not run, and the answer is NOT_BEGUN."""
 
 
 class ExecuteRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
