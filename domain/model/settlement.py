@@ -161,20 +161,33 @@ def check_origin(event: UsageEvent, cast: HeldCast, token_key: bytes) -> None:
 
 def check_claim(event: UsageEvent, cast: HeldCast) -> None:
     """Raise BadClaimError when `event` cannot be what an honest worker says about the open cast `cast`."""
-    faults = {
-        "fuel is negative or over the cast's limit": event.fuel is not None and not 0 <= event.fuel <= cast.fuel_limit,
-        "the output is longer than the cast's limit": len(event.output or b"") > cast.output_bytes_limit,
-        "the log is longer than the cast's limit": len(event.log) > cast.log_bytes_limit,
-        "a measured figure is negative": min(event.cpu_us, event.memory_bytes_peak, event.wall_us, event.attempts) < 0,
-        "the units are negative or more than anybody can report": not 0 <= event.units <= UNITS_MAX,
-        "nobody asked to cancel this cast": event.outcome is Outcome.CANCELED and not cast.cancel_requested,
-        "the deadline has not passed": event.outcome is Outcome.DEADLINE_PASSED and not cast.deadline_passed,
-        "a success needs an output and exit code 0": event.outcome is Outcome.SUCCEEDED
-        and (event.output is None or event.exit_code != 0),
-    }
-    for reason, found in faults.items():
-        if found:
-            raise BadClaimError(reason)
+    reason = _fault_of_figures(event, cast) or _fault_of_outcome(event, cast)
+    if reason is not None:
+        raise BadClaimError(reason)
+
+
+def _fault_of_figures(event: UsageEvent, cast: HeldCast) -> str | None:
+    if event.fuel is not None and not 0 <= event.fuel <= cast.fuel_limit:
+        return "fuel is negative or over the cast's limit"
+    if len(event.output or b"") > cast.output_bytes_limit:
+        return "the output is longer than the cast's limit"
+    if len(event.log) > cast.log_bytes_limit:
+        return "the log is longer than the cast's limit"
+    if event.cpu_us < 0 or event.memory_bytes_peak < 0 or event.wall_us < 0 or event.attempts < 0:
+        return "a measured figure is negative"
+    if not 0 <= event.units <= UNITS_MAX:
+        return "the units are negative or more than anybody can report"
+    return None
+
+
+def _fault_of_outcome(event: UsageEvent, cast: HeldCast) -> str | None:
+    if event.outcome is Outcome.SUCCEEDED and (event.output is None or event.exit_code != 0):
+        return "a success needs an output and exit code 0"
+    if event.outcome is Outcome.CANCELED and not cast.cancel_requested:
+        return "nobody asked to cancel this cast"
+    if event.outcome is Outcome.DEADLINE_PASSED and not cast.deadline_passed:
+        return "the deadline has not passed"
+    return None
 
 
 def ending_of(event: UsageEvent, cast: HeldCast, prices: Mapping[int, Price]) -> Ending:

@@ -17,7 +17,8 @@ from domain.model.messages import Pool
 from domain.model.pricing import Price
 from domain.model.settlement import Ending, HeldCast
 from domain.store import events as event_store
-from domain.store.columns import columns_of, written_in_columns
+from domain.store.columns import bigints, byte_strings, columns_of, texts, written_in_columns
+from domain.store.columns import uuids as uuids_of
 from domain.store.connection import Connection
 from domain.store.exchange import Sent, Value, exchange, json_of, later, uuids, value
 from domain.store.queries import behind_gate, load, together
@@ -49,28 +50,6 @@ class StrayRow(msgspec.Struct, frozen=True, kw_only=True):
     cpu_us: int
     wall_us: int
     worker: str
-
-
-class EndRow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """What the gate writes to a cast."""
-
-    id: UUID
-    status: str
-    error_code: str | None
-    error_message: str
-    exit_code: int | None
-    fuel: int | None
-    cpu_us: int
-    memory_bytes_peak: int
-    wall_us: int
-    attempts: int
-    cost_micros: int
-    started_ms: int | None
-    finished_ms: int | None
-    units: int
-    windows: int
-    output: bytes | None
-    log: bytes | None
 
 
 class WireRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -291,30 +270,28 @@ def _range(cast_ids: Collection[UUID]) -> dict[str, UUID]:
 
 def _ends(endings: Sequence[Ending], batch_id: UUID, name: str) -> dict[str, Value]:
     """Return what `casts_end` is sent with; its rows are called `name`."""
-    rows = columns_of([_end_row(ending) for ending in endings], name)
-    return {**rows, **_range([ending.cast.id for ending in endings]), "batch_id": batch_id}
-
-
-def _end_row(ending: Ending) -> EndRow:
-    return EndRow(
-        id=ending.cast.id,
-        status=ending.status.value,
-        error_code=ending.error_code,
-        error_message=ending.message,
-        exit_code=ending.exit_code,
-        fuel=ending.fuel,
-        cpu_us=ending.cpu_us,
-        memory_bytes_peak=ending.memory_bytes_peak,
-        wall_us=ending.wall_us,
-        attempts=ending.attempts,
-        cost_micros=ending.charge.cost_micros,
-        started_ms=ending.started_ms,
-        finished_ms=ending.finished_ms,
-        units=ending.units,
-        windows=len(ending.cast.window_ids),
-        output=ending.output,
-        log=ending.log,
-    )
+    ids = [ending.cast.id for ending in endings]
+    columns = {
+        "id": uuids_of(ids),
+        "status": texts([ending.status for ending in endings]),
+        "error_code": texts([ending.error_code for ending in endings]),
+        "error_message": texts([ending.message for ending in endings]),
+        "exit_code": bigints([ending.exit_code for ending in endings]),
+        "fuel": bigints([ending.fuel for ending in endings]),
+        "cpu_us": bigints([ending.cpu_us for ending in endings]),
+        "memory_bytes_peak": bigints([ending.memory_bytes_peak for ending in endings]),
+        "wall_us": bigints([ending.wall_us for ending in endings]),
+        "attempts": bigints([ending.attempts for ending in endings]),
+        "cost_micros": bigints([ending.charge.cost_micros for ending in endings]),
+        "started_ms": bigints([ending.started_ms for ending in endings]),
+        "finished_ms": bigints([ending.finished_ms for ending in endings]),
+        "units": bigints([ending.units for ending in endings]),
+        "windows": bigints([len(ending.cast.window_ids) for ending in endings]),
+        "output": byte_strings([ending.output for ending in endings]),
+        "log": byte_strings([ending.log for ending in endings]),
+    }
+    rows = {f"{name}.{column}": values for column, values in columns.items()}
+    return {**rows, **_range(ids), "batch_id": batch_id}
 
 
 def _wire_cast(row: tuple[Any, ...]) -> WireCast:

@@ -139,8 +139,8 @@ FAULTS = (
         "A worker that lies about fuel charges more than was held.",
         (
             "domain/model/settlement.py",
-            "event.fuel is not None and not 0 <= event.fuel <= cast.fuel_limit,",
-            "event.fuel is not None and event.fuel < 0,",
+            "event.fuel is not None and not 0 <= event.fuel <= cast.fuel_limit:",
+            "event.fuel is not None and event.fuel < 0:",
         ),
         tests=(f"{SETTLE}test_a_forged_event_is_parked_and_moves_no_money",),
     ),
@@ -149,8 +149,8 @@ FAULTS = (
         "A worker that lies fills the database.",
         (
             "domain/model/settlement.py",
-            'len(event.output or b"") > cast.output_bytes_limit,',
-            'len(event.output or b"") < 0,',
+            'len(event.output or b"") > cast.output_bytes_limit:',
+            'len(event.output or b"") < 0:',
         ),
         tests=(f"{SETTLE}test_a_forged_event_is_parked_and_moves_no_money",),
     ),
