@@ -140,18 +140,17 @@ def grant_flows(share: GrantShare, funds: GrantFunds) -> list[Flow]:
 
 
 def _levelled(creator_id: UUID, surplus: Mapping[Place, int]) -> list[Flow]:
-    """Return flows from where there is too much to where there is too little; the surpluses sum to zero."""
+    """Return flows from where there is too much to where there is too little; the surpluses sum to zero.
+
+    Of three places one alone has too much, or too little: what two exchange leaves nothing for others to be asked for.
+    """
     assert sum(surplus.values()) == 0, "what leaves one place comes to another"
-    left = dict(surplus)
-    flows: list[Flow] = []
-    for before in Place:
-        for after in Place:
-            micros = min(left[before], -left[after])
-            if micros > 0:
-                left[before] -= micros
-                left[after] += micros
-                flows.append(Flow(creator_id=creator_id, before=before, after=after, micros=micros))
-    return flows
+    return [
+        Flow(creator_id=creator_id, before=before, after=after, micros=micros)
+        for before in Place
+        for after in Place
+        if (micros := min(surplus[before], -surplus[after])) > 0
+    ]
 
 
 def flow_transfers(flows: Sequence[Flow], *, cause: UUID, source_id: UUID, month: date) -> list[Transfer]:

@@ -84,7 +84,7 @@ def judge(owed: Owed, account: PayoutAccount | None, *, is_suspended: bool) -> V
     assert owed.fresh_micros >= 0, "what became payable is credited"
     cents = (owed.payable_micros - owed.fresh_micros) // MICROS_PER_CENT
     if cents < MINIMUM_CENTS:
-        is_fresh = owed.payable_micros // MICROS_PER_CENT >= MINIMUM_CENTS
+        is_fresh = owed.payable_micros >= MINIMUM_CENTS * MICROS_PER_CENT
         return Verdict(outcome="held_back" if is_fresh else "below_minimum")
     if account is None or account.status in {"none", "incomplete"}:
         return Verdict(outcome="no_account")

@@ -7,6 +7,7 @@ _NO_ROOM = "a key that may have no open cast has none accepted, and this is show
 _WHOSE = "a month is found by its account, and nobody asks it whose it is"
 _NO_SECRET = "SHA-1 gives the same; the word is for machines that forbid it where secrets hang on it"
 _ANY_OUTCOME = "bookings follow from the charge; an ending has an outcome, and nobody looks at it here"
+_SUMS = "what flows take from one place they bring to another, so it holds; the words are for who changes them"
 
 EXPLAINED: dict[str, str] = {
     "admission._Batch._accept: `or 0)` to `or 1)`": _NO_ROOM,
@@ -27,6 +28,11 @@ EXPLAINED: dict[str, str] = {
     " `name.encode(), usedforsecurity=True).digest()[:16], version=5)`": _NO_SECRET,
     "credits.whole_credits: `micros >= 0` to `micros > 0`": _ZERO,
     "credits.whole_credits: `>= 0 else` to `>= 1 else`": _ZERO,
+    "earnings._levelled: `0, 'what leaves one place comes to another' return` to"
+    " `0, 'WHAT LEAVES ONE PLACE COMES TO ANOTHER' return`": _SUMS,
+    "earnings._levelled: `0, 'what leaves one place comes to another' return` to"
+    " `0, 'XXwhat leaves one place comes to anotherXX' return`": _SUMS,
+    "earnings.lost_of: `back >= used_price:` to `back > used_price:`": "all of what he has, either way",
     "invoicing.last_month: `- timedelta(days=1))` to `- timedelta(days=2))`": "any day of the month before will do",
     "receipt._ledger: `Ending(cast=cast, outcome=Outcome.SUCCEEDED, charge=charged)` to"
     " `Ending(cast=cast, outcome=None, charge=charged)`": _ANY_OUTCOME,

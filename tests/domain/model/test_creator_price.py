@@ -88,8 +88,10 @@ def test_a_hold_covers_the_most_and_a_charge_is_what_was_done() -> None:
 
 def test_the_first_price_counts_from_the_start() -> None:
     change = first_price(fixed(9), version_id=VERSION, now_ms=NOW_MS)
-    assert change is not None
-    assert (change.number, change.at(NOW_MS), change.is_ahead(NOW_MS)) == (1, fixed(9), False)
+    assert change == PriceChange(
+        version_id=VERSION, number=1, announced_ms=NOW_MS, effective_ms=NOW_MS, before=NO_PRICE, after=fixed(9)
+    )
+    assert (change.at(NOW_MS), change.is_ahead(NOW_MS)) == (fixed(9), False)
     assert first_price(CreatorPrice(units_max=7), version_id=VERSION, now_ms=NOW_MS) is None
 
 
@@ -139,22 +141,43 @@ def test_a_new_announcement_replaces_the_old_and_the_same_again_is_none() -> Non
 
 def test_nothing_said_of_a_free_version_is_no_row() -> None:
     assert announce(None, CreatorPrice(units_max=5), version_id=VERSION, now_us=NOW_US) is None
-    assert told(None, fixed(1)).at(NOW_MS) == NO_PRICE
+    assert (told(None, fixed(1)).at(NOW_MS), told(None, fixed(1)).number) == (NO_PRICE, 1)
 
 
 @pytest.mark.parametrize(
-    ("price", "reports", "place"),
+    ("price", "reports", "place", "message", "fix"),
     [
-        (CreatorPrice(per_unit_micros=1), True, "per_unit_micros"),
-        (CreatorPrice(per_unit_micros=1, units_max=5), False, "per_unit_micros"),
-        (CreatorPrice(per_output_kib_micros=PRICE_MICROS_MAX // 10 + 1), True, "price"),
+        (
+            CreatorPrice(per_unit_micros=1),
+            True,
+            "per_unit_micros",
+            "this version declares no units",
+            "Say in the manifest what a unit is and how many at most (1 to 1000000): units: {name, max}.",
+        ),
+        (
+            CreatorPrice(per_unit_micros=1, units_max=5),
+            False,
+            "per_unit_micros",
+            "this module never reports units",
+            "Import the function `report_units` of the module `spell` and call it with what was done.",
+        ),
+        (
+            CreatorPrice(per_output_kib_micros=PRICE_MICROS_MAX // 10 + 1),
+            True,
+            "price",
+            "a cast with 10240 bytes of output could cost 1000000010 micros for the creator alone",
+            "Lower it, or limits.output_bytes or units.max: at most 1000000000 micros are taken.",
+        ),
     ],
 )
-def test_a_price_that_cannot_be_is_refused(price: CreatorPrice, reports: bool, place: str) -> None:  # noqa: FBT001
+def test_a_price_that_cannot_be_is_refused(
+    *, price: CreatorPrice, reports: bool, place: str, message: str, fix: str
+) -> None:
     with pytest.raises(RefusedError) as caught:
         check_price(price, output_bytes_max=10 * 1_024, reports_units=reports)
-    assert caught.value.refusal.code is Code.VALIDATION
-    assert [fault.location for fault in caught.value.refusal.faults] == [place]
+    refusal = caught.value.refusal
+    assert (refusal.code, refusal.detail) == (Code.VALIDATION, f"The price cannot be used: {message}.")
+    assert [(fault.location, fault.message, fault.fix) for fault in refusal.faults] == [(place, message, fix)]
     check_price(
         CreatorPrice(per_output_kib_micros=PRICE_MICROS_MAX // 10), output_bytes_max=10_240, reports_units=False
     )

@@ -1,5 +1,6 @@
 """Whether a creator is paid, and how much."""
 
+import time
 from datetime import UTC, date, datetime
 from uuid import uuid4
 
@@ -38,6 +39,7 @@ def owed(payable: int, fresh: int = 0) -> Owed:
         (owed(MINIMUM - 1, 5 * CENT), account(), False, "below_minimum", 0),
         # More was taken back since than had been there before what is fresh.
         (owed(MINIMUM, 3 * MINIMUM), account(), False, "held_back", 0),
+        (owed(1), account(), False, "below_minimum", 0),
         (owed(0), account(), False, "nothing", 0),
         (owed(-7), account(), False, "nothing", 0),
         (owed(MINIMUM), account(), True, "suspended", 0),
@@ -54,6 +56,11 @@ def test_who_is_paid_and_how_much(
     assert (verdict.outcome, verdict.amount_cents) == (outcome, cents)
 
 
+def test_nothing_becomes_payable_by_being_taken() -> None:
+    with pytest.raises(AssertionError, match=r"^what became payable is credited$"):
+        judge(owed(MINIMUM, -1), account(), is_suspended=False)
+
+
 def test_a_creators_account_in_a_word() -> None:
     nobody = account(connected=False, submitted=False, active=False)
     assert (nobody.status, account().status) == ("none", "active")
@@ -66,6 +73,14 @@ def test_nothing_begins_by_itself_before_its_day() -> None:
     days = [datetime(2026, 11, day, 23, 59, tzinfo=UTC) for day in (1, 14, 15, 30)]
     assert [is_due(day) for day in days] == [False, False, True, True]
     assert fresh_since(NOW) == datetime(2026, 11, 8, tzinfo=UTC)
+
+
+def test_the_day_is_that_of_utc_wherever_the_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "EAST-14")
+        time.tzset()
+        assert not is_due(datetime(2026, 11, 14, 23, 59, tzinfo=UTC))
+    time.tzset()
 
 
 def test_what_a_creator_is_told() -> None:
