@@ -235,6 +235,17 @@ PARTS = st.builds(
     fuel=None,
     outcome=Outcome.SUCCEEDED,
 )
+# The caller looks when a rise is announced already, and casts when its notice is over.
+@example(
+    schedule=[(CreatorPrice(per_unit_micros=1, units_max=100), 0)],
+    asked_after=1,
+    waited=14 * DAY_US - 1,
+    quote=False,
+    output_bytes=0,
+    units=0,
+    fuel=None,
+    outcome=Outcome.SUCCEEDED,
+)
 # A guest counts further than its creator said.
 @example(
     schedule=[(CreatorPrice(per_unit_micros=50, units_max=100), 0)],
@@ -266,18 +277,17 @@ def test_no_schedule_charges_above_the_hold_or_the_quote_or_without_notice(
         if (change := announce(latest, wanted, version_id=VERSION, now_us=now_us)) is not None:
             changes.append(change)
 
-    def price_at(instant_us: int) -> CreatorPrice:
-        known = [change for change in changes if change.announced_ms * 1_000 <= instant_us]
-        return known[-1].at(instant_us // 1_000) if known else NO_PRICE
+    def known_at(instant_us: int) -> PriceChange | None:
+        return next((one for one in reversed(changes) if one.announced_ms * 1_000 <= instant_us), None)
 
     seen_us = NOW_US + asked_after
     cast_us = seen_us + waited
     limits = CastLimits(output_bytes=20_000)
-    promised = price_at(seen_us)
+    seen, known = known_at(seen_us), known_at(cast_us)
+    promised = NO_PRICE if seen is None else seen.at(seen_us // 1_000)
     terms = quoted(promised, expires_ms=cast_us // 1_000 + 1) if quote else None
-    known = [change for change in changes if change.announced_ms * 1_000 <= cast_us]
-    asked = spec(price=known[-1] if known else None, quote=terms, limits=limits, creator_id=CREATOR)
-    (accepted,) = accept(state(now_us=cast_us, prices=known[-1:]), asked)
+    asked = spec(price=known, quote=terms, limits=limits, creator_id=CREATOR)
+    (accepted,) = accept(state(now_us=cast_us, prices=[] if known is None else [known]), asked)
     assert isinstance(accepted, Accepted)
     charged = pricing.charge(
         PRICE,
@@ -290,6 +300,10 @@ def test_no_schedule_charges_above_the_hold_or_the_quote_or_without_notice(
         units=units,
     )
     assert charged.platform_micros + charged.creator_micros == charged.cost_micros <= accepted.held_micros
-    most = pricing.hold_micros(PRICE, promised, fuel_limit=limits.fuel, output_bytes_limit=limits.output_bytes)
+    told_of = {promised} if seen is None or quote else {promised, seen.after}
+    most = max(
+        pricing.hold_micros(PRICE, one, fuel_limit=limits.fuel, output_bytes_limit=limits.output_bytes)
+        for one in told_of
+    )
     if quote or waited < 14 * DAY_US:
         assert accepted.held_micros <= most, "dearer than what was promised, or within the notice"
