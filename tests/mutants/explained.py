@@ -36,6 +36,8 @@ EXPLAINED: dict[str, str] = {
     "settlement.casts_name_next: flip `>` to `>=`": _NONE,
     "settlement.casts_read: flip `>` to `>=`": _INSTANT,
     "settlement.casts_read: flip `<=` to `<`": _INSTANT,
+    "identity.key_update: condition `account_id = %(account_id)s` to `true`": "a key's casts are its account's; the"
+    " planner then reads the index by account",
     "credit_grants.credits_ever_set: condition `NOT credits_ever` to `true`": "spares the writing of what stands there",
     "credit_grants.transaction_insert: condition `balance_micros > 0` to `true`": _EMPTY,
     "credit_grants.transaction_insert: flip `>` to `>=`": _EMPTY,

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from domain.flow.settle import settle, settle_as_read
-from domain.store import admission, settlement
+from domain.store import admission, settlement, usage
 from domain.store.connection import Connection, LockTimeoutError, Pool, brief_transaction, transaction
 from domain.store.exchange import exchange
 from tests.domain.admitted import accept
@@ -151,8 +151,8 @@ async def test_who_settles_waits_for_an_account_before_anything_of_it_is_locked(
     assert await broken(world.database_url) == {}
 
 
-async def test_counters_of_spells_are_raised_in_order(world: World, database_url: str, pool: Pool) -> None:
-    """Or two ledgers that settle casts of the same two spells could wait for each other."""
+async def test_counters_are_raised_in_order(world: World, database_url: str, pool: Pool) -> None:
+    """Or two ledgers that settle casts of two spells, or count two accounts, could wait for each other."""
     worlds = [world, *[await make_world(database_url) for _ in range(7)]]
     jobs = [job for one in worlds for job in await accept(one, pool)]
     async with transaction(pool) as connection:
@@ -161,3 +161,11 @@ async def test_counters_of_spells_are_raised_in_order(world: World, database_url
         await settle(connection, [event_of(job) for job in jobs], batch_id=uuid4(), token_key=TOKEN_KEY)
     written = await world.rows("SELECT account_id, dimension, subject_id FROM usage_counters ORDER BY tableoid, ctid")
     assert written == sorted((one.creator_id, "spell", one.spell_id) for one in worlds)
+    async with transaction(pool) as connection:
+        await connection.execute(b"SET LOCAL enable_sort = off")
+        assert await usage.count(connection) == len(jobs)
+    written = await world.rows(
+        "SELECT account_id, dimension, subject_id FROM usage_counters WHERE dimension <> 'spell'"
+        " ORDER BY tableoid, ctid"
+    )
+    assert (len(written), written) == (3 * len(worlds), sorted(written))

@@ -266,13 +266,6 @@ async def test_places_on_the_wire_are_counted_for_each_pool(world: World, pool: 
     assert await world.rows("SELECT open_casts FROM api_keys WHERE id = %s", world.key_id) == [(2,)]
 
 
-async def test_open_casts_are_counted_of_a_key_with_a_bound_alone(world: World, pool: Pool) -> None:
-    await world.rows("UPDATE api_keys SET open_casts_max = NULL WHERE id = %s", world.key_id)
-    (job,) = await accept(world, pool, world.spec())
-    assert await world.rows("SELECT open_casts FROM api_keys WHERE id = %s", world.key_id) == [(0,)]
-    await settle_all(pool, event_of(job))
-
-
 async def test_free_places_go_to_the_account_and_pool_they_came_free_in(
     world: World, neighbour: World, pool: Pool
 ) -> None:
