@@ -125,12 +125,10 @@ FROM json_to_recordset(%(rows)s::json)
 -- Give back what was held and count what was spent, in exactly the windows the hold names. A window remembers the
 -- highest share of the soft limit it has told of, so each is told once: `was` is the row as the account's lock keeps it.
 UPDATE budget_windows w SET held_micros = w.held_micros - r.held, spent_micros = w.spent_micros + r.spent,
-  notified_percent = greatest(was.notified_percent, CASE
-    WHEN NOT b.notify OR b.deleted_at IS NOT NULL OR b.soft_limit_micros IS NULL OR was.spent_micros + r.spent = 0 THEN 0
-    WHEN (was.spent_micros + r.spent) * 100 >= b.soft_limit_micros * 100 THEN 100
-    WHEN (was.spent_micros + r.spent) * 100 >= b.soft_limit_micros * 80 THEN 80
-    WHEN (was.spent_micros + r.spent) * 100 >= b.soft_limit_micros * 50 THEN 50
-    ELSE 0 END)
+  notified_percent = greatest(was.notified_percent, (
+    SELECT
+    -- include: windows.share_reached
+    FROM (SELECT was.spent_micros + r.spent AS spent_micros) AS after))
 FROM unnest(%(rows.id)b::uuid[], %(rows.held)b::bigint[], %(rows.spent)b::bigint[]) AS r(id, held, spent)
 JOIN budget_windows was ON was.id = r.id
 JOIN budgets b ON b.id = was.budget_id
@@ -146,9 +144,10 @@ UPDATE budget_windows w
 SET held_micros = w.held_micros - r.held, spent_micros = w.spent_micros + r.spent
 FROM unnest(%(rows.id)b::uuid[], %(rows.held)b::bigint[], %(rows.spent)b::bigint[]) AS r(id, held, spent), budgets b
 WHERE w.id = r.id AND b.id = w.budget_id
-RETURNING b.notify AND b.deleted_at IS NULL AND w.notified_percent < 100 AND w.spent_micros > 0
-  AND w.spent_micros * 100 >= b.soft_limit_micros
-    * CASE WHEN w.notified_percent < 50 THEN 50 WHEN w.notified_percent < 80 THEN 80 ELSE 100 END AS reached
+RETURNING w.notified_percent < (
+    SELECT
+    -- include: windows.share_reached
+    FROM (SELECT w.spent_micros) AS after) AS reached
 
 -- name: months_settle
 -- The same for the account's month and its free allowance.

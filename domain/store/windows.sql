@@ -13,3 +13,14 @@ FROM budgets b
 LEFT JOIN budget_windows w
   ON w.budget_id = b.id AND w.starts_on = CASE b.period WHEN 'daily' THEN instant.day ELSE instant.month END
 WHERE b.deleted_at IS NULL
+
+-- name: share_reached
+-- For other files to include, where a budget `b` stands and `after` with what a window of it has spent: the highest share
+-- of the soft limit that is to be told of, in percent; 0: none.
+CASE
+  WHEN b.soft_limit_micros IS NULL OR NOT b.notify OR b.deleted_at IS NOT NULL OR after.spent_micros = 0 THEN 0
+  WHEN after.spent_micros * 100 >= b.soft_limit_micros * 100 THEN 100
+  WHEN after.spent_micros * 100 >= b.soft_limit_micros * 80 THEN 80
+  WHEN after.spent_micros * 100 >= b.soft_limit_micros * 50 THEN 50
+  ELSE 0
+END

@@ -55,7 +55,7 @@ FAULTS = (
     fault(
         "threshold-forgotten",
         "Whoever raises a soft limit is told of the same shares again.",
-        ("domain/store/settlement.sql", "greatest(was.notified_percent, CASE", "greatest(0, CASE"),
+        ("domain/store/settlement.sql", "greatest(was.notified_percent, (", "greatest(0, ("),
         tests=(f"{THRESHOLDS}test_a_raised_limit_does_not_repeat_and_a_lowered_one_is_told",),
     ),
     fault(
