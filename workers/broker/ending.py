@@ -62,7 +62,8 @@ def understood(entry: Entry) -> StreamMessage | None:
             entry.cast_id_bytes()
     except (DecodeError, ValueError):
         return None
-    if q_name(fields["queue_name"]) != entry.queue.name:
+    queue_name = fields["queue_name"]
+    if queue_name != entry.queue.name and q_name(queue_name) != entry.queue.name:
         return None
     return StreamMessage(fields, entry) if entry.queue.lost_event is None else MeteredMessage(fields, entry)
 

@@ -144,15 +144,15 @@ class Completion:
 
 
 class StreamMessage(MessageProxy):
-    """A message with the entry it came from.
+    """A message with the entry it came from; it takes the decoded fields for its own.
 
-    Its fields are its own, so that reading one costs no indirection; Dramatiq's frozen message is made when asked for.
+    They are its attributes, so that reading one costs no indirection; Dramatiq's frozen message is made when asked for.
     """
 
     def __init__(self, fields: dict[str, Any], entry: Entry) -> None:
+        self.__dict__ = fields
         self.failed = False
         self._exception: BaseException | None = None
-        self.__dict__.update(fields)
         self.entry = entry
 
     @cached_property

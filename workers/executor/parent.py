@@ -34,7 +34,6 @@ from workers.executor.process import (
 )
 from workers.executor.protocol import (
     MESSAGE_CHARACTERS_MAX,
-    NOT_BEGUN,
     BatchFrame,
     CastFrame,
     ExecuteRequest,
@@ -295,7 +294,7 @@ class Executor:
         assert child is not None, "only `run` takes a child away while a cast runs"
         try:
             frame = self._receive(child, request.limits)
-            if frame == NOT_BEGUN:
+            if not frame:  # NOT_BEGUN
                 frame = self._begin_again(child, request)
             result = _decode_result(frame)
             if not self._sent and not self._stale:
@@ -312,7 +311,7 @@ class Executor:
             raise ChildLostError(Outcome.SANDBOX_CRASHED, "the sandbox claimed more than its limits allow")
         return result
 
-    def _receive(self, child: Child, limits: CastLimits) -> bytes:
+    def _receive(self, child: Child, limits: CastLimits) -> bytearray:
         """Wait for the answer; casts behind one that is slow are given back as soon as they cannot begin any more.
 
         That is certain when there is no answer after `begin_by_ns`: the child looks at the clock after it answered.
@@ -335,7 +334,7 @@ class Executor:
         assert self._ahead is not None, "nothing else sends ahead"
         self._ahead.give_back()
 
-    def _begin_again(self, child: Child, request: ExecuteRequest) -> bytes:
+    def _begin_again(self, child: Child, request: ExecuteRequest) -> bytearray:
         """Run a cast whose turn came too late, so those behind it came too late as well."""
         if self._sent:
             self._give_back()

@@ -38,6 +38,8 @@ SHORT_BYTES_MAX: Final = 64 * KIB
 # Two batches whose bell was not heard in time: the child rings after the last answer, and only then gets another one.
 _RINGS_DUE_MAX: Final = 2
 
+_unpack_length: Final = LENGTH_PREFIX.unpack_from
+_PREFIX_BYTES: Final = LENGTH_PREFIX.size
 _READ_BYTES: Final = 1 * MIB
 # A buffer of a mebibyte is mapped and unmapped for every cast; this one comes from the heap and holds most answers.
 _FIRST_READ_BYTES: Final = 16 * KIB
@@ -164,7 +166,7 @@ class Child:
         except BlockingIOError as error:
             raise TimeoutError from error
 
-    def receive(self, seconds: float) -> bytes:
+    def receive(self, seconds: float) -> bytearray:
         """Return one frame. TimeoutError when it is not here in time, EOFError when the child is gone."""
         frame = self._next_frame()
         if frame is not None:
@@ -203,18 +205,17 @@ class Child:
             self._rings_due -= len(rings)
         return True
 
-    def _next_frame(self) -> bytes | None:
+    def _next_frame(self) -> bytearray | None:
         unread = self._unread
-        if len(unread) < LENGTH_PREFIX.size:
+        if len(unread) < _PREFIX_BYTES:
             return None
-        length = LENGTH_PREFIX.unpack_from(unread)[0]
+        (length,) = _unpack_length(unread)
         if length > ANSWER_BYTES_MAX:
             raise FrameTooLargeError(length)
-        end = LENGTH_PREFIX.size + length
+        end = _PREFIX_BYTES + length
         if len(unread) < end:
             return None
-        with memoryview(unread) as view:
-            frame = bytes(view[LENGTH_PREFIX.size : end])
+        frame = unread[_PREFIX_BYTES:end]
         del unread[:end]
         return frame
 
