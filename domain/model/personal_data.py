@@ -338,6 +338,7 @@ UNEXPORTED: Final[Mapping[str, str]] = {
     "price_book": "prices: those of all, and what was agreed on, which casts and receipts name",
     "credit_packages": "what is for sale, the same for all",
     "scheduled_runs": "the platform's own clock",
+    "account_ids": "ids of accounts, for others to refer to",
     "usage_uncounted": "which casts are counted next; the export counts them already",
     "billing_runs": "which months were billed, the same for all",
     "payout_runs": "which months were paid out, the same for all",

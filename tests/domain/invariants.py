@@ -68,6 +68,11 @@ BROKEN = {
                    WHERE dimension = 'account' AND period = 'day' AND funding = 'test' GROUP BY 1) n
           ON n.account_id = a.id
         WHERE coalesce(c.casts, 0) <> coalesce(n.casts, 0) OR coalesce(n.cost, 0) <> 0""",
+    "what is held and spent belongs to an account and a budget there is": """
+        SELECT w.id FROM budget_windows w LEFT JOIN budgets b ON b.id = w.budget_id AND b.account_id = w.account_id
+        LEFT JOIN accounts a ON a.id = w.account_id WHERE b.id IS NULL OR a.id IS NULL
+        UNION ALL SELECT account_id FROM account_months WHERE account_id NOT IN (SELECT id FROM accounts)
+        UNION ALL SELECT account_id FROM usage_counters WHERE account_id NOT IN (SELECT id FROM accounts)""",
     "no hard limit is passed by what is spent and held": """
         SELECT id FROM budget_windows WHERE spent_micros + held_micros > hard_limit_micros""",
 }

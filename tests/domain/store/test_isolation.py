@@ -28,6 +28,7 @@ NOBODYS: Final = {
     "schema_migrations": "the runner's own",
     "stripe_comparisons": "one row a day, for the operator",
     "stripe_listed": "ids that Stripe named, compared with ours by the operator's platform",
+    "account_ids": "ids alone, for others to refer to; no role reads it",
     "usage_uncounted": "ids of casts, whoever's, that are counted next; for the engine alone",
     "stripe_events": "ids that Stripe named; whose they are is found when they are applied",
 }
