@@ -170,7 +170,7 @@ OWNED: Final[Mapping[str, Rule]] = {
             "id", "key_id", "spell_id", "version_id", "status", "pool", "cancel_requested", "accepted_at",
             "deadline_at", "started_at", "finished_at", "data_expires_at", "fuel_limit", "wall_ms_limit",
             "memory_bytes_limit", "output_bytes_limit", "log_bytes_limit", "price_version", "creator_price_micros",
-            "held_micros", "cost_micros", "cost_cents", "funding", "window_ids", "grant_ids", "grant_micros", "input",
+            "held_micros", "cost_micros", "funding", "window_ids", "grant_ids", "grant_micros", "input",
             "output", "log", "metadata", "traceparent", "error_code", "error_message", "exit_code", "fuel", "cpu_us",
             "memory_bytes_peak", "wall_us", "attempts", "webhook_url", "data_once", "creator_rates", "quote_id",
             "output_bytes", "units",

@@ -1,4 +1,7 @@
-"""What a schema is, as text: one line for each thing in schema public that a migration can make or change."""
+"""What a schema is, as text: one line for each thing in schema public that a migration can make or change.
+
+The order of columns is none: one that was dropped comes back as the last.
+"""
 
 from typing import Final
 
@@ -13,7 +16,7 @@ _QUERIES: Final = {
                pg_get_partkeydef(c.oid), pg_get_viewdef(c.oid), obj_description(c.oid)
         FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind NOT IN ('i', 'I')""",
     "column": b"""
-        SELECT c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
+        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
                a.attgenerated, a.attstorage, a.attcompression, pg_get_expr(d.adbin, d.adrelid), a.attcollation
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
@@ -32,7 +35,9 @@ _QUERIES: Final = {
     "policy": b"""
         SELECT schemaname, tablename, policyname, permissive, roles, cmd, qual, with_check FROM pg_policies""",
     "type": b"""
-        SELECT t.typname, t.typtype, array(SELECT enumlabel FROM pg_enum WHERE enumtypid = t.oid ORDER BY enumsortorder)
+        SELECT t.typname, t.typtype,
+               array(SELECT enumlabel FROM pg_enum WHERE enumtypid = t.oid ORDER BY enumsortorder),
+               array(SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contypid = t.oid ORDER BY conname)
         FROM pg_type t WHERE t.typnamespace = 'public'::regnamespace AND t.typtype IN ('e', 'd', 'r')""",
     "grant": b"""
         SELECT object, pg_get_userbyid(grantee), privilege_type, is_grantable

@@ -61,7 +61,7 @@ async def lay_newest_first(world: World) -> None:
     """Write all casts anew: an update may put a row back into a gap before others, an INSERT after them does not."""
     stored = await columns(
         world,
-        "SELECT attname FROM pg_attribute WHERE attrelid = 'casts'::regclass AND attnum > 0 AND attgenerated = ''",
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'casts'::regclass AND attnum > 0 AND NOT attisdropped",
     )
     names = ", ".join(stored)
     query = (
