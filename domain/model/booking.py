@@ -63,6 +63,8 @@ class AccountRow(msgspec.Struct, kw_only=True, omit_defaults=True):
     on_wire_large: int = 0
     told: bool = False
     """Somebody hears of its casts, as they were read."""
+    data_days: int = 0
+    """How long it keeps their data, as they were read."""
 
 
 class CreditsRow(msgspec.Struct, kw_only=True):
@@ -218,7 +220,9 @@ def _accounts(groups: Sequence[_Group]) -> list[AccountRow]:
     rows: dict[int, AccountRow] = {}
     for group in groups:
         cast = group.cast
-        row = rows.setdefault(cast.account_id.int, AccountRow(id=cast.account_id, told=cast.has_webhooks))
+        row = rows.setdefault(
+            cast.account_id.int, AccountRow(id=cast.account_id, told=cast.has_webhooks, data_days=cast.data_days)
+        )
         row.casts += group.casts
         row.on_wire_default += group.on_wire_default
         row.on_wire_large += group.on_wire_large

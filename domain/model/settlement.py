@@ -77,6 +77,8 @@ class HeldCast(msgspec.Struct, frozen=True, kw_only=True, gc=False, array_like=T
     window_ids: tuple[UUID, ...]
     grant_ids: tuple[UUID, ...]
     grant_micros: tuple[int, ...]
+    data_days: int
+    """How long its account keeps what it read and wrote."""
     creator_rates: tuple[int, int, int] | None = None
     """What the creator asks per KiB of output and per unit, and for how many units at most; None: neither."""
     webhook_url: str | None = None

@@ -124,7 +124,7 @@ INSERT INTO casts (
   grant_ids, grant_micros, metadata, traceparent, webhook_url, input)
 SELECT
   r.id, r.account_id, r.key_id, t.spell_id, t.version_id, 'queued', t.pool, r.on_wire,
-  to_timestamp(t.accepted_ms / 1000.0), to_timestamp((t.accepted_ms + t.deadline_ms) / 1000.0),
+  to_timestamp(t.accepted_ms / 1000::float8), to_timestamp((t.accepted_ms + t.deadline_ms) / 1000::float8),
   t.fuel, t.wall_ms, t.memory_bytes, t.output_bytes, t.log_bytes,
   t.price_version, t.creator_price_micros, t.creator_rates, t.quote_id, t.creator_id, t.held_micros, t.funding,
   r.window_ids::uuid[], r.grant_ids::uuid[], r.grant_micros::bigint[], r.metadata, r.traceparent, t.webhook_url,
@@ -150,6 +150,6 @@ LEFT JOIN ROWS FROM (
 -- name: idempotency_insert
 -- Remember accepted requests. A key older than its 24 hours that retention has not reached yet was replayed, not here.
 INSERT INTO idempotency_keys (account_id, mode, key, request_hash, cast_ids, created_at)
-SELECT account_id, mode, key, decode(request_hash, 'base64'), cast_ids, to_timestamp(accepted_ms / 1000.0)
+SELECT account_id, mode, key, decode(request_hash, 'base64'), cast_ids, to_timestamp(accepted_ms / 1000::float8)
 FROM json_to_recordset(%(rows)s::json)
   AS r(account_id uuid, mode text, key text, request_hash text, cast_ids uuid[], accepted_ms bigint)

@@ -29,7 +29,7 @@ _decode_prices: Final = msgspec.json.Decoder(list[Price]).decode
 _NO_ID: Final = UUID(int=0)
 _number: Final = attrgetter("int")
 # What was decided before the locks and may have to be decided again under them.
-_UNLIKE: Final = {"windows_settle_untold": b"reached", "accounts_close": b"waits OR unheard"}
+_UNLIKE: Final = {"windows_settle_untold": b"reached", "accounts_close": b"waits OR unheard OR kept_otherwise"}
 _READ: Final = b"SELECT (%s), (%s)" % (_QUERIES["casts_read"], _QUERIES["prices_read"])
 
 
@@ -168,7 +168,8 @@ async def end_as_read(
     """Do what `end` and `write` do, with the COMMIT of a brief transaction; of casts read before `lock_read`.
 
     It is a serialization failure, and nothing happened, when they are not so any more: one has ended, a new budget
-    counts one, or their end has consequences (a soft limit is passed, a cast waits for the place, an account is heard).
+    counts one, their account keeps data otherwise, or their end has consequences (a soft limit is passed, a cast waits
+    for the place, an account is heard).
     """
     booked = _settled(bookings, windows="windows_settle_untold")
     if bookings.transfers:
@@ -287,6 +288,7 @@ def _ends(endings: Sequence[Ending], batch_id: UUID, name: str) -> dict[str, Val
         "finished_ms": bigints([ending.finished_ms for ending in endings]),
         "units": bigints([ending.units for ending in endings]),
         "windows": bigints([len(ending.cast.window_ids) for ending in endings]),
+        "data_days": bigints([ending.cast.data_days for ending in endings]),
         "output": byte_strings([ending.output for ending in endings]),
         "log": byte_strings([ending.log for ending in endings]),
     }

@@ -24,7 +24,7 @@ SELECT coalesce(json_agg(json_build_array(
   c.cancel_requested, (date_part('epoch', c.accepted_at) * 1000)::bigint, c.deadline_at <= clock_timestamp(),
   c.fuel_limit, c.wall_ms_limit, c.memory_bytes_limit, c.output_bytes_limit, c.log_bytes_limit,
   c.price_version, c.creator_price_micros, c.held_micros, c.funding, c.window_ids, c.grant_ids, c.grant_micros,
-  c.creator_rates, c.webhook_url,
+  a.data_days, c.creator_rates, c.webhook_url,
   a.has_webhooks OR coalesce(a.listening_until > clock_timestamp(), false),
   a.open_casts > a.on_wire_default + a.on_wire_large)), '[]')::text
 FROM casts c JOIN spell_versions v ON v.id = c.version_id JOIN accounts a ON a.id = c.account_id
@@ -38,7 +38,7 @@ FROM price_book
 
 -- name: casts_start
 -- A cast that has been running for a while says so; a final one does not change.
-UPDATE casts c SET status = 'running', started_at = to_timestamp(r.started_ms / 1000.0)
+UPDATE casts c SET status = 'running', started_at = to_timestamp(r.started_ms / 1000::float8)
 FROM json_to_recordset(%(rows)s::json) AS r(id uuid, started_ms bigint)
 WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s AND c.status = 'queued'
 
@@ -46,7 +46,8 @@ WHERE c.id = r.id AND c.id BETWEEN %(first_id)s AND %(last_id)s AND c.status = '
 -- The gate: a cast goes from open to final exactly once. Everything booked comes from what this returns; usage events
 -- and what is counted are written here from it, so they cannot come from anything else. A second event of a cast cannot be.
 -- A budget that began since the cast was read has added a window to it, and what is booked would not be all.
--- Its data is kept for as long as the account says, to the next full hour: at most a day where the first reading ends it.
+-- Its data is kept for as long as its account said when the cast was read, to the next full hour: at most a day where
+-- the first reading ends it.
 -- Each cast must be looked up by its key, not compared with every open one between the first and the last (a third of
 -- the time of 500, and of a backlog nearly all). So few rows of `r` are expected, as its range says once more, and many
 -- of `c`: a BETWEEN would look short to the planner, and `IN` offer it the indexes of open casts.
@@ -57,20 +58,18 @@ UPDATE casts c SET
   attempts = r.attempts, cost_micros = r.cost_micros, units = r.units, output_bytes = octet_length(r.output),
   started_at = coalesce(c.started_at, to_timestamp(r.started_ms / 1000::float8)),
   finished_at = coalesce(to_timestamp(r.finished_ms / 1000::float8), clock_timestamp()),
-  (data_expires_at, data_once) = (
-    SELECT date_trunc('hour', clock_timestamp()
-        + CASE a.data_days WHEN 0 THEN interval '23 hours' ELSE make_interval(days => a.data_days) END)
-      + interval '1 hour', a.data_days = 0
-    FROM accounts a WHERE a.id = c.account_id),
+  data_expires_at = (SELECT date_trunc('hour', clock_timestamp()))
+    + CASE r.data_days WHEN 0 THEN 24 ELSE 24 * r.data_days + 1 END * interval '1 hour',
+  data_once = r.data_days = 0,
   output = r.output, log = r.log
 FROM unnest(
   %(rows.id)b::uuid[], %(rows.status)b::text[], %(rows.error_code)b::text[], %(rows.error_message)b::text[],
   %(rows.exit_code)b::bigint[], %(rows.fuel)b::bigint[], %(rows.cpu_us)b::bigint[], %(rows.memory_bytes_peak)b::bigint[],
   %(rows.wall_us)b::bigint[], %(rows.attempts)b::bigint[], %(rows.cost_micros)b::bigint[], %(rows.started_ms)b::bigint[],
-  %(rows.finished_ms)b::bigint[], %(rows.units)b::bigint[], %(rows.windows)b::bigint[], %(rows.output)b::bytea[],
-  %(rows.log)b::bytea[]
+  %(rows.finished_ms)b::bigint[], %(rows.units)b::bigint[], %(rows.windows)b::bigint[], %(rows.data_days)b::bigint[],
+  %(rows.output)b::bytea[], %(rows.log)b::bytea[]
 ) AS r(id, status, error_code, error_message, exit_code, fuel, cpu_us, memory_bytes_peak, wall_us, attempts,
-  cost_micros, started_ms, finished_ms, units, windows, output, log)
+  cost_micros, started_ms, finished_ms, units, windows, data_days, output, log)
 WHERE c.id = r.id AND r.id BETWEEN %(first_id)s AND %(last_id)s
   AND c.id >= %(first_id)s AND c.id <= ANY(ARRAY[%(last_id)s]::uuid[])
   AND c.status NOT IN ('succeeded', 'failed', 'canceled', 'expired') AND cardinality(c.window_ids) = r.windows
@@ -188,15 +187,17 @@ WHERE k.id = r.id AND k.open_casts_max IS NOT NULL
 
 -- name: accounts_close
 -- Count the casts an account no longer has open; tell which still have casts waiting for a place on the wire, and of
--- which somebody wants to hear who did not when the casts were read.
+-- which somebody wants to hear who did not when the casts were read, and which keep data longer or shorter since then.
 UPDATE accounts a
 SET open_casts = a.open_casts - r.casts,
     on_wire_default = a.on_wire_default - r.on_wire_default, on_wire_large = a.on_wire_large - r.on_wire_large
 FROM unnest(%(rows.id)b::uuid[], %(rows.casts)b::bigint[], %(rows.on_wire_default)b::bigint[],
-  %(rows.on_wire_large)b::bigint[], %(rows.told)b::boolean[]) AS r(id, casts, on_wire_default, on_wire_large, told)
+  %(rows.on_wire_large)b::bigint[], %(rows.told)b::boolean[], %(rows.data_days)b::bigint[])
+  AS r(id, casts, on_wire_default, on_wire_large, told, data_days)
 WHERE a.id = r.id
 RETURNING a.id, a.open_casts > a.on_wire_default + a.on_wire_large AS waits,
-  NOT r.told AND (a.has_webhooks OR coalesce(a.listening_until > clock_timestamp(), false)) AS unheard
+  NOT r.told AND (a.has_webhooks OR coalesce(a.listening_until > clock_timestamp(), false)) AS unheard,
+  a.data_days <> r.data_days AS kept_otherwise
 
 -- name: transfers_insert
 -- Book the money. A plain INSERT: an id that exists already aborts the batch instead of hiding a row.

@@ -56,6 +56,7 @@ FAULTS = (
             f"{BRIEF}test_a_cast_that_begins_to_wait_meanwhile_is_given_the_place",
             f"{BRIEF}test_a_soft_limit_is_told_of_by_who_looks_again",
             f"{BRIEF}test_who_begins_to_listen_meanwhile_hears_of_the_cast",
+            f"{BRIEF}test_data_is_kept_as_the_account_says_when_the_cast_ends",
         ),
     ),
     fault(

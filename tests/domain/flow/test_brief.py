@@ -209,6 +209,18 @@ async def test_who_begins_to_listen_meanwhile_hears_of_the_cast(world: World, po
     assert [row.event_type for row in await told(world)] == ["cast.succeeded"]
 
 
+async def test_data_is_kept_as_the_account_says_when_the_cast_ends(world: World, pool: Pool) -> None:
+    (job,) = await accept(world, pool)
+
+    async def keep_nothing() -> None:
+        await world.rows("UPDATE accounts SET data_days = 0 WHERE id = %s", world.account_id)
+
+    with pytest.raises(SerializationError, match="accounts_close finds other rows"):
+        await settle_briefly(pool, event_of(job), meanwhile=keep_nothing)
+    await settle_briefly(pool, event_of(job))
+    assert await world.rows("SELECT data_once FROM casts") == [(True,)]
+
+
 async def test_a_cast_that_begins_to_wait_meanwhile_is_given_the_place(world: World, pool: Pool) -> None:
     (first,) = await accept(world, pool)
 

@@ -138,5 +138,6 @@ def held_cast(number: int = 1, **fields: object) -> HeldCast:
         "window_ids": (),
         "grant_ids": (),
         "grant_micros": (),
+        "data_days": 0,
     }
     return HeldCast(**{**defaults, **fields})

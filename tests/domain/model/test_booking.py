@@ -106,9 +106,9 @@ def test_places_on_the_wire_are_given_back_by_pool_and_only_where_taken() -> Non
     assert row == AccountRow(id=ACCOUNT, casts=5, on_wire_default=1, on_wire_large=2)
 
 
-def test_an_account_row_says_whether_somebody_hears_of_its_casts() -> None:
-    heard, unheard = held_cast(1, has_webhooks=True), held_cast(2)
-    assert [booked(ending(cast)).accounts[0].told for cast in (heard, unheard)] == [True, False]
+def test_an_account_row_says_whether_somebody_hears_of_its_casts_and_how_long_it_keeps_data() -> None:
+    rows = [booked(ending(cast)).accounts[0] for cast in (held_cast(has_webhooks=True), held_cast(data_days=7))]
+    assert [(row.told, row.data_days) for row in rows] == [(True, 0), (False, 7)]
 
 
 def test_a_cast_of_a_session_counts_for_no_key() -> None:
