@@ -99,7 +99,7 @@ class Edge:
 
     def _add_headers(self, call: Call, message: Message, *, takes_lines: bool) -> None:
         headers = [*message["headers"], *call.answer_headers]
-        own = self._standing_names.intersection(map(_name, headers))
+        own = self._standing_names.intersection(map(_name, headers)) if headers else None
         request_id = call.request_id.encode("ascii")
         lines = b"%b%b%b\r\nx-request-id: %b" % (message.pop("lines", b""), call.lines, call.budget, request_id)
         if own:

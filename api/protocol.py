@@ -28,6 +28,8 @@ HEAD_BYTES_MAX: Final = 65_536
 _TOO_LONG: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 # Addresses without a query, which may carry a secret. Most requests go to a dozen of them.
 ADDRESSES_REMEMBERED_MAX: Final = 256
+# Without headers of the application, one of which may be a secret: a status and the hour.
+HEADS_REMEMBERED_MAX: Final = 16
 
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 WHOLE_ANSWER: Final = "spell.whole_answer"
@@ -90,12 +92,8 @@ class Cycle(RequestResponseCycle):
     def _start(self, status: int, headers: Collection[tuple[bytes, bytes]], ready: bytes, whole: bytes | None) -> None:
         self.response_started = True
         self.waiting_for_100_continue = False
-        lines = [_STATUS_LINES[status], *map(_header, self.default_headers), *map(_header, headers)]
-        text = _END.join(lines)
-        if len(text.translate(None, _CONTROL)) != len(text) - len(_END) * (len(lines) - 1):
-            message = "A header of the answer has a control character in it."
-            raise RuntimeError(message)
-        text += ready
+        text_of = _text_of if headers else _remembered_text_of
+        text = text_of(status, (*self.default_headers, *headers)) + ready
         known = dict(headers)
         length = known.get(b"content-length")
         if length is not None:
@@ -229,6 +227,18 @@ class LeanProtocol(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         elif self.overdue_at == math.inf:
             self.overdue_at = self.loop.time() + self.timeout_keep_alive
+
+
+def _text_of(status: int, headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    lines = [_STATUS_LINES[status], *map(_header, headers)]
+    text = _END.join(lines)
+    if len(text.translate(None, _CONTROL)) != len(text) - len(_END) * (len(lines) - 1):
+        message = "A header of the answer has a control character in it."
+        raise RuntimeError(message)
+    return text
+
+
+_remembered_text_of: Final = lru_cache(HEADS_REMEMBERED_MAX)(_text_of)
 
 
 def _address(url: bytes) -> tuple[str, bytes, bytes]:

@@ -11,21 +11,22 @@ import; so this reads the environment at import, too.
 
 import fcntl
 import os
+from bisect import bisect_left
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     disable_created_metrics,
     generate_latest,
     start_http_server,
     values,
 )
+from prometheus_client import Histogram as PlainHistogram
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -35,6 +36,20 @@ __all__ = ["SHARED_FOLDER", "CollectorRegistry", "Counter", "Gauge", "Histogram"
 # More processes of one kind than any machine has cores; a bound, so that a lost folder is an error and no endless walk.
 SLOTS_MAX: Final = 1_024
 _VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class Histogram(PlainHistogram):
+    """The library's own, except that it finds the bucket of a value sooner: some are observed with each cast."""
+
+    # Untyped there.
+    _sum: Any
+    _buckets: list[Any]
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
+        """Count `amount`; examples of values are not kept."""
+        assert exemplar is None, "no page of ours shows one"
+        self._sum.inc(amount)
+        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
 
 
 def take_slot(folder: Path) -> int:

@@ -251,7 +251,7 @@ def _refuse_method(method: str, methods: Methods) -> NoReturn:
 async def read_json(headers: dict[bytes, bytes], receive: Receive) -> bytes:
     """Return the whole body. RefusedError: 415 when it is not said to be JSON, 413 before or while it is too long."""
     media_type = headers.get(b"content-type")
-    if media_type is not None and media_type.split(b";", 1)[0].strip().lower() != _JSON:
+    if media_type is not None and media_type != _JSON and media_type.split(b";", 1)[0].strip().lower() != _JSON:
         raise refuse(Code.UNSUPPORTED_MEDIA_TYPE, "The body must be JSON. Set Content-Type: application/json.")
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > BODY_BYTES_MAX:

@@ -8,6 +8,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from prometheus_client import Histogram as PlainHistogram
 
 from gateways import metrics
 from gateways.metrics import SharedCollector, take_slot
@@ -113,6 +114,18 @@ def test_a_killed_process_takes_no_count_with_it(machine: Machine) -> None:
     assert after_both.show()[CASTS] == 7
     after_both.tell("count 1")
     assert after_both.show()[CASTS] == 8
+
+
+def test_a_value_is_counted_in_the_bucket_the_library_would_choose() -> None:
+    pages: list[bytes] = []
+    for kind in (metrics.Histogram, PlainHistogram):
+        registry = metrics.CollectorRegistry()
+        histogram = kind("test_seconds", "x", registry=registry, buckets=(0.001, 1, 10))
+        for value in (-1, 0, 0.001, 0.0011, 1, 1.5, 10, 10.5):
+            histogram.observe(value)
+        pages.append(metrics.exposition(registry))
+    assert pages[0] == pages[1]
+    assert b"test_seconds_count 8.0" in pages[0]
 
 
 def test_restarts_leave_no_files_behind(machine: Machine) -> None:

@@ -112,8 +112,8 @@ FAULTS = (
         "What a caller may put into a header of an answer becomes headers and pages of his own.",
         (
             "api/protocol.py",
-            "        if len(text.translate(None, _CONTROL)) != len(text) - len(_END) * (len(lines) - 1):\n",
-            "        if not text:\n",
+            "    if len(text.translate(None, _CONTROL)) != len(text) - len(_END) * (len(lines) - 1):\n",
+            "    if not text:\n",
         ),
         tests=("tests/api/test_protocol.py::test_no_header_can_begin_another",),
     ),
