@@ -5,7 +5,20 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOG_DETAIL_BYTES_MAX = 200, READ_BYTES_MIN = 64 * 1024 };
+enum {
+    LOG_DETAIL_BYTES_MAX = 200,
+    /* Most inputs are short: what is longer is read in larger pieces. */
+    READ_BYTES_FIRST = 4 * 1024,
+    READ_BYTES_MIN = 64 * 1024,
+    ARENA_BYTES = 16 * 1024,
+    ARENA_ALIGNMENT = 16,
+};
+
+/* Who needs little takes it from here: to grow the memory costs the host more than a short spell takes. */
+static _Alignas(ARENA_ALIGNMENT) uint8_t arena[ARENA_BYTES];
+static size_t arena_used;
+/* Where its newest block begins, which can grow where it is. */
+static size_t arena_newest;
 
 slice slice_of(const char *text) {
     return (slice){(const uint8_t *)text, strlen(text)};
@@ -23,16 +36,60 @@ uint32_t slice_hash(slice text) {
     return hash;
 }
 
-void *spell_reallocate(void *memory, size_t bytes) {
-    void *grown = realloc(memory, bytes);
-    if (grown == NULL && bytes > 0) {
+/* Where in the arena this is; at least ARENA_BYTES when it is elsewhere. */
+static size_t arena_offset(const void *memory) {
+    return (uintptr_t)memory - (uintptr_t)arena;
+}
+
+/* Returns NULL when there is not so much left. */
+static void *arena_take(size_t bytes) {
+    /* Never nothing: two blocks that begin at one place would both be the newest. */
+    size_t taken = bytes > 0 ? bytes : 1;
+    if (taken > ARENA_BYTES - arena_used) {
+        return NULL;
+    }
+    arena_newest = arena_used;
+    arena_used += (taken + ARENA_ALIGNMENT - 1) / ARENA_ALIGNMENT * ARENA_ALIGNMENT;
+    return arena + arena_newest;
+}
+
+static void *heap_take(void *memory, size_t bytes) {
+    void *taken = realloc(memory, bytes);
+    if (taken == NULL && bytes > 0) {
         spell_fail("out of memory: the input needs more than the memory limit of this cast; raise limits.memory_bytes");
+    }
+    return taken;
+}
+
+void *spell_allocate(size_t bytes) {
+    void *taken = arena_take(bytes);
+    return taken != NULL ? taken : heap_take(NULL, bytes);
+}
+
+void *spell_reallocate(void *memory, size_t bytes) {
+    if (memory == NULL) {
+        return spell_allocate(bytes);
+    }
+    size_t at = arena_offset(memory);
+    if (at >= ARENA_BYTES) {
+        return heap_take(memory, bytes);
+    }
+    size_t end = arena_used;
+    if (at == arena_newest) {
+        arena_used = at;
+    }
+    void *grown = spell_allocate(bytes);
+    if (grown != memory) {
+        /* How long it was is not known: all that it can have been. */
+        memcpy(grown, memory, bytes < end - at ? bytes : end - at);
     }
     return grown;
 }
 
-void *spell_allocate(size_t bytes) {
-    return spell_reallocate(NULL, bytes);
+void spell_free(void *memory) {
+    if (arena_offset(memory) >= ARENA_BYTES) {
+        free(memory);
+    }
 }
 
 static void buffer_reserve(buffer *into, size_t more) {
@@ -135,7 +192,9 @@ slice buffer_slice(const buffer *from) {
 slice spell_read_input(void) {
     buffer input = {0};
     for (;;) {
-        buffer_reserve(&input, READ_BYTES_MIN);
+        if (input.length == input.capacity) {
+            buffer_reserve(&input, input.length == 0 ? READ_BYTES_FIRST : READ_BYTES_MIN);
+        }
         ssize_t count = read(STDIN_FILENO, input.bytes + input.length, input.capacity - input.length);
         if (count == 0) {
             return buffer_slice(&input);

@@ -36,9 +36,10 @@ void buffer_code_point(buffer *into, uint32_t code_point);
 void buffer_json_string(buffer *into, slice text);
 slice buffer_slice(const buffer *from);
 
-/* Memory that lives as long as the spell. Never returns NULL. */
+/* Memory that lives as long as the spell, or until it is given to `spell_free`. Never returns NULL. */
 void *spell_allocate(size_t bytes);
 void *spell_reallocate(void *memory, size_t bytes);
+void spell_free(void *memory);
 
 /* All of stdin, owned by the caller for the life of the spell. */
 slice spell_read_input(void);

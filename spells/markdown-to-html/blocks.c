@@ -1,5 +1,3 @@
-#include <stdlib.h>
-
 #include "lines.h"
 
 /* Quotes and lists inside each other beyond this depth are shown as text; it bounds recursion and repeated copying. */
@@ -150,7 +148,7 @@ static size_t render_quote(buffer *html, const line_list *lines, size_t at, int 
     blocks_of(html, &inner, depth + 1, false);
     start_line(html);
     buffer_text(html, "</blockquote>\n");
-    free(inner.lines);
+    spell_free(inner.lines);
     return at;
 }
 
@@ -206,7 +204,7 @@ static void settle_paragraphs(buffer *html, size_t from, bool is_loose) {
     }
     html->length = from;
     buffer_append(html, buffer_slice(&settled));
-    free(settled.bytes);
+    spell_free(settled.bytes);
 }
 
 static void open_list(buffer *html, const list_marker *first) {
@@ -235,7 +233,7 @@ static size_t render_list(buffer *html, const line_list *lines, size_t at, const
         buffer_text(html, "<li>");
         is_loose |= blocks_of(html, &inner, depth + 1, true);
         buffer_text(html, "</li>\n");
-        free(inner.lines);
+        spell_free(inner.lines);
         size_t next = at;
         while (next < lines->length && is_blank(lines->lines[next])) {
             next++;
@@ -289,7 +287,7 @@ static size_t render_paragraph(buffer *html, const line_list *lines, size_t at, 
         inlines_render(html, content);
         buffer_text(html, "</p>\n");
     }
-    free(text.bytes);
+    spell_free(text.bytes);
     return at;
 }
 

@@ -1,6 +1,5 @@
 #include "inlines.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <wctype.h>
 
@@ -198,6 +197,6 @@ void inlines_render(buffer *html, slice text) {
         html_escape(html, piece->text);
         buffer_text(html, piece->kind == NODE_CODE ? "</code>" : "");
     }
-    free(state.nodes);
-    free(state.brackets);
+    spell_free(state.nodes);
+    spell_free(state.brackets);
 }

@@ -1,11 +1,10 @@
 #include "words.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static void places_grow(word_table *table) {
     size_t places = table->places == NULL ? 1024 : (table->place_mask + 1) * 2;
-    free(table->places);
+    spell_free(table->places);
     table->places = spell_allocate(places * sizeof *table->places);
     memset(table->places, 0, places * sizeof *table->places);
     table->place_mask = places - 1;
