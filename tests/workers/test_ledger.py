@@ -20,12 +20,13 @@ from tests.domain.admitted import accept
 from tests.domain.events import event_of
 from tests.domain.invariants import broken
 from tests.domain.world import TOKEN_KEY, World, make_world
+from tests.workers.woken import wake_ids
 from workers import keys
 from workers.broker import wire
 from workers.broker.async_link import open_redis
 from workers.broker.bundle import bundled
 from workers.broker.usage import BATCH_COUNT_MAX
-from workers.broker.waking import row_in, wake_ids
+from workers.broker.waking import row_in
 from workers.ledger import WINDOW_S_MAX, Ledger, count_usage, window_after
 
 

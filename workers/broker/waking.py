@@ -50,13 +50,5 @@ def row_in(message: bytes, *, key: bytes) -> CastRow | None:
         return None
 
 
-def wake_ids(message: bytes) -> list[UUID]:
-    """Return the ids in a message of ids alone; ValueError when it is not made of whole ones."""
-    if len(message) % CAST_ID_BYTES:
-        text = f"A wake message of {len(message)} bytes is not made of {CAST_ID_BYTES}-byte ids."
-        raise ValueError(text)
-    return [UUID(bytes=message[at : at + CAST_ID_BYTES]) for at in range(0, len(message), CAST_ID_BYTES)]
-
-
 def _seal(body: bytes, key: bytes) -> bytes:
     return hmac.digest(key, _SEALED + body, "sha256")

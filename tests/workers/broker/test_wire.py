@@ -11,12 +11,12 @@ from redis.asyncio import Redis as AsyncRedis
 from domain.model.limits import INLINE_BYTES_MAX, MIB
 from domain.model.messages import CastJob, Outcome, UsageEvent
 from tests.workers.broker.pools import consume, take, usage_events
+from tests.workers.woken import wake_ids
 from workers import keys
 from workers.broker import StreamsBroker, scripts, wire
 from workers.broker.async_link import AsyncLink
 from workers.broker.link import Command, Reply
 from workers.broker.usage import CLAIM_EVERY_S
-from workers.broker.waking import wake_ids
 
 Jobs = Callable[..., CastJob]
 Events = Callable[..., UsageEvent]
